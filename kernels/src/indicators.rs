@@ -1,0 +1,196 @@
+//! The indicators: one file each, one line in [`INDICATORS`].
+//!
+//! Every indicator has two bodies, a *batch* one over whole series and an *incremental* one fed bar by bar, and a
+//! test holds them to the same bits. Conventions (seeds, first index, edge rules) are TA-Lib's.
+//!
+//! **Undefined input.** Bodies see finite numbers only. [`Indicator::compute`] cuts its inputs into runs in which
+//! every input is defined and starts the indicator afresh on each; [`Indicator::start`] does the same bar by bar.
+//! So an undefined value makes an indicator begin its warm-up again instead of poisoning everything after it.
+
+use std::fmt;
+
+mod sma;
+
+/// What an indicator's parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ParamKind {
+    /// A whole number of bars, at least `min`.
+    Period {
+        /// The smallest period for which the formula has a meaning.
+        min: u32,
+    },
+    /// Any finite number.
+    Real,
+}
+
+/// A parameter of an indicator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IndicatorParam {
+    /// Name in documentation and error messages.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: ParamKind,
+}
+
+/// Largest period accepted. Beyond it a window is longer than any dataset and only costs memory.
+pub const MAX_PERIOD: u32 = 1_000_000;
+
+/// Fed one bar at a time; `inputs` are finite and in the order of [`Indicator::inputs`].
+pub trait Incremental: Send {
+    /// Takes the next bar and writes one value per output; `NaN` before the warm-up has passed.
+    fn push(&mut self, inputs: &[f64], outputs: &mut [f64]);
+}
+
+/// One row of [`INDICATORS`].
+pub struct Indicator {
+    /// Name of the indicator; its file is called the same.
+    pub name: &'static str,
+    /// One sentence for `--help`, docs and editors.
+    pub summary: &'static str,
+    /// Input series in order. `["x"]` takes any series; bar columns are named as in [`crate::bars::Column`].
+    pub inputs: &'static [&'static str],
+    /// Parameters in order, after the inputs.
+    pub params: &'static [IndicatorParam],
+    /// Output series in order; these are the function names of the strategy language.
+    pub outputs: &'static [&'static str],
+    /// 0-based index of the first defined output, the same for all outputs, for inputs defined from index 0.
+    pub first: fn(params: &[f64]) -> usize,
+    /// Batch body: finite inputs of equal length, one slice of that length per output. Writes every element.
+    pub(crate) batch: fn(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]),
+    /// Incremental body.
+    pub(crate) incremental: fn(params: &[f64]) -> Box<dyn Incremental>,
+}
+
+impl fmt::Debug for Indicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Indicator({})", self.name)
+    }
+}
+
+impl PartialEq for Indicator {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+impl Eq for Indicator {}
+impl std::hash::Hash for Indicator {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+/// Every indicator, sorted by name.
+pub static INDICATORS: &[Indicator] = &[sma::DEF];
+
+/// Finds the indicator and the output index for a function name of the strategy language.
+pub fn by_output(function: &str) -> Option<(&'static Indicator, usize)> {
+    INDICATORS.iter().find_map(|def| Some((def, def.outputs.iter().position(|&output| output == function)?)))
+}
+
+impl Indicator {
+    /// Checks parameter values: count, whole periods within their bounds, finite reals.
+    ///
+    /// # Errors
+    /// A sentence naming the parameter, the value and what is allowed.
+    pub fn check_params(&self, params: &[f64]) -> Result<(), String> {
+        if params.len() != self.params.len() {
+            return Err(format!(
+                "{} takes {} parameters, {} given",
+                self.name,
+                self.params.len(),
+                params.len()
+            ));
+        }
+        for (def, &value) in self.params.iter().zip(params) {
+            match def.kind {
+                ParamKind::Period { min } if value.fract() != 0.0 || !value.is_finite() => {
+                    return Err(format!(
+                        "{} of {} must be a whole number of bars from {min}, not {value}",
+                        def.name, self.name
+                    ));
+                }
+                ParamKind::Period { min } if value < f64::from(min) || value > f64::from(MAX_PERIOD) => {
+                    return Err(format!(
+                        "{} of {} must be from {min} to {MAX_PERIOD}, not {value}",
+                        def.name, self.name
+                    ));
+                }
+                ParamKind::Real if !value.is_finite() => {
+                    return Err(format!(
+                        "{} of {} must be a finite number, not {value}",
+                        def.name, self.name
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes all outputs over whole series; undefined elements are `NaN`. See the module for undefined inputs.
+    ///
+    /// `inputs` have equal length `n`; the result has one vector of length `n` per output. `params` must have passed
+    /// [`Indicator::check_params`].
+    pub fn compute(&self, inputs: &[&[f64]], params: &[f64]) -> Vec<Vec<f64>> {
+        let n = inputs.first().map_or(0, |series| series.len());
+        let mut outputs = vec![vec![f64::NAN; n]; self.outputs.len()];
+        let defined = |t: usize| inputs.iter().all(|series| series[t].is_finite());
+        let mut start = 0;
+        while start < n {
+            if !defined(start) {
+                start += 1;
+                continue;
+            }
+            let end = (start..n).find(|&t| !defined(t)).unwrap_or(n);
+            let run: Vec<&[f64]> = inputs.iter().map(|series| &series[start..end]).collect();
+            let mut out: Vec<&mut [f64]> = outputs.iter_mut().map(|series| &mut series[start..end]).collect();
+            (self.batch)(&run, params, &mut out);
+            start = end;
+        }
+        for value in outputs.iter_mut().flatten() {
+            if !value.is_finite() {
+                *value = f64::NAN;
+            }
+        }
+        outputs
+    }
+
+    /// Starts the incremental form.
+    pub fn start(&'static self, params: &[f64]) -> Stream {
+        Stream { def: self, params: params.to_vec(), state: (self.incremental)(params), fresh: true }
+    }
+}
+
+/// An indicator in its incremental form, restarted by undefined input.
+pub struct Stream {
+    def: &'static Indicator,
+    params: Vec<f64>,
+    state: Box<dyn Incremental>,
+    fresh: bool,
+}
+
+impl Stream {
+    /// Takes the next bar and writes one value per output, `NaN` where undefined.
+    pub fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
+        outputs.fill(f64::NAN);
+        if inputs.iter().any(|value| !value.is_finite()) {
+            if !self.fresh {
+                self.state = (self.def.incremental)(&self.params);
+                self.fresh = true;
+            }
+            return;
+        }
+        self.fresh = false;
+        self.state.push(inputs, outputs);
+        for value in outputs.iter_mut() {
+            if !value.is_finite() {
+                *value = f64::NAN;
+            }
+        }
+    }
+}
+
+/// A period parameter as a count. Parameters have passed [`Indicator::check_params`], so the cast is exact.
+pub(crate) fn period(value: f64) -> usize {
+    value as usize
+}
