@@ -1,4 +1,4 @@
-//! The indicators: one file each, one line in [`INDICATORS`].
+//! The indicators: one file each (or one for a pair that mirrors itself), one line in [`INDICATORS`].
 //!
 //! Every indicator has two bodies, a *batch* one over whole series and an *incremental* one fed bar by bar, and a
 //! test holds them to the same bits. Conventions (seeds, first index, edge rules) are TA-Lib's.
@@ -9,7 +9,21 @@
 
 use std::fmt;
 
+mod adx;
+mod atr;
+mod bollinger;
+mod directional;
+mod ema;
+mod extremes;
+mod macd;
+mod mom;
+mod roc;
+mod rsi;
 mod sma;
+mod stddev;
+mod stochastic;
+mod wilder;
+mod window;
 
 /// What an indicator's parameter may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +57,7 @@ pub trait Incremental: Send {
 
 /// One row of [`INDICATORS`].
 pub struct Indicator {
-    /// Name of the indicator; its file is called the same.
+    /// Name of the indicator. Its file is called the same, but for pairs: `extremes.rs` and `directional.rs`.
     pub name: &'static str,
     /// One sentence for `--help`, docs and editors.
     pub summary: &'static str,
@@ -80,7 +94,23 @@ impl std::hash::Hash for Indicator {
 }
 
 /// Every indicator, sorted by name.
-pub static INDICATORS: &[Indicator] = &[sma::DEF];
+pub static INDICATORS: &[Indicator] = &[
+    adx::DEF,
+    atr::DEF,
+    bollinger::DEF,
+    ema::DEF,
+    extremes::HIGHEST,
+    extremes::LOWEST,
+    macd::DEF,
+    directional::MINUS,
+    mom::DEF,
+    directional::PLUS,
+    roc::DEF,
+    rsi::DEF,
+    sma::DEF,
+    stddev::DEF,
+    stochastic::DEF,
+];
 
 /// Finds the indicator and the output index for a function name of the strategy language.
 pub fn by_output(function: &str) -> Option<(&'static Indicator, usize)> {
@@ -193,4 +223,83 @@ impl Stream {
 /// A period parameter as a count. Parameters have passed [`Indicator::check_params`], so the cast is exact.
 pub(crate) fn period(value: f64) -> usize {
     value as usize
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed read fails the test")]
+
+    use super::*;
+    use crate::bars::Column;
+
+    #[test]
+    fn table_is_sorted_and_function_names_are_unique() {
+        assert!(INDICATORS.is_sorted_by(|a, b| a.name < b.name));
+        let mut functions: Vec<&str> = INDICATORS.iter().flat_map(|def| def.outputs).copied().collect();
+        let count = functions.len();
+        functions.sort_unstable();
+        functions.dedup();
+        assert_eq!(functions.len(), count);
+        for function in functions {
+            let (def, output) = by_output(function).unwrap();
+            assert_eq!(def.outputs[output], function);
+        }
+        assert_eq!(by_output("smaa"), None);
+    }
+
+    #[test]
+    fn every_row_says_what_it_takes() {
+        for def in INDICATORS {
+            assert!(def.summary.len() > 15 && !def.summary.ends_with('.'), "summary of {}", def.name);
+            assert!(
+                !def.inputs.is_empty() && !def.outputs.is_empty() && !def.params.is_empty(),
+                "{}",
+                def.name
+            );
+            let known = |input: &&str| *input == "x" || Column::from_name(input).is_some();
+            assert!(def.inputs.iter().all(|input| known(input)), "inputs of {}", def.name);
+            for param in def.params {
+                let mut words = def.summary.split(|c: char| !c.is_alphanumeric());
+                assert!(words.any(|word| word == param.name), "summary of {} lacks {}", def.name, param.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_documented_and_every_row_in_the_table() {
+        let table = include_str!("indicators.rs");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/indicators");
+        let mut rows = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            assert!(text.starts_with("//! "), "{stem}.rs has no documentation");
+            assert!(table.contains(&format!("mod {stem};")), "{stem}.rs is not compiled");
+            for row in text.lines().filter(|line| line.contains(": Indicator = Indicator {")) {
+                let name = row.split("const ").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
+                assert!(
+                    table.contains(&format!("    {stem}::{name},\n")),
+                    "{stem}::{name} is not in INDICATORS"
+                );
+                assert!(text.contains("Source"), "{stem}.rs names no source");
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, INDICATORS.len());
+    }
+
+    #[test]
+    fn wrong_parameters_are_refused_with_the_name_the_value_and_the_bounds() {
+        let (sma, _) = by_output("sma").unwrap();
+        let (bands, _) = by_output("bb_upper").unwrap();
+        let refusal = |def: &Indicator, params: &[f64]| def.check_params(params).unwrap_err();
+        assert_eq!(refusal(sma, &[]), "sma takes 1 parameters, 0 given");
+        assert_eq!(refusal(sma, &[2.5]), "n of sma must be a whole number of bars from 1, not 2.5");
+        assert_eq!(refusal(sma, &[f64::NAN]), "n of sma must be a whole number of bars from 1, not NaN");
+        assert_eq!(refusal(sma, &[0.0]), "n of sma must be from 1 to 1000000, not 0");
+        assert_eq!(refusal(sma, &[1_000_001.0]), "n of sma must be from 1 to 1000000, not 1000001");
+        assert_eq!(refusal(bands, &[20.0, f64::INFINITY]), "k of bollinger must be a finite number, not inf");
+        assert_eq!(bands.check_params(&[20.0, -0.5]), Ok(()));
+    }
 }

@@ -1,12 +1,14 @@
 //! Simple moving average: the mean of the last `n` values.
 //!
-//! `sma[t] = (x[t-n+1] + ... + x[t]) / n`, as TA-Lib's running sum: add the newest, divide, subtract the oldest.
-//! First value at `n - 1`. The division is a true one and the order of operations is TA-Lib's, so the bits are its
-//! bits and a comparison with the average is decided as users of TA-Lib know it, ties included.
+//! `sma[t] = (x[t-n+1] + ... + x[t]) / n`, first value at `n - 1`; `n = 1` is `x` itself.
+//!
+//! Source: TA-Lib's `SMA`, as a running sum: add the newest, divide, subtract the oldest. The division is a true one
+//! and the order of operations is TA-Lib's, so the bits are its bits and a comparison with the average is decided as
+//! users of TA-Lib know it, ties included. A running sum that overflows stays undefined to the end of its run.
 
 use std::collections::VecDeque;
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "sma",
@@ -17,45 +19,51 @@ pub(super) const DEF: Indicator = Indicator {
     first: |params| period(params[0]) - 1,
     batch,
     incremental: |params| {
-        Box::new(State {
-            n: period(params[0]),
-            total: 0.0,
-            window: VecDeque::with_capacity(period(params[0])),
-        })
+        Box::new(State { mean: RollingMean::new(period(params[0])), values: VecDeque::new() })
     },
 };
 
+/// The running sum behind every plain average of this crate.
+pub(super) struct RollingMean {
+    n: usize,
+    divisor: f64,
+    total: f64,
+    seen: usize,
+}
+
+impl RollingMean {
+    pub(super) fn new(n: usize) -> RollingMean {
+        RollingMean { n, divisor: n as f64, total: 0.0, seen: 0 }
+    }
+
+    /// Takes the newest value and, once `n` have been seen, the one that leaves the window. `NaN` until it is full.
+    #[inline]
+    pub(super) fn step(&mut self, newest: f64, leaving: Option<f64>) -> f64 {
+        if let Some(leaving) = leaving {
+            self.total -= leaving;
+        }
+        self.total += newest;
+        self.seen += 1;
+        if self.seen < self.n { f64::NAN } else { self.total / self.divisor }
+    }
+}
+
 fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
     let (x, n) = (inputs[0], period(params[0]));
-    let out = &mut *outputs[0];
-    let divisor = n as f64;
-    let mut total = 0.0;
-    for t in 0..x.len() {
-        total += x[t];
-        if t + 1 < n {
-            out[t] = f64::NAN;
-        } else {
-            out[t] = total / divisor;
-            total -= x[t + 1 - n];
-        }
+    let mut mean = RollingMean::new(n);
+    for (t, out) in outputs[0].iter_mut().enumerate() {
+        *out = mean.step(x[t], window::leaving(x, t, n));
     }
 }
 
 struct State {
-    n: usize,
-    total: f64,
-    window: VecDeque<f64>,
+    mean: RollingMean,
+    values: VecDeque<f64>,
 }
 
 impl Incremental for State {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
-        self.total += inputs[0];
-        self.window.push_back(inputs[0]);
-        if self.window.len() == self.n {
-            outputs[0] = self.total / self.n as f64;
-            if let Some(oldest) = self.window.pop_front() {
-                self.total -= oldest;
-            }
-        }
+        let leaving = window::slide(&mut self.values, self.mean.n, inputs[0]);
+        outputs[0] = self.mean.step(inputs[0], leaving);
     }
 }

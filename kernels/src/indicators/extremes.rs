@@ -1,0 +1,93 @@
+//! Highest and lowest value of the last `n` bars.
+//!
+//! `highest[t] = max(x[t-n+1], ..., x[t])`, `lowest` likewise with `min`; first value at `n - 1`; `n = 1` is `x` itself.
+//! Source: TA-Lib's `MAX` and `MIN`. The results are exact; a zero is always `+0`, so that the bits do not depend on the
+//! order in which equal zeros were compared.
+//!
+//! Method: M. van Herk, *A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels*
+//! (1992). The bars are cut into blocks of `n`; a window is the tail of one block and the head of the next, so two running
+//! extremes per bar are enough whatever `n` is, and no branch depends on the prices.
+
+use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+
+pub(super) const HIGHEST: Indicator = Indicator {
+    name: "highest",
+    summary: "highest value of x over n bars",
+    inputs: &["x"],
+    params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
+    outputs: &["highest"],
+    first: |params| period(params[0]) - 1,
+    batch: batch::<true>,
+    incremental: |params| Box::new(Extreme::<true>::new(period(params[0]))),
+};
+
+pub(super) const LOWEST: Indicator = Indicator {
+    name: "lowest",
+    summary: "lowest value of x over n bars",
+    inputs: &["x"],
+    params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
+    outputs: &["lowest"],
+    first: |params| period(params[0]) - 1,
+    batch: batch::<false>,
+    incremental: |params| Box::new(Extreme::<false>::new(period(params[0]))),
+};
+
+/// The running highest (or lowest) of `n` values.
+pub(super) struct Extreme<const HIGHEST: bool> {
+    n: usize,
+    /// Slots `0..filled` hold the current block; the slots after them still hold, for the block before, the extreme from
+    /// there to that block's end. While the first block fills there is nothing after them.
+    slots: Vec<f64>,
+    filled: usize,
+    /// Extreme of the current block so far.
+    head: f64,
+}
+
+impl<const HIGHEST: bool> Extreme<HIGHEST> {
+    pub(super) fn new(n: usize) -> Self {
+        Extreme { n, slots: Vec::new(), filled: 0, head: f64::NAN }
+    }
+
+    #[inline]
+    fn pick(a: f64, b: f64) -> f64 {
+        if HIGHEST == (b > a) { b } else { a }
+    }
+
+    /// Takes the next value; `NaN` until `n` have been seen.
+    #[inline]
+    pub(super) fn step(&mut self, x: f64) -> f64 {
+        let x = x + 0.0;
+        let at = self.filled;
+        self.head = if at == 0 { x } else { Self::pick(self.head, x) };
+        if at < self.slots.len() {
+            self.slots[at] = x;
+        } else {
+            self.slots.push(x);
+        }
+        self.filled += 1;
+        if self.filled == self.n {
+            for slot in (1..self.n).rev() {
+                self.slots[slot - 1] = Self::pick(self.slots[slot - 1], self.slots[slot]);
+            }
+            self.filled = 0;
+            return self.head;
+        }
+        match self.slots.get(self.filled) {
+            Some(&tail) => Self::pick(tail, self.head),
+            None => f64::NAN,
+        }
+    }
+}
+
+fn batch<const HIGHEST: bool>(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
+    let mut extreme = Extreme::<HIGHEST>::new(period(params[0]));
+    for (out, &x) in outputs[0].iter_mut().zip(inputs[0]) {
+        *out = extreme.step(x);
+    }
+}
+
+impl<const HIGHEST: bool> Incremental for Extreme<HIGHEST> {
+    fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
+        outputs[0] = self.step(inputs[0]);
+    }
+}
