@@ -6,6 +6,9 @@
 
 pub mod digest;
 pub mod interval;
+pub mod metrics;
+pub mod signals;
+pub mod simulation;
 pub mod timerange;
 
 pub use polybolos_kernels as kernels;
