@@ -7,7 +7,12 @@
 //! An *undefined* number is `NaN` everywhere in this crate; infinities never leave an operation.
 
 pub mod bars;
+pub mod bits;
+pub mod evaluate;
+pub mod frames;
 pub mod indicators;
 pub mod program;
+pub mod series;
 pub mod sim;
 pub mod stats;
+pub mod sweep;

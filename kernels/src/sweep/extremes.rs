@@ -1,0 +1,109 @@
+//! Highest and lowest close of any range of bars in constant time.
+//!
+//! Blocks of 64 bars with running extremes from either end, and a sparse table over whole blocks: 32 bytes a bar.
+
+const BLOCK: usize = 64;
+
+/// The lowest and the highest of some closes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Extremes {
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+impl Extremes {
+    /// Of no closes at all.
+    const NONE: Extremes = Extremes { min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    fn with(self, close: f64) -> Extremes {
+        Extremes {
+            min: if close < self.min { close } else { self.min },
+            max: if close > self.max { close } else { self.max },
+        }
+    }
+
+    fn join(self, other: Extremes) -> Extremes {
+        self.with(other.min).with(other.max)
+    }
+}
+
+/// Answers range queries over one series.
+#[derive(Debug)]
+pub(super) struct RangeExtremes {
+    /// Extremes from the start of the block to this bar.
+    from_start: Vec<Extremes>,
+    /// Extremes from this bar to the end of the block.
+    to_end: Vec<Extremes>,
+    /// Level `k` holds at `b` the extremes of blocks `b .. b + 2^k`.
+    levels: Vec<Vec<Extremes>>,
+}
+
+impl RangeExtremes {
+    pub(super) fn new(closes: &[f64]) -> RangeExtremes {
+        let mut from_start = Vec::with_capacity(closes.len());
+        let mut to_end = Vec::with_capacity(closes.len());
+        let mut blocks = Vec::new();
+        for block in closes.chunks(BLOCK) {
+            let mut running = Extremes::NONE;
+            from_start.extend(block.iter().map(|&close| {
+                running = running.with(close);
+                running
+            }));
+            blocks.push(running);
+            running = Extremes::NONE;
+            let first = to_end.len();
+            to_end.extend(block.iter().rev().map(|&close| {
+                running = running.with(close);
+                running
+            }));
+            to_end[first..].reverse();
+        }
+        let mut levels = vec![blocks];
+        let mut span = 1;
+        while let Some(last) = levels.last()
+            && last.len() > span
+        {
+            let next = last.iter().zip(&last[span..]).map(|(a, b)| a.join(*b)).collect();
+            levels.push(next);
+            span *= 2;
+        }
+        RangeExtremes { from_start, to_end, levels }
+    }
+
+    /// The extremes of `closes[from..to]`, the series this was made of; `from < to`.
+    pub(super) fn query(&self, closes: &[f64], from: usize, to: usize) -> Extremes {
+        let (first, last) = (from / BLOCK, (to - 1) / BLOCK);
+        if first == last {
+            return closes[from..to].iter().fold(Extremes::NONE, |range, &close| range.with(close));
+        }
+        let ends = self.to_end[from].join(self.from_start[to - 1]);
+        let inner = last - first - 1;
+        if inner == 0 {
+            return ends;
+        }
+        let level = inner.ilog2() as usize;
+        let table = &self.levels[level];
+        ends.join(table[first + 1].join(table[last - (1 << level)]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_range_has_the_extremes_of_its_closes() {
+        let closes: Vec<f64> = (0..400_u64).map(|i| (i * 7919 % 1009) as f64).collect();
+        let ranges = RangeExtremes::new(&closes);
+        for from in 0..closes.len() {
+            for to in from + 1..=closes.len() {
+                let slice = &closes[from..to];
+                let expected = Extremes {
+                    min: slice.iter().copied().fold(f64::INFINITY, f64::min),
+                    max: slice.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                };
+                assert_eq!(ranges.query(&closes, from, to), expected, "{from}..{to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Sufficient statistics of a simulated path, as [`crate::stats`] defines them.
+//!
+//! Sums run in bar and trade order. Sample moments take two passes, mean first: a running update would lose the digits
+//! that skewness and kurtosis are made of.
+
+use super::market::Market;
+use super::path::{Path, Segment};
+use crate::sim::Trade;
+use crate::stats::Stats;
+
+/// Buffers reused from one combination to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    equity: Vec<f64>,
+    returns: Vec<f64>,
+}
+
+/// The statistics of a path that began with `cash`.
+pub(super) fn measure(market: &Market<'_>, cash: f64, path: &Path, scratch: &mut Scratch) -> Stats {
+    let mut stats = Stats {
+        final_equity: cash,
+        max_drawdown: max_drawdown(market, cash, &path.segments),
+        fees: path.fees,
+        ambiguous_bars: path.ambiguous_bars,
+        ..Stats::default()
+    };
+    if let (Some(last), Some(&close)) = (path.segments.last(), market.bars.close.last()) {
+        stats.final_equity = equity_at(last, close);
+    }
+    count_trades(&mut stats, &path.trades);
+    stats.bars_in_position = stats.bars_held + path.open_bars as u64;
+    sample_equity(market, cash, &path.segments, &mut scratch.equity);
+    measure_returns(&mut stats, cash, scratch);
+    stats
+}
+
+/// Equity at every close.
+pub(super) fn equity_per_bar(market: &Market<'_>, segments: &[Segment]) -> Vec<f64> {
+    let mut equity = Vec::with_capacity(market.bars.len());
+    for segment in segments {
+        let closes = &market.bars.close[segment.from..segment.to];
+        equity.extend(closes.iter().map(|&close| equity_at(segment, close)));
+    }
+    equity
+}
+
+/// A flat segment's quantity is 0 and the sum is its cash; a short's is negative and the sum a difference, bit for bit.
+fn equity_at(segment: &Segment, close: f64) -> f64 {
+    segment.cash + segment.quantity * close
+}
+
+fn sample_equity(market: &Market<'_>, cash: f64, segments: &[Segment], equity: &mut Vec<f64>) {
+    let samples = &market.samples;
+    equity.clear();
+    equity.reserve(samples.len());
+    equity.resize(samples.lead, cash);
+    for segment in segments {
+        let closes = &samples.closes[samples.first_at[segment.from]..samples.first_at[segment.to]];
+        if segment.quantity == 0.0 {
+            equity.resize(equity.len() + closes.len(), segment.cash);
+        } else {
+            equity.extend(closes.iter().map(|&close| equity_at(segment, close)));
+        }
+    }
+}
+
+fn measure_returns(stats: &mut Stats, cash: f64, scratch: &mut Scratch) {
+    let Scratch { equity, returns } = scratch;
+    returns.clear();
+    returns.reserve(equity.len());
+    if let Some(&first) = equity.first() {
+        returns.push(first / cash - 1.0);
+    }
+    returns.extend(equity.iter().zip(equity.iter().skip(1)).map(|(before, after)| after / before - 1.0));
+    stats.observations = returns.len() as u64;
+    // The last equity starts no return and may be anything.
+    let starts = equity.split_last().map_or(&[][..], |(_, starts)| starts);
+    let starts_positive = starts.iter().fold(true, |all, &start| all & (start > 0.0));
+    let all_finite = returns.iter().fold(true, |all, r| all & r.is_finite());
+    stats.returns_defined = starts_positive && all_finite;
+    if !stats.returns_defined || returns.is_empty() {
+        return;
+    }
+    let mut sum = 0.0;
+    for &r in returns.iter() {
+        sum += r;
+    }
+    let mean = sum / returns.len() as f64;
+    let (mut m2, mut m3, mut m4, mut downside) = (0.0, 0.0, 0.0, 0.0);
+    for &r in returns.iter() {
+        let deviation = r - mean;
+        let square = deviation * deviation;
+        m2 += square;
+        m3 += square * deviation;
+        m4 += square * square;
+        let loss = if r < 0.0 { r } else { 0.0 };
+        downside += loss * loss;
+    }
+    (stats.mean_return, stats.m2, stats.m3, stats.m4, stats.downside) = (mean, m2, m3, m4, downside);
+}
+
+fn count_trades(stats: &mut Stats, trades: &[Trade]) {
+    let mut losses_in_a_row = 0;
+    for trade in trades {
+        stats.trades += 1;
+        match trade.side {
+            crate::sim::Side::Long => stats.long_trades += 1,
+            crate::sim::Side::Short => stats.short_trades += 1,
+        }
+        if trade.pnl > 0.0 {
+            stats.wins += 1;
+            stats.gross_profit += trade.pnl;
+        }
+        if trade.pnl < 0.0 {
+            stats.gross_loss -= trade.pnl;
+            losses_in_a_row += 1;
+            stats.max_consecutive_losses = stats.max_consecutive_losses.max(losses_in_a_row);
+        } else {
+            losses_in_a_row = 0;
+        }
+        stats.pnl_sum += trade.pnl;
+        stats.trade_return_sum += trade.trade_return;
+        if stats.trades == 1 || trade.trade_return > stats.best_trade {
+            stats.best_trade = trade.trade_return;
+        }
+        if stats.trades == 1 || trade.trade_return < stats.worst_trade {
+            stats.worst_trade = trade.trade_return;
+        }
+        stats.bars_held += trade.bars_held as u64;
+    }
+    if !trades.is_empty() {
+        let mean = stats.pnl_sum / trades.len() as f64;
+        for trade in trades {
+            let deviation = trade.pnl - mean;
+            stats.pnl_m2 += deviation * deviation;
+        }
+    }
+}
+
+/// Equity is monotone in the close within a segment, so its extremes are those of the closes. Only a segment that sets
+/// a new peak and could also set a new drawdown is walked; what is skipped cannot change the result by a bit.
+fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
+    let (mut peak, mut worst) = (cash, 0.0);
+    let closes = &market.bars.close;
+    let deepen = |worst: &mut f64, equity: f64, peak: f64| {
+        let drawdown = 1.0 - equity / peak;
+        if drawdown > *worst {
+            *worst = drawdown;
+        }
+    };
+    for segment in segments {
+        let range = market.closes.query(closes, segment.from, segment.to);
+        let ends = (equity_at(segment, range.min), equity_at(segment, range.max));
+        let (lowest, highest) = if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends };
+        if highest <= peak {
+            deepen(&mut worst, lowest, peak);
+        } else if lowest >= 0.0 && 1.0 - lowest / highest <= worst {
+            peak = highest;
+        } else {
+            for &close in &closes[segment.from..segment.to] {
+                let equity = equity_at(segment, close);
+                if equity > peak {
+                    peak = equity;
+                }
+                deepen(&mut worst, equity, peak);
+            }
+        }
+    }
+    worst
+}
