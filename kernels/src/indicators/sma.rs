@@ -3,7 +3,7 @@
 //! `sma[t] = (x[t-n+1] + ... + x[t]) / n`, first value at `n - 1`; `n = 1` is `x` itself.
 //!
 //! Source: TA-Lib's `SMA`, as a running sum: add the newest, divide, subtract the oldest. The division is a true one
-//! and the order of operations is TA-Lib's, so the bits are its bits and a comparison with the average is decided as
+//! and the order of operations is TA-Lib's, so the bits are its bits, and a comparison with the average is decided as
 //! users of TA-Lib know it, ties included. A running sum that overflows stays undefined to the end of its run.
 
 use std::collections::VecDeque;
