@@ -4,11 +4,14 @@
 //! results, terminals) lives in the crates to the right and hands text and bars in.
 #![forbid(unsafe_code)]
 
+pub mod diagnostic;
 pub mod digest;
 pub mod interval;
 pub mod metrics;
 pub mod signals;
 pub mod simulation;
+pub mod space;
+pub mod strategy;
 pub mod timerange;
 
 pub use polybolos_kernels as kernels;
