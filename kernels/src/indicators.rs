@@ -55,6 +55,9 @@ pub trait Incremental: Send {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]);
 }
 
+/// Batch body: finite inputs of equal length, one slice of that length per output. Writes every element.
+pub(crate) type Batch = fn(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]);
+
 /// One row of [`INDICATORS`].
 pub struct Indicator {
     /// Name of the indicator. Its file is called the same, but for pairs: `extremes.rs` and `directional.rs`.
@@ -69,8 +72,8 @@ pub struct Indicator {
     pub outputs: &'static [&'static str],
     /// 0-based index of the first defined output, the same for all outputs, for inputs defined from index 0.
     pub first: fn(params: &[f64]) -> usize,
-    /// Batch body: finite inputs of equal length, one slice of that length per output. Writes every element.
-    pub(crate) batch: fn(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]),
+    /// Body over whole series.
+    pub(crate) batch: Batch,
     /// Incremental body.
     pub(crate) incremental: fn(params: &[f64]) -> Box<dyn Incremental>,
 }
@@ -257,7 +260,7 @@ mod tests {
                 def.name
             );
             let known = |input: &&str| *input == "x" || Column::from_name(input).is_some();
-            assert!(def.inputs.iter().all(|input| known(input)), "inputs of {}", def.name);
+            assert!(def.inputs.iter().all(known), "inputs of {}", def.name);
             for param in def.params {
                 let mut words = def.summary.split(|c: char| !c.is_alphanumeric());
                 assert!(words.any(|word| word == param.name), "summary of {} lacks {}", def.name, param.name);

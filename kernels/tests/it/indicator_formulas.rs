@@ -71,7 +71,8 @@ fn exponential(x: &[f64], n: usize, keep: f64) -> Vec<f64> {
                 return f64::NAN;
             }
             let seed = x[begin..=seeded].iter().sum::<f64>() / n as f64;
-            let later = (seeded + 1..=t).map(|i| (1.0 - keep) * keep.powi((t - i) as i32) * x[i]).sum::<f64>();
+            let later =
+                (seeded + 1..=t).map(|i| (1.0 - keep) * keep.powi((t - i) as i32) * x[i]).sum::<f64>();
             seed * keep.powi((t - seeded) as i32) + later
         })
         .collect()
@@ -102,7 +103,10 @@ fn rsi(x: &[f64], n: usize) -> Vec<f64> {
         (0..x.len()).map(change).map(|c| if c.is_nan() { c } else { (sign * c).max(0.0) }).collect()
     };
     let (gain, loss) = (exponential(&side(1.0), n, wilder(n)), exponential(&side(-1.0), n, wilder(n)));
-    gain.iter().zip(&loss).map(|(g, l)| if g + l == 0.0 { 0.0 } else { 100.0 - 100.0 * l / (g + l) }).collect()
+    gain.iter()
+        .zip(&loss)
+        .map(|(g, l)| if g + l == 0.0 { 0.0 } else { 100.0 - 100.0 * l / (g + l) })
+        .collect()
 }
 
 /// `f(market, t)` from bar 1 on, undefined on bar 0.
@@ -151,13 +155,13 @@ fn adx(market: &Market, n: usize) -> Vec<f64> {
     let mut average = f64::NAN;
     let dx = |t: usize| 100.0 * (plus[t] - minus[t]).abs() / (plus[t] + minus[t]);
     let mut values = vec![f64::NAN; market.close.len()];
-    for t in 2 * n - 1..values.len() {
+    for (t, value) in values.iter_mut().enumerate().skip(2 * n - 1) {
         if t == 2 * n - 1 {
             average = (n..=t).map(dx).filter(|dx| !dx.is_nan()).sum::<f64>() / n as f64;
         } else if !dx(t).is_nan() {
             average += (dx(t) - average) / n as f64;
         }
-        values[t] = average;
+        *value = average;
     }
     values
 }

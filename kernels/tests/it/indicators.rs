@@ -150,7 +150,8 @@ fn markets(bars: usize) -> impl Strategy<Value = Market> {
         Just(Prices::Tiny),
         Just(Prices::Spikes),
     ];
-    (prices, prop::collection::vec((-1.0..1.0, 0.0..1.0), 0..bars)).prop_map(|(kind, steps)| build(kind, &steps))
+    (prices, prop::collection::vec((-1.0..1.0, 0.0..1.0), 0..bars))
+        .prop_map(|(kind, steps)| build(kind, &steps))
 }
 
 /// Parameters for any row of the table, drawn from the same few numbers.
@@ -320,6 +321,17 @@ fn first_index_of_each_function_for_common_periods() {
 }
 
 #[test]
+fn one_bar_of_a_price_is_that_price_to_the_bit() {
+    let closes: Vec<f64> =
+        (0..50).map(|t| if t % 9 == 4 { 3e5 } else { 0.1 + 1.0 / f64::from(t + 3) }).collect();
+    for name in ["ema", "highest", "lowest"] {
+        assert_eq!(bits(&function(name, &[1.0], &Market::of_closes(&closes))), bits(&closes), "{name}");
+    }
+    let line = |name| bits(&function(name, &[3.0, 8.0, 1.0], &Market::of_closes(&closes)));
+    assert_eq!(line("macd"), line("macd_signal"));
+}
+
+#[test]
 fn rate_of_change_from_zero_is_zero() {
     let market = Market::of_closes(&[0.0, 2.0, -0.0, 3.0]);
     assert_eq!(function("roc", &[1.0], &market)[1..], [0.0, -100.0, 0.0]);
@@ -327,7 +339,8 @@ fn rate_of_change_from_zero_is_zero() {
 
 #[test]
 fn macd_takes_its_averages_in_either_order() {
-    let market = build(Prices::Walk, &(0..90).map(|t| (f64::from(t * 7 % 13) / 7.0 - 0.9, 0.5)).collect::<Vec<_>>());
+    let market =
+        build(Prices::Walk, &(0..90).map(|t| (f64::from(t * 7 % 13) / 7.0 - 0.9, 0.5)).collect::<Vec<_>>());
     for name in ["macd", "macd_signal", "macd_hist"] {
         let in_order = function(name, &[5.0, 17.0, 4.0], &market);
         assert!(in_order[19].is_finite());
