@@ -1,8 +1,9 @@
 //! Indicator values of bars from standard input, for comparison with other libraries.
 //!
-//! `indicators_csv 'sma 20' 'macd 12 26 9' < bars.csv`: each argument is an indicator of the table with its parameters;
-//! the CSV has a header and the columns `open,high,low,close`. An indicator of any series reads `close`. Writes one row per bar
-//! and one column per output, with every digit; an undefined value is an empty field.
+//! `indicators_csv 'sma 20' 'macd 12 26 9' < bars.csv`: each argument is an indicator of the table with its
+//! parameters; the CSV has a header and the columns `open,high,low,close`. An indicator of any series reads
+//! `close`. Writes one row per bar and one column per output, with every digit; an undefined value is an empty
+//! field.
 
 use std::error::Error;
 use std::io::{self, BufWriter, Read, Write};

@@ -1,15 +1,16 @@
 //! Average directional index (Wilder): how strong a trend is, whichever way it goes.
 //!
-//! `dx = 100 * |S(+DM) - S(-DM)| / (S(+DM) + S(-DM))` from bar `n` on, with the sums of `directional.rs`: the true range of Wilder's
-//! two indicators cancels. `adx` is the mean of the first `n` values of `dx`, then `adx * ((n-1)/n) + dx * (1/n)`. First value
-//! at `2n - 1`.
+//! `dx = 100 * |S(+DM) - S(-DM)| / (S(+DM) + S(-DM))` from bar `n` on, with the sums of `directional.rs`: the true
+//! range of Wilder's two indicators cancels. `adx` is the mean of the first `n` values of `dx`, then `adx *
+//! ((n-1)/n) + dx * (1/n)`. First value at `2n - 1`.
 //!
-//! Where `S(+DM) + S(-DM)` is exactly 0 (no movement since the start of the run, or so long ago that `f64` holds nothing
-//! of it) there is no `dx`: it counts as 0 among the first `n`, and later the average is carried unchanged.
+//! Where `S(+DM) + S(-DM)` is exactly 0 (no movement since the start of the run, or so long ago that `f64` holds
+//! nothing of it) there is no `dx`: it counts as 0 among the first `n`, and later the average is carried
+//! unchanged.
 //!
-//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `ADX` for the seeds, the first index and
-//! the 0 rules. TA-Lib also has no `dx` where the smoothed true range is 0; for bars whose close lies between low and
-//! high, a true range of 0 leaves no movement either. `n >= 2`, as in TA-Lib.
+//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `ADX` for the seeds, the
+//! first index and the 0 rules. TA-Lib also has no `dx` where the smoothed true range is 0; for bars whose close
+//! lies between low and high, a true range of 0 leaves no movement either. `n >= 2`, as in TA-Lib.
 
 use super::directional::Movement;
 use super::wilder::Wilder;

@@ -1,10 +1,12 @@
 //! Average true range (Wilder).
 //!
-//! True range `tr[t] = max(high[t], close[t-1]) - min(low[t], close[t-1])`, from bar 1 on: the same bits as the usual largest of
-//! `high - low`, `|high - close[t-1]|` and `|low - close[t-1]|`, because `low <= high`. `atr` is its mean over the first `n`
-//! true ranges, then `atr * ((n-1)/n) + tr * (1/n)`. First value at `n`; `n = 1` is the true range itself.
+//! True range `tr[t] = max(high[t], close[t-1]) - min(low[t], close[t-1])`, from bar 1 on: the same bits as the
+//! usual largest of `high - low`, `|high - close[t-1]|` and `|low - close[t-1]|`, because `low <= high`. `atr` is
+//! its mean over the first `n` true ranges, then `atr * ((n-1)/n) + tr * (1/n)`. First value at `n`; `n = 1` is
+//! the true range itself.
 //!
-//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `ATR` for the seed and the first index.
+//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `ATR` for the seed and the
+//! first index.
 
 use super::wilder::Wilder;
 use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};

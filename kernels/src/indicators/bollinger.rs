@@ -1,11 +1,12 @@
 //! Bollinger bands: a simple moving average and `k` standard deviations to both sides.
 //!
-//! `bb_middle = sma(x, n)`, `bb_upper = bb_middle + k * stddev(x, n)`, `bb_lower = bb_middle - k * stddev(x, n)`; first value at
-//! `n - 1`. The middle band runs on the same [`RollingMean`] as `sma` and the width on the same [`Deviation`] as `stddev`, so
-//! they equal those functions bit for bit; in a flat window all three bands are one line.
+//! `bb_middle = sma(x, n)`, `bb_upper = bb_middle + k * stddev(x, n)`, `bb_lower = bb_middle - k * stddev(x, n)`;
+//! first value at `n - 1`. The middle band runs on the same [`RollingMean`] as `sma` and the width on the same
+//! [`Deviation`] as `stddev`, so they equal those functions bit for bit; in a flat window all three bands are one
+//! line.
 //!
-//! Source: TA-Lib's `BBANDS` with a simple average (population deviation); the width follows `stddev.rs` where TA-Lib's
-//! formula loses digits. `n >= 2`, as in TA-Lib; `k` is any number, a negative one swaps the bands.
+//! Source: TA-Lib's `BBANDS` with a simple average (population deviation); the width follows `stddev.rs` where
+//! TA-Lib's formula loses digits. `n >= 2`, as in TA-Lib; `k` is any number, a negative one swaps the bands.
 
 use std::collections::VecDeque;
 

@@ -1,14 +1,16 @@
 //! Directional indicators (Wilder): how much of the true range was movement up, and how much down.
 //!
-//! Between two bars `up = high[t] - high[t-1]` and `down = low[t-1] - low[t]`. `+DM = up` where `up > down` and `up > 0`, else 0;
-//! `-DM` mirrored; equal moves give neither. `+DM`, `-DM` and the true range are each summed: over bars `1 .. n-1` first (that is
-//! `n - 1` of them), and from bar `n` on `S = S * ((n-1)/n) + x`. `plus_di = 100 * S(+DM) / S(TR)`, `minus_di` likewise, 0 where
-//! the true range is exactly 0. First value at `n`.
+//! Between two bars `up = high[t] - high[t-1]` and `down = low[t-1] - low[t]`. `+DM = up` where `up > down` and
+//! `up > 0`, else 0; `-DM` mirrored; equal moves give neither. `+DM`, `-DM` and the true range are each summed:
+//! over bars `1 .. n-1` first (that is `n - 1` of them), and from bar `n` on `S = S * ((n-1)/n) + x`. `plus_di =
+//! 100 * S(+DM) / S(TR)`, `minus_di` likewise, 0 where the true range is exactly 0. First value at `n`.
 //!
-//! For `n = 1` TA-Lib returns the plain ratio `DM / TR` of each bar, without the factor 100, and so do these functions.
+//! For `n = 1` TA-Lib returns the plain ratio `DM / TR` of each bar, without the factor 100, and so do these
+//! functions.
 //!
-//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `PLUS_DI` and `MINUS_DI` for the short
-//! first sum, the first index and the 0 rule. TA-Lib writes the smoothing as `S - S/n + x`; see `wilder.rs` for the difference.
+//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `PLUS_DI` and `MINUS_DI` for
+//! the short first sum, the first index and the 0 rule. TA-Lib writes the smoothing as `S - S/n + x`; see
+//! `wilder.rs` for the difference.
 
 use super::atr::true_range;
 use super::wilder;

@@ -1,7 +1,7 @@
 //! Exponential moving average.
 //!
-//! `ema[t] = (x[t] - ema[t-1]) * k + ema[t-1]` with `k = 2 / (n + 1)`, seeded at `n - 1` with the mean of the first `n`
-//! values; that seed is the first value. `n = 1` is `x` itself, to the bit.
+//! `ema[t] = (x[t] - ema[t-1]) * k + ema[t-1]` with `k = 2 / (n + 1)`, seeded at `n - 1` with the mean of the
+//! first `n` values; that seed is the first value. `n = 1` is `x` itself, to the bit.
 //!
 //! Source: TA-Lib's `EMA` in its default (not Metastock) mode, in its order of operations without fused
 //! ones: the bits are those of a TA-Lib that is compiled that way, and within 1e-15 relative of one that fuses.

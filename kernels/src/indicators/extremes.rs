@@ -1,12 +1,12 @@
 //! Highest and lowest value of the last `n` bars.
 //!
-//! `highest[t] = max(x[t-n+1], ..., x[t])`, `lowest` likewise with `min`; first value at `n - 1`; `n = 1` is `x` itself.
-//! Source: TA-Lib's `MAX` and `MIN`. The results are exact; a zero is always `+0`, so that the bits do not depend on the
-//! order in which equal zeros were compared.
+//! `highest[t] = max(x[t-n+1], ..., x[t])`, `lowest` likewise with `min`; first value at `n - 1`; `n = 1` is `x`
+//! itself. Source: TA-Lib's `MAX` and `MIN`. The results are exact; a zero is always `+0`, so that the bits do not
+//! depend on the order in which equal zeros were compared.
 //!
-//! Method: M. van Herk, *A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels*
-//! (1992). The bars are cut into blocks of `n`; a window is the tail of one block and the head of the next, so two running
-//! extremes per bar are enough whatever `n` is, and no branch depends on the prices.
+//! Method: M. van Herk, *A fast algorithm for local minimum and maximum filters on rectangular and octagonal
+//! kernels* (1992). The bars are cut into blocks of `n`; a window is the tail of one block and the head of the
+//! next, so two running extremes per bar are enough whatever `n` is, and no branch depends on the prices.
 
 use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
 
@@ -35,8 +35,8 @@ pub(super) const LOWEST: Indicator = Indicator {
 /// The running highest (or lowest) of `n` values.
 pub(super) struct Extreme<const HIGHEST: bool> {
     n: usize,
-    /// Slots `0..filled` hold the current block; the slots after them still hold, for the block before, the extreme from
-    /// there to that block's end. While the first block fills there is nothing after them.
+    /// Slots `0..filled` hold the current block; the slots after them still hold, for the block before, the
+    /// extreme from there to that block's end. While the first block fills there is nothing after them.
     slots: Vec<f64>,
     filled: usize,
     /// Extreme of the current block so far.

@@ -1,11 +1,12 @@
 //! Moving average convergence divergence.
 //!
-//! `macd = ema(x, fast) - ema(x, slow)`, `macd_signal = ema(macd, signal)`, `macd_hist = macd - macd_signal`; all three
-//! start together at `slow + signal - 2`. If `fast > slow` the two are swapped.
+//! `macd = ema(x, fast) - ema(x, slow)`, `macd_signal = ema(macd, signal)`, `macd_hist = macd - macd_signal`; all
+//! three start together at `slow + signal - 2`. If `fast > slow` the two are swapped.
 //!
-//! Source: TA-Lib's `MACD`, in its order of operations without fused ones (see `ema.rs`). Its fast average is seeded with the mean of
-//! the *last* `fast` values of the slow one's seed window, so that both start on one bar; it is therefore not quite
-//! the function `ema(x, fast)`. `fast` and `slow` are at least 2, as in TA-Lib; `signal = 1` makes the signal the line itself.
+//! Source: TA-Lib's `MACD`, in its order of operations without fused ones (see `ema.rs`). Its fast average is
+//! seeded with the mean of the *last* `fast` values of the slow one's seed window, so that both start on one bar;
+//! it is therefore not quite the function `ema(x, fast)`. `fast` and `slow` are at least 2, as in TA-Lib; `signal
+//! = 1` makes the signal the line itself.
 
 use super::ema::Ema;
 use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};

@@ -1,7 +1,7 @@
 //! Rate of change over `n` bars, in percent.
 //!
-//! `roc[t] = (x[t] / x[t-n] - 1) * 100`, first value at `n`; 0 where `x[t-n]` is exactly 0. Source: TA-Lib's `ROC`; the
-//! bits are its bits.
+//! `roc[t] = (x[t] / x[t-n] - 1) * 100`, first value at `n`; 0 where `x[t-n]` is exactly 0. Source: TA-Lib's
+//! `ROC`; the bits are its bits.
 
 use std::collections::VecDeque;
 

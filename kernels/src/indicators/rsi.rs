@@ -1,12 +1,14 @@
 //! Relative strength index (Wilder).
 //!
 //! `rsi = 100 * g / (g + l)`, where `g` and `l` are the smoothed gains `max(x[t] - x[t-1], 0)` and losses
-//! `max(x[t-1] - x[t], 0)`: the mean of the first `n`, then `g * ((n-1)/n) + gain * (1/n)`. First value at `n`. Where `g + l`
-//! is exactly 0 (no move since the start of the run, or so long ago that `f64` holds nothing of it) the value is 0.
+//! `max(x[t-1] - x[t], 0)`: the mean of the first `n`, then `g * ((n-1)/n) + gain * (1/n)`. First value at `n`.
+//! Where `g + l` is exactly 0 (no move since the start of the run, or so long ago that `f64` holds nothing of it)
+//! the value is 0.
 //!
-//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `RSI` for the seed, the first index
-//! and the 0 rule. Versions of TA-Lib before 0.8 call a sum below a small epsilon zero; only zero is, so that the
-//! smallest prices and long pauses keep their value. `n >= 2`: over one bar the index could only be 0 or 100.
+//! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `RSI` for the seed, the
+//! first index and the 0 rule. Versions of TA-Lib before 0.8 call a sum below a small epsilon zero; only zero is,
+//! so that the smallest prices and long pauses keep their value. `n >= 2`: over one bar the index could only be 0
+//! or 100.
 
 use super::wilder::Wilder;
 use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};

@@ -1,18 +1,18 @@
 //! Standard deviation of the last `n` values (population: divided by `n`, not `n - 1`).
 //!
-//! `stddev[t] = sqrt(mean((x - mean(x))^2))` over the window, first value at `n - 1`. Source of the definition: TA-Lib's
-//! `STDDEV` with one deviation.
+//! `stddev[t] = sqrt(mean((x - mean(x))^2))` over the window, first value at `n - 1`. Source of the definition:
+//! TA-Lib's `STDDEV` with one deviation.
 //!
-//! **Numerics.** TA-Lib subtracts `mean(x)^2` from `mean(x^2)` and loses up to half of the digits in a quiet window at a high
-//! price. Here the running sums are of `d = x - anchor` and `d^2`, and `n * variance = sum(d^2) - sum(d)^2 / n`. The anchor
-//! becomes the window's mean and both sums are added up afresh
-//! - at the first full window and at every 512th bar of the run (at every multiple of 512 bars not shorter than the
-//!   window where `n > 512`), so that rounding cannot pile up, and
-//! - at any bar where `n * variance` is less than 1/64 of the largest `sum(d^2)` since the last time: prices have moved far
-//!   from the anchor, or a large move has just left the window.
+//! **Numerics.** TA-Lib subtracts `mean(x)^2` from `mean(x^2)` and loses up to half of the digits in a quiet
+//! window at a high price. Here the running sums are of `d = x - anchor` and `d^2`, and `n * variance = sum(d^2) -
+//! sum(d)^2 / n`. The anchor becomes the window's mean and both sums are added up afresh
+//! - at the first full window and at every 512th bar of the run (for `n > 512` every `n` bars, rounded up to a
+//!   multiple of 512), so that rounding cannot pile up, and
+//! - at any bar where `n * variance` is less than 1/64 of the largest `sum(d^2)` since the last time: prices have
+//!   moved far from the anchor, or a large move has just left the window.
 //!
-//! Both rules look at the bars alone, so every way of computing the series gives the same bits. A flat window falls under
-//! the second rule and gives exactly 0. `n >= 2`, as in TA-Lib.
+//! Both rules look at the bars alone, so every way of computing the series gives the same bits. A flat window
+//! falls under the second rule and gives exactly 0. `n >= 2`, as in TA-Lib.
 
 use std::collections::VecDeque;
 

@@ -1,11 +1,12 @@
 //! Stochastic oscillator (the slow one: both lines are smoothed).
 //!
-//! With `ll`, `hh` the lowest low and the highest high of `k` bars: raw `= 100 * ((close - ll) / (hh - ll))`, and 0 where
-//! `hh = ll`; `stoch_k = sma(raw, sk)`, `stoch_d = sma(stoch_k, sd)`. Both start together, where `stoch_d` does, at
-//! `k + sk + sd - 3`. What many tools call "%K" is the raw line: `sk = 1`.
+//! With `ll`, `hh` the lowest low and the highest high of `k` bars: raw `= 100 * ((close - ll) / (hh - ll))`, and
+//! 0 where `hh = ll`; `stoch_k = sma(raw, sk)`, `stoch_d = sma(stoch_k, sd)`. Both start together, where `stoch_d`
+//! does, at `k + sk + sd - 3`. What many tools call "%K" is the raw line: `sk = 1`.
 //!
-//! Source: TA-Lib's `STOCH` with simple averages, in the order of operations of its version 0.8. A running average of values that fall back to 0
-//! may keep a residue near 1e-13 on either side of 0, as TA-Lib's does: compare with levels, not with exactly 0 or 100.
+//! Source: TA-Lib's `STOCH` with simple averages, in the order of operations of its version 0.8. A running average
+//! of values that fall back to 0 may keep a residue near 1e-13 on either side of 0, as TA-Lib's does: compare with
+//! levels, not with exactly 0 or 100.
 
 use std::collections::VecDeque;
 

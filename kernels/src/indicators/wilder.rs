@@ -1,8 +1,9 @@
 //! Wilder's smoothing, the average behind RSI, ATR and ADX. Not an indicator.
 //!
-//! `avg[t] = avg[t-1] * ((n-1)/n) + x[t] * (1/n)`, seeded with the mean of the first `n` values. TA-Lib writes it as
-//! `(avg * (n-1) + x) / n`; multiplying by the two constants saves the division in the loop-carried chain and differs by
-//! about 1e-15 relative. The two products and the sum are separate operations on every device, never a fused one.
+//! `avg[t] = avg[t-1] * ((n-1)/n) + x[t] * (1/n)`, seeded with the mean of the first `n` values. TA-Lib writes it
+//! as `(avg * (n-1) + x) / n`; multiplying by the two constants saves the division in the loop-carried chain and
+//! differs by about 1e-15 relative. The two products and the sum are separate operations on every device, never a
+//! fused one.
 
 /// One smoothed series.
 pub(super) struct Wilder {

@@ -60,8 +60,8 @@ fn wilder(n: usize) -> f64 {
     1.0 - 1.0 / n as f64
 }
 
-/// An exponential average as the weighted sum it is: the mean of the first `n` defined values weighs `keep^age`, every later
-/// value `(1 - keep) * keep^age`.
+/// An exponential average as the weighted sum it is: the mean of the first `n` defined values weighs `keep^age`,
+/// every later value `(1 - keep) * keep^age`.
 fn exponential(x: &[f64], n: usize, keep: f64) -> Vec<f64> {
     let begin = x.iter().position(|x| !x.is_nan()).unwrap_or(x.len());
     let seeded = begin + n - 1;
