@@ -1,0 +1,170 @@
+//! The dataset directory as the SQL table `bars`.
+//!
+//! `bars/interval=1h/symbol=BTCUSDT/<year>.parquet` becomes one table: the files' columns, then `interval` and
+//! `symbol` from the path. The schema is fixed, so opening the table reads no file, and a filter on `symbol` or
+//! `interval` decides by the path which files are read at all. Path columns are plain `Utf8`: dictionaries and view
+//! types do not survive every exchange between cluster processes. This module writes nothing and repairs nothing.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use futures::{StreamExt, TryStreamExt, future};
+
+/// Name of the table in SQL.
+pub const BARS_TABLE: &str = "bars";
+
+/// Name of the bars' directory inside a dataset.
+const BARS_DIRECTORY: &str = "bars";
+
+/// Why a dataset has no `bars` table.
+#[derive(Debug, thiserror::Error)]
+pub enum BarsTableError {
+    /// There is no directory, or no Parquet file under its `bars/`. A session may leave the table out and say so.
+    #[error(
+        "no bars in {dataset}: bring some in with `polybolos data import`, `data fetch` or `data synth`, or name another dataset with --data"
+    )]
+    Empty {
+        /// The dataset as the user gave it.
+        dataset: String,
+    },
+    /// The name is neither a path nor a URL that this process can read.
+    #[error("dataset {dataset} cannot be read: {reason}")]
+    Unreadable {
+        /// The dataset as the user gave it.
+        dataset: String,
+        /// What stands in the way.
+        reason: String,
+    },
+}
+
+impl BarsTableError {
+    /// Whether the dataset is merely missing or empty, so that a query over other tables can go on without it.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, BarsTableError::Empty { .. })
+    }
+}
+
+/// Schema of the Parquet files: times in milliseconds UTC, prices and volumes as Float64, all columns as in SPEC 2.
+pub fn bars_file_schema() -> SchemaRef {
+    let open_time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let float = |name: &str| Field::new(name, DataType::Float64, true);
+    Arc::new(Schema::new(vec![
+        Field::new("open_time", open_time, true),
+        float("open"),
+        float("high"),
+        float("low"),
+        float("close"),
+        float("volume"),
+        float("quote_volume"),
+        Field::new("trades", DataType::Int64, true),
+        float("taker_buy_volume"),
+        float("taker_buy_quote_volume"),
+    ]))
+}
+
+/// The start of the runtime of every session, scheduler and executor that reads datasets: directories are listed anew
+/// for each query. DataFusion's default remembers a listing without end, so a process that lives on would miss bars
+/// that were imported since, and read files that were rewritten by their old sizes.
+pub fn runtime_builder() -> RuntimeEnvBuilder {
+    RuntimeEnvBuilder::new().with_object_list_cache_limit(0)
+}
+
+/// Opens the `bars` table of a dataset: a local directory (absolute or relative, taken literally, no globs) or the
+/// URL of an object store registered with the session (`s3://bucket/prefix`).
+///
+/// # Errors
+/// [`BarsTableError::Empty`] if there is no Parquet file under `bars/`, [`BarsTableError::Unreadable`] if the
+/// directory or the store cannot be listed.
+pub async fn bars_table(
+    session: &dyn Session,
+    dataset: &str,
+) -> Result<Arc<dyn TableProvider>, BarsTableError> {
+    let unreadable = |reason: String| BarsTableError::Unreadable { dataset: dataset.to_owned(), reason };
+    let location = bars_location(dataset).map_err(unreadable)?;
+    let format = ParquetFormat::default().with_options(session.table_options().parquet.clone());
+    let options = ListingOptions::new(Arc::new(format)).with_table_partition_cols(vec![
+        ("interval".to_owned(), DataType::Utf8),
+        ("symbol".to_owned(), DataType::Utf8),
+    ]);
+    if !has_bars(session, &location, &options.file_extension)
+        .await
+        .map_err(|error| unreadable(error.to_string()))?
+    {
+        return Err(BarsTableError::Empty { dataset: dataset.to_owned() });
+    }
+    let config =
+        ListingTableConfig::new(location).with_listing_options(options).with_schema(bars_file_schema());
+    let table = ListingTable::try_new(config).map_err(|error| unreadable(error.strip_backtrace()))?;
+    Ok(Arc::new(table))
+}
+
+/// Whether one Parquet file lies below `location`. Asks the store itself: a listing through the session would be
+/// remembered there, empty, beyond the next import.
+async fn has_bars(
+    session: &dyn Session,
+    location: &ListingTableUrl,
+    extension: &str,
+) -> Result<bool, DataFusionError> {
+    let store = session.runtime_env().object_store(location)?;
+    let mut files = store
+        .list(Some(location.prefix()))
+        .try_filter(|file| future::ready(file.location.as_ref().ends_with(extension) && file.size > 0))
+        .boxed();
+    Ok(files.try_next().await?.is_some())
+}
+
+/// The URL of the bars' directory. Local paths go in segment by segment, because [`ListingTableUrl::parse`] would
+/// take `[`, `?` and `*` in a directory's name for a pattern.
+fn bars_location(dataset: &str) -> Result<ListingTableUrl, String> {
+    let says = |error: DataFusionError| error.strip_backtrace();
+    if dataset.contains("://") {
+        return ListingTableUrl::parse(format!("{}/{BARS_DIRECTORY}/", dataset.trim_end_matches('/')))
+            .map_err(says);
+    }
+    let directory = absolute(Path::new(dataset))?.join(BARS_DIRECTORY);
+    let root = ListingTableUrl::parse("file:///").map_err(says)?;
+    let mut url = root.get_url().clone();
+    {
+        let mut segments = url.path_segments_mut().map_err(|()| "no path".to_owned())?;
+        segments.clear();
+        for component in directory.components() {
+            if let Component::Normal(name) = component {
+                segments.push(name.to_str().ok_or("its name is not UTF-8")?);
+            }
+        }
+        segments.push("");
+    }
+    ListingTableUrl::try_new(url, None).map_err(says)
+}
+
+/// An absolute path without `..`. Symbolic links stay as they are written unless `..` asks where they lead, so that
+/// machines that mount the dataset under one name by different means agree on it.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+    if absolute.components().any(|component| component == Component::ParentDir) {
+        return match absolute.canonicalize() {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+            // A directory that is not there is empty, as it is without `..`; what is listed then is not there either.
+            other => Ok(other.unwrap_or_else(|_| lexically_normal(&absolute))),
+        };
+    }
+    Ok(absolute)
+}
+
+/// The path with each `name/..` struck out, for a path of which there is nothing on disk to ask.
+fn lexically_normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut normal, component| {
+        if component == Component::ParentDir {
+            normal.pop();
+        } else {
+            normal.push(component);
+        }
+        normal
+    })
+}
