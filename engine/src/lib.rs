@@ -12,6 +12,7 @@ pub mod signals;
 pub mod simulation;
 pub mod space;
 pub mod strategy;
+pub mod sweep;
 pub mod timerange;
 
 pub use polybolos_kernels as kernels;

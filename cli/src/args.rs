@@ -1,0 +1,450 @@
+//! The command line. Every option that a server or script may want to fix has an environment twin.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand};
+use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
+use polybolos_engine::sweep::Symbols;
+use polybolos_engine::timerange::TimeRange;
+
+/// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "polybolos", version, about, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Print one JSON document on stdout instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no notes on stderr; errors are still printed.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// An offline tour: synthetic market, sweep, top table, heatmap.
+    Demo(DemoArgs),
+    /// Import, download, check, make and list market data.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Compute expressions of the strategy language over a symbol's bars.
+    Indicators(IndicatorsArgs),
+    /// Run one combination and show its trades, equity and metrics.
+    Backtest(BacktestArgs),
+    /// Run every combination of a strategy's grid on every symbol.
+    Sweep(SweepArgs),
+    /// Look at the sweeps that have been run.
+    #[command(subcommand)]
+    Results(ResultsCommand),
+    /// Recompute one row of a sweep and compare it bit for bit.
+    Replay(ReplayArgs),
+    /// Query bars, results and sweeps in SQL; indicators are window functions.
+    Sql(SqlArgs),
+    /// Show effective settings, check a strategy document, print its JSON Schema.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where market data lies.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataDir {
+    /// Dataset folder.
+    #[arg(long = "data", env = "POLYBOLOS_DATA", default_value = "./data", value_name = "DIR")]
+    pub data: String,
+}
+
+/// Where results lie.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ResultsDir {
+    /// Results folder.
+    #[arg(long = "results", env = "POLYBOLOS_RESULTS", default_value = "./results", value_name = "DIR")]
+    pub results: PathBuf,
+}
+
+/// A strategy and what is changed in it for this run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StrategyArgs {
+    /// Strategy document (.yaml, .json or .toml).
+    pub strategy: PathBuf,
+    /// Set a parameter: fast=10, fast=5..54, fast=5..54:2 or fast=5,10,20. May be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUES")]
+    pub set: Vec<String>,
+    /// Fee per side, fraction of notional (maker and taker).
+    #[arg(long, value_name = "FRACTION")]
+    pub fee: Option<f64>,
+    /// Fraction of the price lost on market fills.
+    #[arg(long, value_name = "FRACTION")]
+    pub slippage: Option<f64>,
+    /// Initial cash in quote currency.
+    #[arg(long, value_name = "AMOUNT")]
+    pub cash: Option<f64>,
+    /// When decisions are filled.
+    #[arg(long, value_parser = fill_parser())]
+    pub fill: Option<Fill>,
+    /// Which level is hit first in a bar that reaches both.
+    #[arg(long, value_parser = intrabar_parser())]
+    pub intrabar: Option<Intrabar>,
+    /// Sampling of the return series for Sharpe and its kin.
+    #[arg(long, value_parser = returns_parser())]
+    pub returns: Option<Returns>,
+}
+
+/// Parses one of the words of a table into its value.
+fn words<T: Clone + Send + Sync + 'static>(
+    table: &'static [(&'static str, T)],
+) -> impl clap::builder::TypedValueParser<Value = T> {
+    PossibleValuesParser::new(table.iter().map(|(word, _)| *word)).try_map(|word: String| {
+        table.iter().find(|(known, _)| *known == word).map(|(_, value)| value.clone()).ok_or("unknown word")
+    })
+}
+
+fn fill_parser() -> impl clap::builder::TypedValueParser<Value = Fill> {
+    words(&[("next_open", Fill::NextOpen), ("close", Fill::Close)])
+}
+
+fn intrabar_parser() -> impl clap::builder::TypedValueParser<Value = Intrabar> {
+    words(&[
+        ("stop_first", Intrabar::StopFirst),
+        ("target_first", Intrabar::TargetFirst),
+        ("nearest_open", Intrabar::NearestOpen),
+    ])
+}
+
+fn returns_parser() -> impl clap::builder::TypedValueParser<Value = Returns> {
+    words(&[("daily", Returns::Daily), ("bar", Returns::Bar)])
+}
+
+/// What computes. A CUDA back end is a build of its own and not part of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Backend {
+    /// The fastest there is.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
+}
+
+/// `all` or `top:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeepArg {
+    All,
+    Top(u64),
+}
+
+fn parse_keep(text: &str) -> Result<KeepArg, String> {
+    if text == "all" {
+        return Ok(KeepArg::All);
+    }
+    text.strip_prefix("top:")
+        .and_then(|count| count.parse().ok())
+        .filter(|&count| count > 0)
+        .map(KeepArg::Top)
+        .ok_or_else(|| "write all, or top:N with N from 1".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    pub strategy: StrategyArgs,
+    /// Symbols, comma separated, or all.
+    #[arg(long, value_name = "A,B|all")]
+    pub symbols: Symbols,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(flatten)]
+    pub results: ResultsDir,
+    /// Bars to run on by open time, UTC: 20230101-20231231 (both days included), 20230101-, -20231231.
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
+    pub timerange: Option<TimeRange>,
+    /// What computes.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: Backend,
+    /// Threads that compute; default: all cores.
+    #[arg(long, env = "POLYBOLOS_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Metric that orders the rows.
+    #[arg(long, value_name = "METRIC", default_value = "sharpe")]
+    pub rank_by: String,
+    /// Rows with fewer closed trades are not ranked.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub min_trades: u64,
+    /// Rows of the table that is printed.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Rows to keep per symbol; default: all, up to ten million rows.
+    #[arg(long, value_name = "all|top:N", value_parser = parse_keep)]
+    pub keep: Option<KeepArg>,
+    /// Show what would be run and how it was compiled, and stop.
+    #[arg(long)]
+    pub explain: bool,
+    /// Largest number of grid rows in a unit of work; default: about a second of one core.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub unit_rows: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Folder for the demo's data and results.
+    #[arg(long, value_name = "DIR", default_value = "./demo")]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Import files: Binance zip or CSV, plain CSV, freqtrade feather or JSON, Parquet.
+    Import(ImportArgs),
+    /// Download from Binance's public archive or a mirror; resumes where it stopped.
+    Fetch(FetchArgs),
+    /// Report gaps, duplicates, zero volume and outliers. Exit code 0 even when there are some: they are the market's.
+    Check(CheckArgs),
+    /// Make a realistic seeded market, offline.
+    Synth(SynthArgs),
+    /// List what the dataset holds.
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files to import, any supported format; told apart by content.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Symbol the bars belong to; default: the beginning of each file's name when it reads like BTCUSDT-1h.zip.
+    #[arg(long)]
+    pub symbol: Option<String>,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Drop bad rows and count them instead of refusing the import.
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// Symbols to download.
+    #[arg(required = true, value_name = "SYMBOL")]
+    pub symbols: Vec<String>,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    /// First month or day: 2023-01 or 2023-01-15.
+    #[arg(long)]
+    pub from: String,
+    /// Last month or day, included; default: now.
+    #[arg(long)]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// A mirror of the archive.
+    #[arg(long, env = "POLYBOLOS_SOURCE", value_name = "URL")]
+    pub source: Option<String>,
+    /// REST endpoint for days the archive does not have yet.
+    #[arg(long, env = "POLYBOLOS_REST", value_name = "URL")]
+    pub rest: Option<String>,
+    /// Downloads at a time.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub concurrency: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Only this symbol.
+    #[arg(long)]
+    pub symbol: Option<String>,
+    /// Only this interval.
+    #[arg(long)]
+    pub interval: Option<Interval>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SynthArgs {
+    /// Number of symbols.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub symbols: u32,
+    /// Bars per symbol.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub bars: u32,
+    /// Bar interval, 1m to 1w.
+    #[arg(long, default_value = "1h")]
+    pub interval: Interval,
+    /// Same seed, same bytes, on every machine.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub data: DataDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub data: DataDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndicatorsArgs {
+    /// Expressions, e.g. "sma(close, 20)" "rsi(close, 14) < 30".
+    #[arg(required = true, value_name = "EXPR")]
+    pub expressions: Vec<String>,
+    /// The symbol.
+    #[arg(long)]
+    pub symbol: String,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Bars to compute on by open time, UTC.
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
+    pub timerange: Option<TimeRange>,
+    /// Write a .parquet or .csv file instead of printing.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestArgs {
+    #[command(flatten)]
+    pub strategy: StrategyArgs,
+    /// The symbol.
+    #[arg(long)]
+    pub symbol: String,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Bars to run on by open time, UTC.
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
+    pub timerange: Option<TimeRange>,
+    /// Write every closed trade to a .csv or .parquet file.
+    #[arg(long, value_name = "FILE")]
+    pub trades: Option<PathBuf>,
+    /// Write the equity at every close to a .csv or .parquet file.
+    #[arg(long, value_name = "FILE")]
+    pub equity: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ResultsCommand {
+    /// List the sweeps, the latest first.
+    List {
+        #[command(flatten)]
+        results: ResultsDir,
+    },
+    /// Show where a sweep came from, what it cost and how its trials are distributed.
+    Show {
+        /// Sweep id, or its beginning or end; default: the latest.
+        sweep_id: Option<String>,
+        #[command(flatten)]
+        results: ResultsDir,
+    },
+    /// The best rows of a sweep.
+    Top {
+        /// Sweep id, or its beginning or end; default: the latest.
+        sweep_id: Option<String>,
+        #[command(flatten)]
+        results: ResultsDir,
+        /// Metric that orders the rows.
+        #[arg(long, value_name = "METRIC", default_value = "sharpe")]
+        rank_by: String,
+        /// Rows with fewer closed trades are not ranked.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        min_trades: u64,
+        /// How many rows.
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+        top: usize,
+        /// Only this symbol.
+        #[arg(long)]
+        symbol: Option<String>,
+    },
+    /// A picture of a metric over two parameters in the terminal.
+    Heatmap {
+        /// Sweep id, or its beginning or end; default: the latest.
+        sweep_id: Option<String>,
+        #[command(flatten)]
+        results: ResultsDir,
+        /// Parameter across; default: the grid's last.
+        #[arg(long)]
+        x: Option<String>,
+        /// Parameter down; default: the grid's last but one.
+        #[arg(long)]
+        y: Option<String>,
+        /// The metric; of several rows in a cell the mean is shown.
+        #[arg(long, value_name = "METRIC", default_value = "sharpe")]
+        metric: String,
+        /// Only this symbol; default: the mean over all.
+        #[arg(long)]
+        symbol: Option<String>,
+    },
+    /// Write a sweep's rows to one .csv, .json or .parquet file.
+    Export {
+        /// Sweep id, or its beginning or end; default: the latest.
+        sweep_id: Option<String>,
+        #[command(flatten)]
+        results: ResultsDir,
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Sweep id, or its beginning or end.
+    pub sweep_id: String,
+    /// Row number, as in the column `row`.
+    pub row: u64,
+    /// Only this symbol; default: every symbol of the sweep.
+    #[arg(long)]
+    pub symbol: Option<String>,
+    #[command(flatten)]
+    pub results: ResultsDir,
+    /// Dataset folder; default: the one the sweep ran on.
+    #[arg(long = "data", env = "POLYBOLOS_DATA", value_name = "DIR")]
+    pub data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The query. Tables: bars, results, sweeps, sweep('strategy.yaml', 'all', '1h').
+    pub query: String,
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(flatten)]
+    pub results: ResultsDir,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Effective settings and where each comes from.
+    Show {
+        #[command(flatten)]
+        data: DataDir,
+        #[command(flatten)]
+        results: ResultsDir,
+    },
+    /// Check strategy documents: every error with file, line and column.
+    Check {
+        /// Strategy documents.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// The JSON Schema of a strategy document, for editors.
+    Schema,
+}

@@ -1,0 +1,59 @@
+//! One file per command; each takes its arguments and prints its result.
+
+mod backtest;
+mod config;
+mod data;
+mod demo;
+mod explain;
+mod indicators;
+mod replay;
+mod results;
+mod sql;
+mod strategy_file;
+mod sweep;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+use crate::error::CliError;
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// One JSON document on stdout.
+    pub json: bool,
+    /// Nothing on stderr but errors.
+    pub quiet: bool,
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    let style = Style { json: cli.json, quiet: cli.quiet };
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, style),
+        Command::Data(command) => data::run(command, style),
+        Command::Indicators(args) => indicators::run(&args, style),
+        Command::Backtest(args) => backtest::run(&args, style),
+        Command::Sweep(args) => sweep::run(&args, style),
+        Command::Results(command) => results::run(command, style),
+        Command::Replay(args) => replay::run(&args, style),
+        Command::Sql(args) => sql::run(&args, style),
+        Command::Config(command) => config::run(command, style),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "polybolos", &mut script);
+            crate::output::text(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Runs a future on a runtime of its own, made for this command.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Query planning recurses deeply.
+        .thread_stack_size(8 << 20)
+        .build()
+        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))?
+        .block_on(future)
+}

@@ -1,0 +1,195 @@
+//! `polybolos results`: list, show, top, heatmap, export.
+
+use std::path::Path;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv;
+use datafusion::parquet::arrow::ArrowWriter;
+use polybolos_engine::sweep::Ranking;
+use polybolos_plan::atomic_file;
+use polybolos_plan::catalogue::{self, Manifest, State, ValuesRecord, sweep_folder};
+use polybolos_plan::results::{rows, top};
+use polybolos_plan::results_table::state_name;
+use serde_json::json;
+
+use crate::args::ResultsCommand;
+use crate::clock::date_time;
+use crate::commands::{Style, block_on, sweep};
+use crate::error::CliError;
+use crate::heatmap;
+use crate::output::{self, number_cell, short_number, thousands};
+
+pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError> {
+    match command {
+        ResultsCommand::List { results } => list(&results.results, style),
+        ResultsCommand::Show { sweep_id, results } => {
+            show(&catalogue::find(&results.results, sweep_id.as_deref())?, &results.results, style)
+        }
+        ResultsCommand::Top { sweep_id, results, rank_by, min_trades, top: count, symbol } => {
+            let ranking = Ranking { metric: rank_by, min_trades };
+            ranking.metric()?;
+            let manifest = complete(&results.results, sweep_id.as_deref())?;
+            let manifest = only_symbol(manifest, symbol.as_deref())?;
+            let best = block_on(async { Ok(top(&results.results, &manifest, &ranking, count).await?) })?;
+            if style.json {
+                return output::json(&output::rows_json(&best)?);
+            }
+            output::text(&output::rows_table(&best, Some(&sweep::table_columns(&manifest, &ranking)))?)
+        }
+        ResultsCommand::Heatmap { sweep_id, results, x, y, metric, symbol } => {
+            let ranking = Ranking { metric, min_trades: 0 };
+            ranking.metric()?;
+            let manifest = complete(&results.results, sweep_id.as_deref())?;
+            let manifest = only_symbol(manifest, symbol.as_deref())?;
+            let map = block_on(heatmap::of_sweep(
+                &results.results,
+                &manifest,
+                x.as_deref(),
+                y.as_deref(),
+                &ranking.metric,
+            ))?;
+            if style.json { output::json(&map) } else { output::text(&map.picture(output::colours())) }
+        }
+        ResultsCommand::Export { sweep_id, results, out } => {
+            let manifest = complete(&results.results, sweep_id.as_deref())?;
+            export(&results.results, &manifest, &out, style)
+        }
+    }
+}
+
+/// A sweep whose rows are all there.
+fn complete(results: &Path, wanted: Option<&str>) -> Result<Manifest, CliError> {
+    let manifest = catalogue::find(results, wanted)?;
+    if manifest.is_complete(results) {
+        return Ok(manifest);
+    }
+    Err(CliError::Failed(format!(
+        "sweep {} is unfinished; run the same `polybolos sweep` again to resume it",
+        manifest.sweep_id
+    )))
+}
+
+/// The same sweep reduced to one symbol.
+fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest, CliError> {
+    let Some(symbol) = symbol.map(str::to_ascii_uppercase) else { return Ok(manifest) };
+    let known: Vec<String> = manifest.series.iter().map(|series| series.symbol.clone()).collect();
+    manifest.series.retain(|series| series.symbol == symbol);
+    if manifest.series.is_empty() {
+        return Err(CliError::Failed(format!(
+            "sweep {} has no symbol {symbol}; it ran on {}",
+            manifest.sweep_id,
+            known.join(", ")
+        )));
+    }
+    Ok(manifest)
+}
+
+fn list(results: &Path, style: Style) -> Result<(), CliError> {
+    let manifests = catalogue::list(results)?;
+    if style.json {
+        return output::json(&manifests);
+    }
+    if manifests.is_empty() {
+        return output::text(&format!("no sweep in {} yet; `polybolos sweep` makes one", results.display()));
+    }
+    let mut table =
+        output::table(&["sweep", "state", "started (UTC)", "interval", "symbols", "combinations", "rows", "seconds"]);
+    for manifest in &manifests {
+        table.add_row(vec![
+            manifest.sweep_id.as_str().into(),
+            state_name(manifest.state).into(),
+            date_time(manifest.started_ms).into(),
+            manifest.interval.as_str().into(),
+            number_cell(manifest.series.len()),
+            number_cell(thousands(manifest.combos)),
+            number_cell(thousands(manifest.rows)),
+            number_cell(format!("{:.2}", manifest.seconds)),
+        ]);
+    }
+    output::text(&table.to_string())
+}
+
+fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliError> {
+    let folder = sweep_folder(results, &manifest.sweep_id);
+    if style.json {
+        return output::json(&json!({ "sweep": manifest, "results": folder.display().to_string() }));
+    }
+    let mut lines = vec![
+        format!("sweep       {} ({})", manifest.sweep_id, state_name(manifest.state)),
+        format!("strategy    {} from {}, digest {}", manifest.strategy.name, manifest.strategy.source, manifest.strategy.digest),
+        format!("engine      {}, backend {}", manifest.engine_version, manifest.backend),
+        format!("started     {} UTC", date_time(manifest.started_ms)),
+        format!("grid        {} rows, {} combinations run per symbol", thousands(manifest.grid_rows), thousands(manifest.combos)),
+    ];
+    for param in &manifest.params {
+        let values = match &param.values {
+            ValuesRecord::Range { from, step, count } => format!("{count} values from {from}, step {step}"),
+            ValuesRecord::List(list) => list.iter().map(f64::to_string).collect::<Vec<_>>().join(", "),
+        };
+        lines.push(format!("  {:<10}{values}", param.name));
+    }
+    if manifest.state == State::Complete {
+        lines.push(format!(
+            "cost        {:.2} s, {:.2} thread-seconds in kernels, {} units",
+            manifest.seconds, manifest.kernel_seconds, manifest.units
+        ));
+    }
+    lines.push(format!("data        {}, {} bars", manifest.data, manifest.interval));
+    let mut table = output::table(&["symbol", "bars", "from (UTC)", "to (UTC)", "rows", "trials", "sd of trials' Sharpe", "data digest"]);
+    for series in &manifest.series {
+        let spread = series.trials.and_then(|trials| trials.sharpe_variance).map_or_else(|| "-".to_owned(), |v| short_number(v.sqrt()));
+        table.add_row(vec![
+            series.symbol.as_str().into(),
+            number_cell(thousands(series.bars)),
+            date_time(series.first_open_ms).into(),
+            date_time(series.last_open_ms).into(),
+            number_cell(thousands(series.rows)),
+            number_cell(series.trials.map_or_else(|| "-".to_owned(), |trials| thousands(trials.count))),
+            number_cell(spread),
+            series.data_digest.get(..12).unwrap_or(&series.data_digest).into(),
+        ]);
+    }
+    lines.push(table.to_string());
+    lines.push(format!("rows: {}", folder.display()));
+    output::text(&lines.join("\n"))
+}
+
+fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
+    let batches = rows(results, manifest)?;
+    write_batches(out, &batches)?;
+    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if style.json {
+        return output::json(&json!({ "sweep_id": manifest.sweep_id, "rows": count, "file": out.display().to_string() }));
+    }
+    output::text(&format!("{} rows written to {}", thousands(count as u64), out.display()))
+}
+
+/// Writes batches of one schema to a .csv, .json or .parquet file; nothing half-written stays.
+pub(crate) fn write_batches(out: &Path, batches: &[RecordBatch]) -> Result<(), CliError> {
+    let failed = |reason: &dyn std::fmt::Display| CliError::Failed(format!("{}: {reason}", out.display()));
+    let extension = out.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    if !matches!(extension.as_str(), "csv" | "json" | "parquet") {
+        return Err(CliError::Usage(format!("{}: write a .csv, .json or .parquet file", out.display())));
+    }
+    let Some(first) = batches.first() else { return Err(failed(&"there is no row to write")) };
+    let schema = first.schema();
+    atomic_file::write(out, |file| {
+        let other = |error: &dyn std::fmt::Display| std::io::Error::other(error.to_string());
+        match extension.as_str() {
+            "csv" => {
+                let mut writer = csv::Writer::new(file);
+                batches.iter().try_for_each(|batch| writer.write(batch)).map_err(|error| other(&error))
+            }
+            "json" => {
+                let rows = output::rows_json(batches).map_err(|error| other(&error))?;
+                serde_json::to_writer(file, &rows).map_err(|error| other(&error))
+            }
+            _ => {
+                let mut writer = ArrowWriter::try_new(file, schema, None).map_err(|error| other(&error))?;
+                batches.iter().try_for_each(|batch| writer.write(batch)).map_err(|error| other(&error))?;
+                writer.close().map(drop).map_err(|error| other(&error))
+            }
+        }
+    })
+    .map_err(|error| failed(&error))
+}

@@ -1,0 +1,180 @@
+//! `polybolos sweep`: run a grid, print the best rows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use polybolos_engine::strategy::Strategy;
+use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, default_unit_rows};
+use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::results::top;
+use polybolos_plan::run::{SweepReport, run_sweep};
+use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::session::{Places, session};
+use polybolos_plan::sweep_exec::Output;
+use polybolos_plan::sweep_table::SweepTable;
+use polybolos_plan::unit::SweepJob;
+use serde_json::json;
+
+use crate::args::{Backend, KeepArg, SweepArgs};
+use crate::clock::now_ms;
+use crate::commands::{Style, block_on, explain, strategy_file};
+use crate::error::CliError;
+use crate::output;
+use crate::progress::SweepProgress;
+
+/// Rows that are kept without asking.
+const MAX_UNASKED_ROWS: u64 = 10_000_000;
+
+pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
+    if args.backend == Backend::Cuda {
+        return Err(CliError::Failed(
+            "this build has no CUDA back end; run with --backend cpu or auto".to_owned(),
+        ));
+    }
+    let ranking = Ranking { metric: args.rank_by.clone(), min_trades: args.min_trades };
+    ranking.metric()?;
+    let runtime = SweepRuntime::new(threads(args.threads));
+    let table = table(args, &ranking)?;
+    let job = table.job(&runtime)?;
+    ask_for_keep(args, &job)?;
+    if args.explain {
+        return explain::run(&job, args.unit_rows, runtime.threads, style);
+    }
+    let (report, best) = block_on(async {
+        let report = drive(&runtime, &table, style).await?;
+        let best = top(&args.results.results, &report.manifest, &ranking, args.top).await?;
+        Ok((report, best))
+    })?;
+    let folder = sweep_folder(&args.results.results, &report.manifest.sweep_id);
+    if style.json {
+        let manifest = &report.manifest;
+        return output::json(&json!({
+            "sweep_id": manifest.sweep_id,
+            "combos": manifest.combos,
+            "symbols": manifest.series.len(),
+            "bars": total_bars(manifest),
+            "rows": manifest.rows,
+            "units": manifest.units,
+            "units_computed": report.units_computed,
+            "bar_combos": manifest.bar_combos,
+            "seconds": report.seconds,
+            "kernel_seconds": report.kernel_seconds,
+            "backend": manifest.backend,
+            "results": folder.display().to_string(),
+            "top": output::rows_json(&best)?,
+        }));
+    }
+    if !style.quiet {
+        summary(&report);
+    }
+    output::text(&output::rows_table(&best, Some(&table_columns(&report.manifest, &ranking)))?)?;
+    output::text(&format!("rows: {}", folder.display()))
+}
+
+/// Threads to compute on: as asked, or one per core.
+pub(crate) fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
+}
+
+fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, CliError> {
+    let keep = match args.keep {
+        None | Some(KeepArg::All) => Keep::All,
+        Some(KeepArg::Top(count)) => Keep::Top { count, ranking: ranking.clone() },
+    };
+    let request = SweepRequest {
+        source: strategy_file::source(&args.strategy.strategy)?,
+        overrides: strategy_file::overrides(&args.strategy),
+        interval: args.interval,
+        symbols: args.symbols.clone(),
+        timerange: args.timerange,
+        keep,
+    };
+    let results = Some(args.results.results.clone());
+    let mut table = SweepTable::new(request, args.data.data.clone(), results, Output::Receipts)?;
+    table.unit_rows = args.unit_rows;
+    Ok(table)
+}
+
+/// A result of hundreds of gigabytes is never the default: past ten million rows the user says what to keep.
+fn ask_for_keep(args: &SweepArgs, job: &SweepJob) -> Result<(), CliError> {
+    let rows = job.strategy.space().len().saturating_mul(job.spec.series.len() as u64);
+    if args.keep.is_none() && rows > MAX_UNASKED_ROWS {
+        return Err(CliError::Usage(format!(
+            "the grid has {} rows over all symbols, more than the {} that are kept without asking; \
+             add --keep top:1000 (the best 1000 of each symbol) or --keep all",
+            output::thousands(rows),
+            output::thousands(MAX_UNASKED_ROWS)
+        )));
+    }
+    Ok(())
+}
+
+/// Runs a sweep with progress on stderr; Ctrl-C stops it cleanly, a second one at once.
+pub(crate) async fn drive(
+    runtime: &Arc<SweepRuntime>,
+    table: &SweepTable,
+    style: Style,
+) -> Result<SweepReport, CliError> {
+    let places = Places { data: Some(table.data_root.clone()), results: table.results_root.clone() };
+    let context = session(runtime, &places).await?;
+    let cancel = Arc::clone(&runtime.cancel);
+    let interrupts = tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if cancel.swap(true, Ordering::Relaxed) {
+                output::message("stopped");
+                std::process::exit(1);
+            }
+            output::message("cancelling; finished units are kept (Ctrl-C again stops at once)");
+        }
+    });
+    let progress = SweepProgress::new(runtime, style.quiet);
+    let report = run_sweep(&context, runtime, table, &progress, now_ms).await;
+    interrupts.abort();
+    Ok(report?)
+}
+
+fn total_bars(manifest: &Manifest) -> u64 {
+    manifest.series.iter().map(|series| series.bars).sum()
+}
+
+fn summary(report: &SweepReport) {
+    let manifest = &report.manifest;
+    let size = format!(
+        "{} combinations x {} symbols, {} bars",
+        output::thousands(manifest.combos),
+        manifest.series.len(),
+        output::thousands(total_bars(manifest))
+    );
+    if report.was_complete {
+        output::message(&format!("{}: {size}; run before, nothing to compute", manifest.sweep_id));
+        return;
+    }
+    let rate = |seconds: f64| manifest.bar_combos as f64 / seconds.max(1e-9) / 1e9;
+    let reused = manifest.units - report.units_computed.min(manifest.units);
+    let reused = if reused == 0 { String::new() } else { format!(" ({reused} of {} units reused)", manifest.units) };
+    output::message(&format!(
+        "{}: {size}; {:.2} s{reused}, {:.2} G bar-combos/s, {:.2} G/s per core in kernels",
+        manifest.sweep_id,
+        report.seconds,
+        rate(report.seconds),
+        rate(report.kernel_seconds),
+    ));
+}
+
+/// Columns that fit a terminal: where, the parameters, what was ranked by, and the figures people look at first.
+pub(crate) fn table_columns<'a>(manifest: &'a Manifest, ranking: &'a Ranking) -> Vec<&'a str> {
+    const FIGURES: [&str; 7] =
+        ["sharpe", "total_return", "cagr", "max_drawdown", "trades", "win_rate", "dsr"];
+    let mut columns = vec!["symbol", "row"];
+    columns.extend(manifest.params.iter().map(|param| param.name.as_str()));
+    columns.push(&ranking.metric);
+    columns.extend(FIGURES.into_iter().filter(|name| *name != ranking.metric));
+    columns
+}
+
+/// Units the sweep would be cut into, for `--explain`.
+pub(crate) fn unit_count(job: &SweepJob, unit_rows: Option<u64>) -> u64 {
+    let rows = Strategy::space(&job.strategy).len();
+    let per_symbol = |bars: u64| rows.div_ceil(unit_rows.unwrap_or_else(|| default_unit_rows(bars)).max(1));
+    job.spec.series.iter().map(|series| per_symbol(series.bars)).sum()
+}

@@ -1,0 +1,61 @@
+//! Files that are whole or not there: written under a temporary name, synced, renamed.
+//!
+//! A temporary file is locked while it is being written, so that a file without a living writer can be told from one in the
+//! making and removed. Temporary names start with a dot and end in `.tmp`; nobody reads them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes `path` through `fill`. When `fill` or the disk fails, `path` is as it was before and no temporary file stays.
+///
+/// # Errors
+/// Those of `fill`, and the system's for creating, syncing or renaming the file.
+pub fn write(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = temporary_path(path);
+    let mut file = File::create_new(&temporary)?;
+    let written = file.lock().and_then(|()| fill(&mut file)).and_then(|()| {
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_folder(path)?;
+        Ok(())
+    });
+    if written.is_err() {
+        // The first error is the one to report; a temporary file that cannot be removed now is a leftover.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Removes temporary files in `folder` that no living process is writing.
+pub fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_temporary(path)) {
+        let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+        if abandoned {
+            // Another process may have removed it first.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
+}
+
+/// A name of its own for every write of every process, in the same folder, so that the rename stays on one file system.
+fn temporary_path(path: &Path) -> PathBuf {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{name}.{}-{write}.tmp", std::process::id()))
+}
+
+/// Makes the rename itself survive a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,353 @@
+//! The catalogue of sweeps: one folder per sweep with its result files and a manifest.
+//!
+//! `<results>/sweeps/<sweep id>/sweep.json` and, beside it, `<SYMBOL>.parquet` for each symbol. The manifest carries the whole
+//! provenance: enough to run the sweep again and to say why two sweeps differ. It is written when a sweep starts (state
+//! `unfinished`) and again after every result file is in place (state `complete`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polybolos_engine::digest::Digest;
+use polybolos_engine::interval::Interval;
+use polybolos_engine::space::{ParamSpace, Values};
+use polybolos_engine::strategy::{Format, Overrides, Source, Strategy};
+use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols, engine_version};
+use polybolos_engine::timerange::TimeRange;
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file;
+use crate::error::PlanError;
+
+/// Whether all result files are in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Being computed, or cut off; running the same sweep again resumes it.
+    Unfinished,
+    /// Every row is in the result files.
+    Complete,
+}
+
+/// The strategy as it was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StrategyRecord {
+    /// Its name.
+    pub name: String,
+    /// Digest of what it means (comments and spelling left out).
+    pub digest: String,
+    /// Name of the document, for error messages.
+    pub source: String,
+    /// How the document is written.
+    pub format: Format,
+    /// The document as the user wrote it.
+    pub text: String,
+    /// `--set` and simulation flags.
+    pub overrides: Overrides,
+}
+
+/// A parameter's values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ValuesRecord {
+    /// Evenly spaced.
+    Range {
+        /// First value.
+        from: f64,
+        /// Distance.
+        step: f64,
+        /// How many.
+        count: u64,
+    },
+    /// One by one.
+    List(Vec<f64>),
+}
+
+/// A parameter of the grid, in declaration order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParamRecord {
+    /// Its name; also the result column's.
+    pub name: String,
+    /// Its values.
+    pub values: ValuesRecord,
+}
+
+/// Statistics over all trials of a symbol, kept rows or not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrialsRecord {
+    /// Trials with a defined Sharpe ratio.
+    pub count: u64,
+    /// Variance of their per-period Sharpe ratios.
+    pub sharpe_variance: Option<f64>,
+}
+
+/// One symbol of a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRecord {
+    /// The symbol.
+    pub symbol: String,
+    /// Digest of the bars inside the time range.
+    pub data_digest: String,
+    /// How many bars.
+    pub bars: u64,
+    /// Open time of the first, UTC milliseconds.
+    pub first_open_ms: i64,
+    /// Open time of the last, UTC milliseconds.
+    pub last_open_ms: i64,
+    /// Rows kept; 0 while unfinished.
+    pub rows: u64,
+    /// Trials; absent while unfinished.
+    pub trials: Option<TrialsRecord>,
+}
+
+/// Which rows were kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepRecord {
+    /// `None`: all.
+    pub top: Option<u64>,
+    /// Ranked by.
+    pub rank_by: Option<String>,
+    /// Rows with fewer trades are left out.
+    pub min_trades: Option<u64>,
+}
+
+/// What a sweep was, on what, and what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Identity, see [`SweepSpec::id`].
+    pub sweep_id: String,
+    /// Whether the result files are in place.
+    pub state: State,
+    /// When it was first started, UTC milliseconds.
+    pub started_ms: i64,
+    /// When it was completed, UTC milliseconds.
+    pub finished_ms: Option<i64>,
+    /// Version whose numbers these are.
+    pub engine_version: String,
+    /// What computed them.
+    pub backend: String,
+    /// Seed, for methods that draw; a grid has none.
+    pub seed: Option<u64>,
+    /// The strategy.
+    pub strategy: StrategyRecord,
+    /// The grid after overrides.
+    pub params: Vec<ParamRecord>,
+    /// The interval.
+    pub interval: String,
+    /// First open time included.
+    pub from_ms: Option<i64>,
+    /// First open time excluded.
+    pub to_ms: Option<i64>,
+    /// Which rows were kept.
+    pub keep: KeepRecord,
+    /// Dataset it ran on, as named by the user.
+    pub data: String,
+    /// The symbols.
+    pub series: Vec<SeriesRecord>,
+    /// Rows of the grid before `where`, per symbol.
+    pub grid_rows: u64,
+    /// Combinations simulated per symbol; 0 while unfinished.
+    pub combos: u64,
+    /// Rows kept over all symbols; 0 while unfinished.
+    pub rows: u64,
+    /// Units of work.
+    pub units: u64,
+    /// Combinations times bars over all symbols; 0 while unfinished.
+    pub bar_combos: u64,
+    /// Wall seconds of the run that completed it.
+    pub seconds: f64,
+    /// Thread-seconds in kernels of the run that completed it.
+    pub kernel_seconds: f64,
+}
+
+/// Name of the manifest in a sweep's folder.
+const MANIFEST: &str = "sweep.json";
+
+/// Folder of all sweeps.
+pub fn sweeps_folder(results: &Path) -> PathBuf {
+    results.join("sweeps")
+}
+
+/// Folder of one sweep.
+pub fn sweep_folder(results: &Path, sweep_id: &str) -> PathBuf {
+    sweeps_folder(results).join(sweep_id)
+}
+
+/// Result file of one symbol.
+pub fn result_file(results: &Path, sweep_id: &str, symbol: &str) -> PathBuf {
+    sweep_folder(results, sweep_id).join(format!("{symbol}.parquet"))
+}
+
+/// The manifest of a sweep about to start.
+pub fn start(spec: &SweepSpec, strategy: &Strategy, data: &str, series: Vec<SeriesRecord>, now_ms: i64) -> Manifest {
+    let request = &spec.request;
+    Manifest {
+        sweep_id: spec.id(strategy),
+        state: State::Unfinished,
+        started_ms: now_ms,
+        finished_ms: None,
+        engine_version: engine_version(),
+        backend: "cpu".to_owned(),
+        seed: None,
+        strategy: StrategyRecord {
+            name: strategy.name().to_owned(),
+            digest: strategy.digest().to_string(),
+            source: request.source.name.clone(),
+            format: request.source.format,
+            text: request.source.text.clone(),
+            overrides: request.overrides.clone(),
+        },
+        params: params_record(strategy.space()),
+        interval: request.interval.name().to_owned(),
+        from_ms: request.timerange.and_then(|range| range.from_ms),
+        to_ms: request.timerange.and_then(|range| range.to_ms),
+        keep: match &request.keep {
+            Keep::All => KeepRecord { top: None, rank_by: None, min_trades: None },
+            Keep::Top { count, ranking } => KeepRecord {
+                top: Some(*count),
+                rank_by: Some(ranking.metric.clone()),
+                min_trades: Some(ranking.min_trades),
+            },
+        },
+        data: data.to_owned(),
+        series,
+        grid_rows: strategy.space().len(),
+        combos: 0,
+        rows: 0,
+        units: 0,
+        bar_combos: 0,
+        seconds: 0.0,
+        kernel_seconds: 0.0,
+    }
+}
+
+fn params_record(space: &ParamSpace) -> Vec<ParamRecord> {
+    let values = |values: &Values| match values {
+        Values::Steps(steps) => {
+            ValuesRecord::Range { from: steps.get(0), step: steps.step(), count: steps.len() }
+        }
+        Values::List(list) => ValuesRecord::List(list.clone()),
+    };
+    space.params().iter().map(|param| ParamRecord { name: param.name.clone(), values: values(&param.values) }).collect()
+}
+
+impl Manifest {
+    /// The specification this sweep ran, for a replay.
+    ///
+    /// # Errors
+    /// The manifest was edited into something impossible.
+    pub fn spec(&self) -> Result<SweepSpec, PlanError> {
+        let broken = |what: &str| PlanError::NotFound(format!("manifest of {}: {what}", self.sweep_id));
+        let interval: Interval = self.interval.parse().map_err(|_| broken("unknown interval"))?;
+        let range = TimeRange { from_ms: self.from_ms, to_ms: self.to_ms };
+        let series = self
+            .series
+            .iter()
+            .map(|series| {
+                let data: Digest = series.data_digest.parse().map_err(|_| broken("a data digest is damaged"))?;
+                Ok(SeriesId { symbol: series.symbol.clone(), data, bars: series.bars })
+            })
+            .collect::<Result<Vec<_>, PlanError>>()?;
+        let keep = match (self.keep.top, &self.keep.rank_by) {
+            (Some(count), Some(metric)) => Keep::Top {
+                count,
+                ranking: Ranking { metric: metric.clone(), min_trades: self.keep.min_trades.unwrap_or(0) },
+            },
+            _ => Keep::All,
+        };
+        let request = SweepRequest {
+            source: Source {
+                name: self.strategy.source.clone(),
+                text: self.strategy.text.clone(),
+                format: self.strategy.format,
+            },
+            overrides: self.strategy.overrides.clone(),
+            interval,
+            symbols: Symbols::Listed(series.iter().map(|series| series.symbol.clone()).collect()),
+            timerange: (range != TimeRange::default()).then_some(range),
+            keep,
+        };
+        Ok(SweepSpec { request, series })
+    }
+
+    /// Whether the result files of a complete sweep are all there.
+    pub fn is_complete(&self, results: &Path) -> bool {
+        self.state == State::Complete
+            && self.series.iter().all(|series| result_file(results, &self.sweep_id, &series.symbol).is_file())
+    }
+
+    /// Writes the manifest into its sweep's folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, results: &Path) -> Result<(), PlanError> {
+        use std::io::Write as _;
+        let folder = sweep_folder(results, &self.sweep_id);
+        fs::create_dir_all(&folder).map_err(|error| PlanError::file(&folder, error))?;
+        let path = folder.join(MANIFEST);
+        let text = serde_json::to_string_pretty(self).map_err(|error| PlanError::file(&path, error))?;
+        atomic_file::write(&path, |file| writeln!(file, "{text}")).map_err(|error| PlanError::file(&path, error))
+    }
+
+    /// Reads the manifest of one sweep; `None` if there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn read(results: &Path, sweep_id: &str) -> Result<Option<Manifest>, PlanError> {
+        let path = sweep_folder(results, sweep_id).join(MANIFEST);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PlanError::file(&path, error)),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| PlanError::file(&path, error))
+    }
+}
+
+/// Every sweep of a results folder, the latest started first. A folder without sweeps is an empty catalogue.
+///
+/// # Errors
+/// A manifest cannot be read.
+pub fn list(results: &Path) -> Result<Vec<Manifest>, PlanError> {
+    let folder = sweeps_folder(results);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(PlanError::file(&folder, error)),
+    };
+    let mut manifests = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| PlanError::file(&folder, error))?;
+        manifests.extend(Manifest::read(results, &entry.file_name().to_string_lossy())?);
+    }
+    manifests.sort_by(|a, b| b.started_ms.cmp(&a.started_ms).then_with(|| a.sweep_id.cmp(&b.sweep_id)));
+    Ok(manifests)
+}
+
+/// Finds a sweep by its id or an unambiguous beginning or ending of it; `None` takes the latest.
+///
+/// # Errors
+/// There is none, or several match: the message lists them.
+pub fn find(results: &Path, wanted: Option<&str>) -> Result<Manifest, PlanError> {
+    let mut manifests = list(results)?;
+    let where_to = format!("{} (see `polybolos results list`)", results.display());
+    let Some(wanted) = wanted else {
+        return manifests
+            .into_iter()
+            .next()
+            .ok_or_else(|| PlanError::NotFound(format!("there is no sweep in {where_to}; run `polybolos sweep` first")));
+    };
+    if let Some(index) = manifests.iter().position(|manifest| manifest.sweep_id == wanted) {
+        return Ok(manifests.swap_remove(index));
+    }
+    manifests.retain(|manifest| {
+        !wanted.is_empty() && (manifest.sweep_id.starts_with(wanted) || manifest.sweep_id.ends_with(wanted))
+    });
+    match manifests.len() {
+        1 => Ok(manifests.swap_remove(0)),
+        0 => Err(PlanError::NotFound(format!("there is no sweep `{wanted}` in {where_to}"))),
+        _ => {
+            let ids: Vec<_> = manifests.iter().map(|manifest| manifest.sweep_id.as_str()).collect();
+            Err(PlanError::NotFound(format!("`{wanted}` could be any of {}", ids.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The result files of a sweep: written from finished units, read for ranking, export and replay.
+//!
+//! One Parquet file per symbol, rows ascending, the same bytes whatever the units, threads or machines that computed them.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use datafusion::parquet::file::metadata::KeyValue;
+use polybolos_engine::metrics::{Better, MetricContext, TrialStats, Trials};
+use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
+use polybolos_kernels::stats::Stats;
+use polybolos_kernels::sweep::Sweep;
+use serde_json::json;
+
+use crate::catalogue::{Manifest, TrialsRecord, result_file};
+use crate::error::PlanError;
+use crate::runtime::SweepRuntime;
+use crate::schema::{self, RowLabels, number_at};
+use crate::store::{ROW_GROUP_ROWS, properties, write_parquet};
+use crate::unit::{Kept, SweepJob};
+
+/// Key of the provenance in the Parquet metadata.
+pub const PROVENANCE_KEY: &str = "polybolos.sweep";
+
+/// What became of one symbol.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeriesTotals {
+    /// Combinations simulated.
+    pub combos: u64,
+    /// Rows in the result file.
+    pub rows: u64,
+    /// Statistics over the trials.
+    pub trials: TrialStats,
+}
+
+/// Writes the result file of one symbol from its units; a unit whose file was lost or damaged is computed again.
+/// Blocks.
+///
+/// # Errors
+/// A unit cannot be had or the file cannot be written.
+pub fn write_series(
+    job: &SweepJob,
+    runtime: &SweepRuntime,
+    results: &Path,
+    manifest: &Manifest,
+    series: &SeriesId,
+    units: &[Unit],
+) -> Result<SeriesTotals, PlanError> {
+    let never = AtomicBool::new(false);
+    let mut trials = Trials::default();
+    let mut combos = 0;
+    let store = job.store();
+    for unit in units {
+        let stored = store.as_ref().zip(job.spec.unit_digest(&job.strategy, unit));
+        let summary = match stored.and_then(|(store, digest)| store.summary(digest)) {
+            Some((summary, _)) => summary,
+            None => job.load_or_compute(runtime, unit, &never)?.result.summary,
+        };
+        trials.merge(&summary.trials);
+        combos += summary.combos;
+    }
+    let bars = job.bars(runtime, series)?;
+    let context =
+        MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());
+    let path = result_file(results, &manifest.sweep_id, &series.symbol);
+    let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
+    let table = schema::results(job.strategy.space());
+    let labels = RowLabels {
+        sweep_id: Some(&manifest.sweep_id),
+        symbol: &series.symbol,
+        interval: job.spec.request.interval.name(),
+    };
+    let mut written = 0;
+    write_parquet(&path, properties(metadata), table.clone(), |writer| {
+        let mut write = |rows: &[(u64, Stats)]| {
+            let batch = schema::row_batch(&table, job.strategy.space(), &labels, rows, &context)
+                .map_err(|error| PlanError::file(&path, error))?;
+            writer.write(&batch).map_err(|error| PlanError::file(&path, error))?;
+            written += rows.len() as u64;
+            Ok::<(), PlanError>(())
+        };
+        match &job.spec.request.keep {
+            Keep::All => {
+                for unit in units {
+                    write(&job.load_or_compute(runtime, unit, &never)?.result.rows)?;
+                }
+            }
+            keep @ Keep::Top { .. } => {
+                let mut kept = Kept::new(keep)?;
+                for unit in units {
+                    let rows = job.load_or_compute(runtime, unit, &never)?.result.rows;
+                    kept.extend(rows.into_iter(), &context);
+                }
+                for rows in kept.finish(&context).chunks(ROW_GROUP_ROWS) {
+                    write(rows)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(SeriesTotals { combos, rows: written, trials: trials.finish() })
+}
+
+/// What decided the rows of a file, as JSON: nothing about when, where or how fast.
+fn provenance(manifest: &Manifest, series: &SeriesId, context: &MetricContext) -> String {
+    let trials = context.trials.map(trials_record);
+    json!({
+        "sweep_id": manifest.sweep_id,
+        "engine_version": manifest.engine_version,
+        "backend": manifest.backend,
+        "seed": manifest.seed,
+        "strategy": manifest.strategy,
+        "params": manifest.params,
+        "interval": manifest.interval,
+        "from_ms": manifest.from_ms,
+        "to_ms": manifest.to_ms,
+        "keep": manifest.keep,
+        "symbol": series.symbol,
+        "data_digest": series.data.to_string(),
+        "bars": series.bars,
+        "trials": trials,
+    })
+    .to_string()
+}
+
+/// Trials as the catalogue keeps them.
+pub(crate) fn trials_record(trials: TrialStats) -> TrialsRecord {
+    TrialsRecord { count: trials.count, sharpe_variance: trials.sharpe_variance }
+}
+
+/// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row.
+///
+/// # Errors
+/// An unknown metric, or result files that cannot be read.
+pub async fn top(
+    results: &Path,
+    manifest: &Manifest,
+    ranking: &Ranking,
+    count: usize,
+) -> Result<Vec<RecordBatch>, PlanError> {
+    use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col, lit};
+    let metric = ranking.metric()?;
+    let files: Vec<String> = manifest
+        .series
+        .iter()
+        .map(|series| result_file(results, &manifest.sweep_id, &series.symbol).display().to_string())
+        .collect();
+    let mut config = SessionConfig::new();
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let context = SessionContext::new_with_config(config);
+    let rows = context.read_parquet(files, ParquetReadOptions::default()).await?;
+    let ascending = metric.better == Better::Lower;
+    let enough = rows.filter(col("trades").gt_eq(lit(ranking.min_trades.cast_signed())))?;
+    let order = vec![
+        col(metric.name).sort(ascending, false),
+        col("symbol").sort(true, false),
+        col("row").sort(true, false),
+    ];
+    Ok(enough.sort(order)?.limit(0, Some(count))?.collect().await?)
+}
+
+/// Every row of a complete sweep, symbol by symbol. Blocks.
+///
+/// # Errors
+/// A result file cannot be read.
+pub fn rows(results: &Path, manifest: &Manifest) -> Result<Vec<RecordBatch>, PlanError> {
+    let mut batches = Vec::new();
+    for series in &manifest.series {
+        let path = result_file(results, &manifest.sweep_id, &series.symbol);
+        for batch in open(&path)? {
+            batches.push(batch.map_err(|error| PlanError::file(&path, error))?);
+        }
+    }
+    Ok(batches)
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReader, PlanError> {
+    let file = File::open(path).map_err(|error| PlanError::file(path, error))?;
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| PlanError::file(path, error))
+}
+
+/// One row computed again, beside the stored one.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// The symbol.
+    pub symbol: String,
+    /// The row as it was recomputed, in the shape of the result table.
+    pub recomputed: RecordBatch,
+    /// The stored row; `None` if the sweep did not keep it.
+    pub stored: Option<RecordBatch>,
+    /// Columns that are not equal to the bit, with both values.
+    pub differences: Vec<Difference>,
+}
+
+/// A column of a replayed row that did not come out the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The column.
+    pub column: String,
+    /// What the file says.
+    pub stored: Option<f64>,
+    /// What came out now.
+    pub recomputed: Option<f64>,
+}
+
+/// Recomputes one row of a sweep on one symbol and compares it with the stored one, bit for bit. Blocks.
+///
+/// # Errors
+/// The bars have changed or cannot be read, the row is outside the grid or excluded by `where`, or the result file
+/// cannot be read.
+pub fn replay(
+    results: &Path,
+    manifest: &Manifest,
+    job: &SweepJob,
+    runtime: &SweepRuntime,
+    symbol: &str,
+    row: u64,
+) -> Result<Replay, PlanError> {
+    let space = job.strategy.space();
+    if row >= space.len() {
+        return Err(PlanError::NotFound(format!(
+            "row {row} is outside the grid of {} ({} rows, counted from 0)",
+            manifest.sweep_id,
+            space.len()
+        )));
+    }
+    let mut values = vec![0.0; space.params().len()];
+    space.fill(row, &mut values);
+    if !space.is_valid(&values) {
+        return Err(PlanError::NotFound(format!("row {row} is excluded by `where`: it was never run")));
+    }
+    let series = job
+        .spec
+        .series
+        .iter()
+        .zip(&manifest.series)
+        .find(|(series, _)| series.symbol == symbol)
+        .ok_or_else(|| PlanError::NotFound(format!("{} has no symbol {symbol}", manifest.sweep_id)))?;
+    let loaded = job.bars(runtime, series.0)?;
+    let trials = series
+        .1
+        .trials
+        .map(|trials| TrialStats { count: trials.count, sharpe_variance: trials.sharpe_variance });
+    let config = job.strategy.config();
+    let context = MetricContext { trials, ..MetricContext::new(&loaded.bars, &config) };
+    let failed = |error: &dyn std::fmt::Display| PlanError::Kernel {
+        symbol: symbol.to_owned(),
+        row,
+        reason: error.to_string(),
+    };
+    let mut sweep = Sweep::new(job.strategy.program(), &loaded.bars, &config)
+        .map_err(|error| failed(&error))?;
+    let mut stats = [Stats::default()];
+    sweep.run_block(&values, &mut stats, &runtime.cancel).map_err(|error| failed(&error))?;
+    let rows = stats.map(|stats| (row, stats));
+    let table = schema::results(space);
+    let interval = job.spec.request.interval.name();
+    let labels = RowLabels { sweep_id: Some(&manifest.sweep_id), symbol, interval };
+    let recomputed =
+        schema::row_batch(&table, space, &labels, &rows, &context).map_err(|error| failed(&error))?;
+    let stored = stored_row(&result_file(results, &manifest.sweep_id, symbol), row)?;
+    let differences = stored.as_ref().map_or_else(Vec::new, |stored| differences(stored, &recomputed));
+    Ok(Replay { symbol: symbol.to_owned(), recomputed, stored, differences })
+}
+
+/// The row of a result file with this number; `None` if it is not there.
+fn stored_row(path: &Path, row: u64) -> Result<Option<RecordBatch>, PlanError> {
+    for batch in open(path)? {
+        let batch = batch.map_err(|error| PlanError::file(path, error))?;
+        let rows = batch.column_by_name("row").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let rows = rows.ok_or_else(|| PlanError::file(path, "has no column `row`"))?;
+        // Rows are ascending, so the file is searched batch by batch.
+        if let Ok(index) = rows.values().binary_search(&row.cast_signed()) {
+            return Ok(Some(batch.slice(index, 1)));
+        }
+    }
+    Ok(None)
+}
+
+fn differences(stored: &RecordBatch, recomputed: &RecordBatch) -> Vec<Difference> {
+    recomputed
+        .schema()
+        .fields()
+        .iter()
+        .filter(|field| field.data_type().is_numeric())
+        .map(|field| Difference {
+            column: field.name().clone(),
+            stored: number_at(stored, field.name(), 0),
+            recomputed: number_at(recomputed, field.name(), 0),
+        })
+        .filter(|pair| pair.stored.map(f64::to_bits) != pair.recomputed.map(f64::to_bits))
+        .collect()
+}

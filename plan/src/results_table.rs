@@ -1,0 +1,124 @@
+//! The tables `results` and `sweeps` over a results folder.
+//!
+//! `results` is every row of every complete sweep, one table: parameters of other sweeps are NULL in a row. A parameter that
+//! is whole in one sweep and not in another is `Float64`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use polybolos_engine::strategy::Strategy;
+
+use crate::catalogue::{self, Manifest, State};
+use crate::error::PlanError;
+use crate::schema;
+
+/// The `results` table; `None` when no sweep is complete yet.
+///
+/// # Errors
+/// A manifest whose strategy does not compile any more, or a folder that cannot be listed.
+pub fn results_table(results: &Path, manifests: &[Manifest]) -> Result<Option<Arc<dyn TableProvider>>, PlanError> {
+    let complete: Vec<&Manifest> = manifests.iter().filter(|manifest| manifest.is_complete(results)).collect();
+    if complete.is_empty() {
+        return Ok(None);
+    }
+    let urls = complete
+        .iter()
+        .map(|manifest| {
+            let folder = catalogue::sweep_folder(results, &manifest.sweep_id);
+            // The trailing slash makes it a folder.
+            ListingTableUrl::parse(format!("{}/", folder.display()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let config = ListingTableConfig::new_with_multi_paths(urls)
+        .with_listing_options(options)
+        .with_schema(merged_schema(&complete)?);
+    Ok(Some(Arc::new(ListingTable::try_new(config)?)))
+}
+
+/// One schema for all sweeps: labels, the parameters of all in name order, metrics.
+fn merged_schema(manifests: &[&Manifest]) -> Result<SchemaRef, PlanError> {
+    let mut params: BTreeMap<String, DataType> = BTreeMap::new();
+    for manifest in manifests {
+        let spec = manifest.spec()?;
+        let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
+        let table = schema::results(strategy.space());
+        for param in strategy.space().params() {
+            if let Some((_, field)) = table.column_with_name(&param.name) {
+                params
+                    .entry(param.name.clone())
+                    .and_modify(|known| {
+                        if known != field.data_type() {
+                            *known = DataType::Float64;
+                        }
+                    })
+                    .or_insert_with(|| field.data_type().clone());
+            }
+        }
+    }
+    Ok(schema::results_with(params.into_iter().map(|(name, ty)| Field::new(name, ty, true))))
+}
+
+/// The `sweeps` table: one row per sweep of the catalogue, unfinished ones included.
+///
+/// # Errors
+/// Arrow refuses the columns (an internal fault).
+pub fn sweeps_table(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, PlanError> {
+    let text = |get: fn(&Manifest) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(manifests.iter().map(get)))
+    };
+    let count = |get: fn(&Manifest) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(manifests.iter().map(|manifest| get(manifest).cast_signed())))
+    };
+    let number = |get: fn(&Manifest) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(manifests.iter().map(get)))
+    };
+    let time = |get: fn(&Manifest) -> Option<i64>| -> ArrayRef {
+        Arc::new(TimestampMillisecondArray::from_iter(manifests.iter().map(get)).with_timezone("UTC"))
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("sweep_id", text(|manifest| manifest.sweep_id.clone())),
+        ("state", text(|manifest| state_name(manifest.state).to_owned())),
+        ("started", time(|manifest| Some(manifest.started_ms))),
+        ("finished", time(|manifest| manifest.finished_ms)),
+        ("strategy", text(|manifest| manifest.strategy.name.clone())),
+        ("strategy_digest", text(|manifest| manifest.strategy.digest.clone())),
+        ("engine_version", text(|manifest| manifest.engine_version.clone())),
+        ("backend", text(|manifest| manifest.backend.clone())),
+        ("interval", text(|manifest| manifest.interval.clone())),
+        ("symbols", count(|manifest| manifest.series.len() as u64)),
+        ("bars", count(|manifest| manifest.series.iter().map(|series| series.bars).sum())),
+        ("combos", count(|manifest| manifest.combos)),
+        ("rows", count(|manifest| manifest.rows)),
+        ("bar_combos", count(|manifest| manifest.bar_combos)),
+        ("seconds", number(|manifest| manifest.seconds)),
+        ("kernel_seconds", number(|manifest| manifest.kernel_seconds)),
+        ("data", text(|manifest| manifest.data.clone())),
+    ];
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), *name == "finished"))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let arrays = columns.into_iter().map(|(_, column)| column).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
+        .map_err(|error| PlanError::Query(error.to_string()))?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+/// The word for a state.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Unfinished => "unfinished",
+        State::Complete => "complete",
+    }
+}

@@ -1,0 +1,251 @@
+//! Computing one unit: load the bars, simulate every valid combination of the span, keep the rows that are wanted.
+//!
+//! Pure but for the bars it reads and the store it writes. Called on a thread of its own, never on the async runtime.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use polybolos_engine::metrics::{Metric, MetricContext, Trials, per_period_sharpe};
+use polybolos_engine::strategy::Strategy;
+use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepSpec, Unit};
+use polybolos_kernels::stats::Stats;
+use polybolos_kernels::sweep::{Sweep, SweepError};
+
+use crate::error::PlanError;
+use crate::runtime::{LoadedBars, SweepRuntime};
+use crate::store::{UnitResult, UnitStore, UnitSummary};
+
+/// Combinations handed to the kernels at once: enough to share work between neighbours, few enough to cancel quickly.
+const BLOCK_COMBOS: usize = 256;
+
+/// A specification with its strategy compiled and its places known; shared by all units of a plan.
+#[derive(Debug)]
+pub struct SweepJob {
+    /// What to run.
+    pub spec: SweepSpec,
+    /// The compiled strategy of the specification.
+    pub strategy: Strategy,
+    /// Dataset folder.
+    pub data_root: String,
+    /// Results folder; without one nothing is stored and nothing reused.
+    pub results_root: Option<PathBuf>,
+}
+
+/// A unit as it came out.
+#[derive(Debug)]
+pub struct FinishedUnit {
+    /// Rows and summary.
+    pub result: UnitResult,
+    /// Whether it was in the store already.
+    pub reused: bool,
+    /// Context for the metrics of its rows; trials are not known yet.
+    pub context: MetricContext,
+}
+
+impl SweepJob {
+    /// Compiles the specification.
+    ///
+    /// # Errors
+    /// The strategy or the keep is wrong.
+    pub fn new(spec: SweepSpec, data_root: String, results_root: Option<PathBuf>) -> Result<SweepJob, PlanError> {
+        let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
+        strategy.check_interval(spec.request.interval)?;
+        spec.request.keep.check()?;
+        Ok(SweepJob { spec, strategy, data_root, results_root })
+    }
+
+    /// The store of finished units, if there is one.
+    pub fn store(&self) -> Option<UnitStore> {
+        self.results_root.as_deref().map(UnitStore::new)
+    }
+
+    /// The bars of a series, checked against the digest the sweep was planned on. Blocks on file reads.
+    ///
+    /// # Errors
+    /// They cannot be read, or have changed.
+    pub fn bars(&self, runtime: &SweepRuntime, series: &SeriesId) -> Result<Arc<LoadedBars>, PlanError> {
+        let request = &self.spec.request;
+        let load = || runtime.load(&self.data_root, &series.symbol, request.interval, request.timerange);
+        let mut loaded = load()?;
+        if loaded.digest != series.data {
+            // The bars in memory may be older than the plan.
+            runtime.forget_bars();
+            loaded = load()?;
+        }
+        if loaded.digest == series.data {
+            Ok(loaded)
+        } else {
+            Err(PlanError::DataChanged {
+                symbol: series.symbol.clone(),
+                found: loaded.digest.short(12),
+                planned: series.data.short(12),
+            })
+        }
+    }
+
+    /// Finds a unit in the store or computes and stores it, and counts it as done. `cancel` stops this unit, the runtime's
+    /// flag all units.
+    ///
+    /// # Errors
+    /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
+    /// [`PlanError::Cancelled`].
+    pub fn run(&self, runtime: &SweepRuntime, unit: &Unit, cancel: &AtomicBool) -> Result<FinishedUnit, PlanError> {
+        let finished = self.load_or_compute(runtime, unit, cancel)?;
+        runtime.progress.units.fetch_add(1, Ordering::Relaxed);
+        if finished.reused {
+            runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(finished)
+    }
+
+    /// [`SweepJob::run`] without counting.
+    pub(crate) fn load_or_compute(
+        &self,
+        runtime: &SweepRuntime,
+        unit: &Unit,
+        cancel: &AtomicBool,
+    ) -> Result<FinishedUnit, PlanError> {
+        let series = self
+            .spec
+            .series
+            .get(unit.series)
+            .ok_or_else(|| PlanError::NotFound(format!("the sweep has no symbol number {}", unit.series)))?;
+        let stored = self.store().zip(self.spec.unit_digest(&self.strategy, unit));
+        let loaded = self.bars(runtime, series)?;
+        let context = MetricContext::new(&loaded.bars, &self.strategy.config());
+        if let Some(result) = stored.as_ref().and_then(|(store, digest)| store.read(*digest)) {
+            return Ok(FinishedUnit { result, reused: true, context });
+        }
+        let result = self.compute(runtime, unit, &loaded, &context, cancel)?;
+        if let Some((store, digest)) = stored {
+            store.write(digest, &result)?;
+        }
+        Ok(FinishedUnit { result, reused: false, context })
+    }
+
+    fn compute(
+        &self,
+        runtime: &SweepRuntime,
+        unit: &Unit,
+        loaded: &LoadedBars,
+        context: &MetricContext,
+        cancel: &AtomicBool,
+    ) -> Result<UnitResult, PlanError> {
+        let symbol = &self.spec.series[unit.series].symbol;
+        let bars = &loaded.bars;
+        let mut started = Instant::now();
+        let mut sweep = Sweep::new(self.strategy.program(), bars, &self.strategy.config())
+            .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
+        let space = self.strategy.space();
+        let width = space.params().len();
+        let mut kept = Kept::new(&self.spec.request.keep)?;
+        let mut trials = Trials::default();
+        let mut combos = 0u64;
+        let mut valid = space.valid_rows(unit.rows.clone()).peekable();
+        let (mut rows, mut values, mut stats) = (Vec::new(), Vec::new(), Vec::new());
+        while valid.peek().is_some() {
+            rows.clear();
+            rows.extend(valid.by_ref().take(BLOCK_COMBOS));
+            values.clear();
+            values.resize(rows.len() * width, 0.0);
+            for (index, &row) in rows.iter().enumerate() {
+                space.fill(row, &mut values[index * width..(index + 1) * width]);
+            }
+            if cancel.load(Ordering::Relaxed) {
+                return Err(PlanError::Cancelled);
+            }
+            stats.clear();
+            stats.resize(rows.len(), Stats::default());
+            sweep
+                .run_block(&values, &mut stats, &runtime.cancel)
+                .map_err(|error| kernel_error(symbol, &rows, error))?;
+            for stats in &stats {
+                trials.push(per_period_sharpe(stats));
+            }
+            kept.extend(rows.iter().copied().zip(stats.iter().copied()), context);
+            combos += rows.len() as u64;
+            let progress = &runtime.progress;
+            progress.combos.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            progress.bar_combos.fetch_add(rows.len() as u64 * bars.len() as u64, Ordering::Relaxed);
+            let now = Instant::now();
+            let spent = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
+            progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
+            started = now;
+        }
+        Ok(UnitResult { rows: kept.finish(context), summary: UnitSummary { combos, trials } })
+    }
+}
+
+/// A kernel's error with the grid row it is about; `rows` are those of the block.
+fn kernel_error(symbol: &str, rows: &[u64], error: SweepError) -> PlanError {
+    let at = |index: usize, reason: String| PlanError::Kernel {
+        symbol: symbol.to_owned(),
+        row: rows.get(index).copied().unwrap_or_default(),
+        reason,
+    };
+    match error {
+        SweepError::Cancelled { .. } => PlanError::Cancelled,
+        SweepError::Combination { row, error } => at(row, error.to_string()),
+        other => at(0, other.to_string()),
+    }
+}
+
+/// The rows a unit or a sweep keeps: all of them, or the best so far.
+pub(crate) struct Kept {
+    rows: Vec<(u64, Stats)>,
+    top: Option<Top>,
+}
+
+struct Top {
+    count: usize,
+    metric: &'static Metric,
+    ranking: Ranking,
+}
+
+impl Top {
+    /// Leaves the `count` best of `rows`; of equal ones the earlier row.
+    fn prune(&self, rows: &mut Vec<(u64, Stats)>, context: &MetricContext) {
+        let mut ranked: Vec<(Option<f64>, (u64, Stats))> = rows
+            .drain(..)
+            .filter(|(_, stats)| stats.trades >= self.ranking.min_trades)
+            .map(|row| (self.metric.compute(&row.1, context), row))
+            .collect();
+        ranked.sort_by(|a, b| self.metric.compare(a.0, b.0).then_with(|| a.1.0.cmp(&b.1.0)));
+        ranked.truncate(self.count);
+        rows.extend(ranked.into_iter().map(|(_, row)| row));
+    }
+}
+
+impl Kept {
+    pub(crate) fn new(keep: &Keep) -> Result<Kept, PlanError> {
+        let top = match keep {
+            Keep::All => None,
+            Keep::Top { count, ranking } => Some(Top {
+                count: usize::try_from(*count).unwrap_or(usize::MAX),
+                metric: ranking.metric()?,
+                ranking: ranking.clone(),
+            }),
+        };
+        Ok(Kept { rows: Vec::new(), top })
+    }
+
+    pub(crate) fn extend(&mut self, rows: impl Iterator<Item = (u64, Stats)>, context: &MetricContext) {
+        self.rows.extend(rows);
+        if let Some(top) = &self.top
+            && self.rows.len() > top.count.saturating_mul(2).max(1 << 12)
+        {
+            top.prune(&mut self.rows, context);
+        }
+    }
+
+    /// The kept rows, ascending.
+    pub(crate) fn finish(mut self, context: &MetricContext) -> Vec<(u64, Stats)> {
+        if let Some(top) = &self.top {
+            top.prune(&mut self.rows, context);
+            self.rows.sort_by_key(|(row, _)| *row);
+        }
+        self.rows
+    }
+}
