@@ -320,7 +320,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn logic(&self, id: NodeId, node: &Node, len: usize) -> Result<Bits, EvalError> {
-        let parts = node.args.iter().map(|&arg| self.condition(id, arg, len)).collect::<Result<Vec<_>, _>>()?;
+        let parts =
+            node.args.iter().map(|&arg| self.condition(id, arg, len)).collect::<Result<Vec<_>, _>>()?;
         let parts: Vec<&Bits> = parts.iter().map(Arc::as_ref).collect();
         match (node.op, parts.as_slice()) {
             (_, []) => Err(malformed(id, "a condition is missing")),
@@ -358,9 +359,7 @@ impl<'a> Evaluator<'a> {
 
     fn lag_bars(&self, id: NodeId, node: &Node) -> Result<usize, EvalError> {
         match self.number(id, node, 1)? {
-            Numbers::Scalar(bars)
-                if bars.fract() == 0.0 && (0.0..=f64::from(MAX_PERIOD)).contains(&bars) =>
-            {
+            Numbers::Scalar(bars) if bars.fract() == 0.0 && (0.0..=f64::from(MAX_PERIOD)).contains(&bars) => {
                 Ok(bars as usize)
             }
             Numbers::Scalar(bars) => Err(EvalError::Lag { node: id, bars }),

@@ -161,7 +161,9 @@ fn known_counts(base: &Bars, bars: &Bars, last_row: &[usize]) -> Vec<usize> {
     let mut known = 0;
     (0..base.len())
         .map(|t| {
-            while known < bars.len() && bars.close_time_ms(known) <= base.close_time_ms(t) && last_row[known] <= t
+            while known < bars.len()
+                && bars.close_time_ms(known) <= base.close_time_ms(t)
+                && last_row[known] <= t
             {
                 known += 1;
             }

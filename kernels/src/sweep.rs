@@ -57,11 +57,7 @@ impl<'a> Sweep<'a> {
     ///
     /// # Errors
     /// Bars, settings or a program that cannot be simulated; see [`SweepError`].
-    pub fn new(
-        program: &'a Program,
-        bars: &'a Bars,
-        config: &SimConfig,
-    ) -> Result<Sweep<'a>, SweepError> {
+    pub fn new(program: &'a Program, bars: &'a Bars, config: &SimConfig) -> Result<Sweep<'a>, SweepError> {
         check_config(config)?;
         let evaluator = Evaluator::new(program, bars).map_err(SweepError::Eval)?;
         check_rules(program).map_err(SweepError::Eval)?;
@@ -118,8 +114,7 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// A combination that cannot be simulated, as row 0.
     pub fn run(&mut self, params: &[f64]) -> Result<Run, SweepError> {
-        let stats =
-            self.run_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
+        let stats = self.run_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
         let equity = equity_per_bar(&self.market, &self.path.segments);
         Ok(Run { stats, trades: self.path.trades.clone(), equity })
     }
@@ -132,11 +127,7 @@ impl<'a> Sweep<'a> {
         self.run(params).map(|run| run.trades)
     }
 
-    fn run_row(
-        &mut self,
-        params: &[f64],
-        cancel: Option<&AtomicBool>,
-    ) -> Result<Stats, CombinationError> {
+    fn run_row(&mut self, params: &[f64], cancel: Option<&AtomicBool>) -> Result<Stats, CombinationError> {
         let rules = self.rules.rules(params)?;
         let signals = &self.program.rules;
         let nodes = [signals.long_enter, signals.long_exit, signals.short_enter, signals.short_exit];

@@ -67,7 +67,9 @@ impl fmt::Display for EvalError {
             EvalError::NotScalar { node } => {
                 write!(f, "node {} depends on bars where a constant or a parameter is needed", node.0)
             }
-            EvalError::Malformed { node, reason } => write!(f, "malformed program, node {}: {reason}", node.0),
+            EvalError::Malformed { node, reason } => {
+                write!(f, "malformed program, node {}: {reason}", node.0)
+            }
             EvalError::Cancelled => f.write_str("cancelled"),
         }
     }

@@ -194,7 +194,6 @@ fn undefined_like(value: ScalarValue) -> ScalarValue {
     }
 }
 
-
 /// A function of one number; any other operation gives the undefined number.
 #[inline(always)]
 pub(super) fn unary(op: Op, a: f64) -> f64 {

@@ -67,23 +67,19 @@ fn sample_equity(market: &Market<'_>, cash: f64, segments: &[Segment], equity: &
 fn measure_returns(stats: &mut Stats, cash: f64, scratch: &mut Scratch) {
     let Scratch { equity, returns } = scratch;
     returns.clear();
-    returns.reserve(equity.len());
-    if let Some(&first) = equity.first() {
-        returns.push(first / cash - 1.0);
-    }
-    returns.extend(equity.iter().zip(equity.iter().skip(1)).map(|(before, after)| after / before - 1.0));
-    stats.observations = returns.len() as u64;
-    // The last equity starts no return and may be anything.
-    let starts = equity.split_last().map_or(&[][..], |(_, starts)| starts);
-    let starts_positive = starts.iter().fold(true, |all, &start| all & (start > 0.0));
-    let all_finite = returns.iter().fold(true, |all, r| all & r.is_finite());
-    stats.returns_defined = starts_positive && all_finite;
-    if !stats.returns_defined || returns.is_empty() {
-        return;
-    }
-    let mut sum = 0.0;
-    for &r in returns.iter() {
+    // One pass for returns, their sum and their checks: the divisions hide the latency of the additions.
+    let (mut before, mut sum, mut is_defined) = (cash, 0.0, true);
+    returns.extend(equity.iter().map(|&after| {
+        let r = after / before - 1.0;
+        is_defined &= before > 0.0 && r.is_finite();
         sum += r;
+        before = after;
+        r
+    }));
+    stats.observations = returns.len() as u64;
+    stats.returns_defined = is_defined;
+    if !is_defined || returns.is_empty() {
+        return;
     }
     let mean = sum / returns.len() as f64;
     let (mut m2, mut m3, mut m4, mut downside) = (0.0, 0.0, 0.0, 0.0);

@@ -1,4 +1,9 @@
 //! Tests of the crate through its public interface.
 
+mod evaluate;
 mod indicator_formulas;
 mod indicators;
+mod naive;
+mod speed;
+mod support;
+mod sweep;
