@@ -7,3 +7,4 @@ mod naive;
 mod speed;
 mod support;
 mod sweep;
+mod sweep_random;
