@@ -155,7 +155,7 @@ pub struct Node {
     pub ty: Type,
     /// Scalar or series.
     pub shape: Shape,
-    /// Index into [`Program::frames`] plus one; 0 is the run's own bars.
+    /// Index into [`Program::frames_ms`] plus one; 0 is the run's own bars.
     pub frame: u16,
     /// The parameters its value depends on. Each node is evaluated once per distinct projection onto this set.
     pub params: ParamSet,
