@@ -155,7 +155,7 @@ fn example_1_a_long_trade_at_next_opens_pays_both_fees() {
     near(trade.fees, 0.999_001 + 1.077_354);
     near(trade.pnl, 76.276_665);
     near(trade.trade_return, 0.076_276_7);
-    for (equity, expected) in run.equity.iter().zip([1000.0, 1028.383_381, 1047.971_636, 1076.276_665]) {
+    for (equity, expected) in run.equity.iter().zip([1000.0, 1_028.383_381, 1_047.971_636, 1_076.276_665]) {
         near(*equity, expected);
     }
     assert_eq!((run.bars_in_position, run.open_position), (2, None));
@@ -168,8 +168,8 @@ fn example_2_fills_at_the_close_with_slippage() {
     trades(&run, &[(Side::Long, 0, 101.0, 2, 105.93, ExitReason::Signal, 2)]);
     near(run.trades[0].quantity, 9.900_990);
     near(run.equity[0], 990.099_010);
-    near(run.equity[1], 1039.603_960);
-    near(run.equity[2], 1048.811_881);
+    near(run.equity[1], 1_039.603_960);
+    near(run.equity[2], 1_048.811_881);
 }
 
 #[test]
@@ -211,6 +211,19 @@ fn example_4_an_open_beyond_a_level_fills_at_the_open_and_a_target_pays_maker_fe
     let gap_up =
         run(&setup, &[still(100.0, "L"), still(100.0, ""), (115.0, 116.0, 90.0, 110.0, "")], &config);
     trades(&gap_up, &[(Side::Long, 1, 101.0, 2, 115.0, ExitReason::Target, 2)]);
+}
+
+#[test]
+fn an_open_at_a_level_has_reached_it_and_the_bar_is_not_ambiguous() {
+    let setup = Setup { stop_loss: Some(0.25), take_profit: Some(0.25), ..PLAIN };
+    for (open, reason) in [(75.0, ExitReason::Stop), (125.0, ExitReason::Target)] {
+        for intrabar in [Intrabar::StopFirst, Intrabar::TargetFirst, Intrabar::NearestOpen] {
+            let rows = [still(100.0, "L"), still(100.0, ""), (open, 130.0, 70.0, 100.0, "")];
+            let run = run(&setup, &rows, &SimConfig { intrabar, ..FREE });
+            trades(&run, &[(Side::Long, 1, 100.0, 2, open, reason, 2)]);
+            assert_eq!(run.ambiguous_bars, 0);
+        }
+    }
 }
 
 #[test]
@@ -259,8 +272,8 @@ fn example_7_a_reversal_closes_and_opens_at_one_price() {
     near(run.trades[1].quantity, 9.980_020);
     near(run.trades[1].pnl, 107.694_396);
     near(run.trades[1].trade_return, 0.108_891_1);
-    near(run.equity[2], 1096.704_396);
-    near(run.equity[4], 1205.496_593);
+    near(run.equity[2], 1_096.704_396);
+    near(run.equity[4], 1_205.496_593);
     // While long.enter holds too, the short signal does not reverse.
     let held = [still(100.0, "L"), still(100.0, "LS"), still(110.0, "")];
     assert!(super::simulation::run(&PLAIN, &held, &FREE).trades.is_empty());
