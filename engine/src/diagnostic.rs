@@ -148,6 +148,14 @@ impl<'a> Text<'a> {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
+        // The end of a line means its last character, if it has one.
+        let head = self.text.get(..offset).unwrap_or("");
+        if self.text.get(offset..).is_some_and(|rest| rest.starts_with(['\n', '\r']))
+            && let Some((last, c)) = head.char_indices().next_back()
+            && c != '\n'
+        {
+            offset = last;
+        }
         let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
         let column = self.text.get(start..offset).map_or(0, |text| text.chars().count()) + 1;

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use polybolos_kernels::evaluate::{ScalarValue, Scalars};
 use polybolos_kernels::program::{MAX_PARAMS, NodeId, Program};
 
-mod scalar;
 mod values;
 
 pub use values::{Steps, Values};
@@ -126,16 +126,7 @@ impl ParamSpace {
 
     /// Whether the `where` condition is TRUE for these values (one per parameter); undefined is not.
     pub fn is_valid(&self, values: &[f64]) -> bool {
-        self.holds(values, &mut Vec::new())
-    }
-
-    fn holds(&self, values: &[f64], scratch: &mut Vec<f64>) -> bool {
-        match &self.condition {
-            None => true,
-            Some(Condition { program, node }) => {
-                scalar::evaluate(program, *node, values, scratch) == scalar::TRUE
-            }
-        }
+        values.len() == self.params.len() && Filter::new(self.condition.as_ref()).holds(values)
     }
 
     /// The valid rows in a range of row numbers, ascending. Nothing is stored; each row is looked at when it is asked for.
@@ -145,19 +136,45 @@ impl ParamSpace {
             next: rows.start,
             end: rows.end.min(self.rows),
             values: vec![0.0; self.params.len()],
-            scratch: Vec::new(),
+            filter: Filter::new(self.condition.as_ref()),
+        }
+    }
+}
+
+/// The `where` condition, ready for many rows.
+#[derive(Debug)]
+enum Filter<'a> {
+    Everything,
+    Where(Scalars<'a>),
+    /// A condition that cannot be evaluated holds nowhere. The language builds none.
+    Nothing,
+}
+
+impl<'a> Filter<'a> {
+    fn new(condition: Option<&'a Condition>) -> Filter<'a> {
+        let Some(Condition { program, node }) = condition else { return Filter::Everything };
+        Scalars::new(program, &[*node]).map_or(Filter::Nothing, Filter::Where)
+    }
+
+    fn holds(&mut self, values: &[f64]) -> bool {
+        match self {
+            Filter::Everything => true,
+            Filter::Where(scalars) => {
+                matches!(scalars.values(values), Ok([ScalarValue::Bool(Some(true))]))
+            }
+            Filter::Nothing => false,
         }
     }
 }
 
 /// See [`ParamSpace::valid_rows`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ValidRows<'a> {
     space: &'a ParamSpace,
     next: u64,
     end: u64,
     values: Vec<f64>,
-    scratch: Vec<f64>,
+    filter: Filter<'a>,
 }
 
 impl ValidRows<'_> {
@@ -175,12 +192,10 @@ impl Iterator for ValidRows<'_> {
             let row = self.next;
             self.next += 1;
             self.space.fill(row, &mut self.values);
-            if self.space.holds(&self.values, &mut self.scratch) {
+            if self.filter.holds(&self.values) {
                 return Some(row);
             }
         }
         None
     }
 }
-
-pub(crate) use scalar::evaluate as evaluate_scalar;

@@ -27,7 +27,6 @@ mod warmup;
 pub use document::{Format, MAX_DOCUMENT_BYTES};
 pub use functions::{Function, functions};
 pub use keys::schema;
-pub use params::RESULT_COLUMNS;
 pub use settings::{Choice, Overrides};
 pub use warmup::warmup_bars;
 

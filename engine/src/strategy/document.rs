@@ -13,6 +13,9 @@ pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 /// Deepest nesting of lists and tables; a strategy needs four.
 const MAX_DEPTH: usize = 16;
 
+/// Most keys in one table; the largest, `params`, has 64.
+const MAX_KEYS: usize = 1_000;
+
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,7 +67,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
-    /// Byte offset of the first character inside quotes, or of the first line of a block.
+    /// Byte offset of the first character inside quotes or of a block.
     content_at: usize,
     quoting: Quoting,
 }

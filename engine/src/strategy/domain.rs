@@ -1,11 +1,12 @@
 //! What values a scalar may take, checked for every combination before anything runs.
 
+use polybolos_kernels::evaluate::{ScalarValue, Scalars};
 use polybolos_kernels::indicators::{MAX_PERIOD, ParamKind};
 use polybolos_kernels::program::{NodeId, Op, Program};
 
 use super::decimal::show;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::space::{ParamSpace, evaluate_scalar};
+use crate::space::ParamSpace;
 
 /// Most combinations that are tried one by one while a document is read.
 pub(crate) const MAX_SCAN: u64 = 1_000_000;
@@ -133,7 +134,7 @@ fn projected(
     let count = depends_on.iter().try_fold(1_u64, |count, &index| count.checked_mul(radix(index)));
     let Some(count) = count.filter(|&count| count <= MAX_SCAN) else { return Err(too_many(check)) };
     let mut values = space.values(0);
-    let mut scratch = Vec::new();
+    let mut scalars = scalars(check, program)?;
     for combination in 0..count {
         let mut rest = combination;
         for &index in depends_on.iter().rev() {
@@ -142,7 +143,7 @@ fn projected(
             }
             rest /= radix(index);
         }
-        let value = evaluate_scalar(program, check.node, &values, &mut scratch);
+        let value = number(&mut scalars, &values);
         if let Some(wanted) = check.domain.refusal(value) {
             return Ok(Some((value, wanted, values)));
         }
@@ -155,15 +156,27 @@ fn scan(check: &Check, program: &Program, space: &ParamSpace) -> Result<Option<C
     if space.len() > MAX_SCAN {
         return Err(too_many(check));
     }
-    let mut scratch = Vec::new();
+    let mut scalars = scalars(check, program)?;
     let mut rows = space.valid_rows(0..space.len());
     while rows.next().is_some() {
-        let value = evaluate_scalar(program, check.node, rows.values(), &mut scratch);
+        let value = number(&mut scalars, rows.values());
         if let Some(wanted) = check.domain.refusal(value) {
             return Ok(Some((value, wanted, rows.values().to_vec())));
         }
     }
     Ok(None)
+}
+
+fn scalars<'p>(check: &Check, program: &'p Program) -> Result<Scalars<'p>, Diagnostic> {
+    Scalars::new(program, &[check.node]).map_err(|error| check.place.fault(error.to_string()))
+}
+
+/// The number of the one root; what cannot be evaluated is undefined.
+fn number(scalars: &mut Scalars<'_>, values: &[f64]) -> f64 {
+    match scalars.values(values) {
+        Ok([ScalarValue::Number(value)]) => *value,
+        _ => f64::NAN,
+    }
 }
 
 fn too_many(check: &Check) -> Diagnostic {

@@ -39,19 +39,24 @@ impl<'a> Excerpt<'a> {
 
     /// The place of the first visible character.
     fn start(&self) -> Place {
-        let blank = self.content.chars().take_while(|c| c.is_whitespace()).count();
-        self.at_char(blank)
+        self.place(Location::new(0, 0))
     }
 
+    /// The place of a character; past the end, of the last visible one.
     fn at_char(&self, index: usize) -> Place {
-        let last = self.offsets.len().saturating_sub(1);
+        let last = self.content.trim_end().chars().count().saturating_sub(1);
         self.text.place(self.offsets.get(index.min(last)).copied().unwrap_or(0))
     }
 
-    /// The place of a location inside the expression; the parser's unknown location (line 0) is the start.
+    /// The place of a location inside the expression.
     fn place(&self, location: Location) -> Place {
+        self.at_char(self.char_index(location))
+    }
+
+    /// The character at a location; the parser's unknown location (line 0) is the first visible one.
+    fn char_index(&self, location: Location) -> usize {
         if location.line == 0 {
-            return self.start();
+            return self.content.chars().take_while(|c| c.is_whitespace()).count();
         }
         let line_start: usize = self
             .content
@@ -59,7 +64,13 @@ impl<'a> Excerpt<'a> {
             .take((location.line as usize).saturating_sub(1))
             .map(|line| line.chars().count())
             .sum();
-        self.at_char(line_start + (location.column as usize).saturating_sub(1))
+        line_start + (location.column as usize).saturating_sub(1)
+    }
+
+    /// Where `word` (ASCII, any case) last begins before character `index`; `index` if it does not.
+    fn find_before(&self, index: usize, word: &str) -> usize {
+        let head: String = self.content.chars().take(index).collect::<String>().to_ascii_uppercase();
+        head.rfind(word).map_or(index, |at| head.get(..at).map_or(index, |before| before.chars().count()))
     }
 }
 

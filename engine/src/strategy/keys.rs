@@ -7,6 +7,9 @@ use super::document::{Entry, shorten};
 use super::settings::Choice;
 use crate::diagnostic::{Diagnostics, Text, did_you_mean};
 
+/// The trap of writing expressions between braces.
+pub(crate) const COMMA_HINT: &str = "between { and } a comma ends a text: put the expression in quotes";
+
 /// One key of a table.
 pub(crate) struct Key {
     pub(crate) name: &'static str,
@@ -135,8 +138,12 @@ pub(crate) fn check(
             continue;
         }
         let names: Vec<&str> = table.iter().map(|key| key.name).collect();
-        let hint = did_you_mean(&entry.key, names.iter().copied())
-            .unwrap_or_else(|| format!("the keys are {}", names.join(", ")));
+        let is_word = entry.key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        let hint = match did_you_mean(&entry.key, names.iter().copied()) {
+            Some(hint) => hint,
+            None if is_word => format!("the keys are {}", names.join(", ")),
+            None => COMMA_HINT.to_owned(),
+        };
         let fault = text.fault(entry.key_at, format!("unknown key `{}` in {owner}", shorten(&entry.key)));
         faults.push(fault.hint(hint));
     }

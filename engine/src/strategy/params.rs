@@ -7,41 +7,16 @@ use super::decimal::{Decimal, parse_number};
 use super::document::{Entry, Node, Value, shorten};
 use super::{expression, functions, keys};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Text, did_you_mean};
+use crate::metrics::Metric;
 use crate::space::{Steps, Values};
 
-/// Columns of the result table beside the parameters; a parameter of such a name would hide one.
-pub const RESULT_COLUMNS: &[&str] = &[
-    "sweep_id",
-    "row",
-    "symbol",
-    "interval",
-    "total_return",
-    "cagr",
-    "volatility",
-    "sharpe",
-    "sortino",
-    "calmar",
-    "max_drawdown",
-    "trades",
-    "win_rate",
-    "profit_factor",
-    "expectancy",
-    "avg_trade_return",
-    "sqn",
-    "exposure",
-    "fees",
-    "final_equity",
-    "best_trade",
-    "worst_trade",
-    "max_consecutive_losses",
-    "avg_bars_held",
-    "long_trades",
-    "short_trades",
-    "ambiguous_bars",
-    "psr",
-    "dsr",
-    "pbo",
-];
+/// Columns of the result table beside parameters and metrics.
+const RESULT_COLUMNS: &[&str] = &["sweep_id", "row", "symbol", "interval", "pbo"];
+
+/// Whether the result table has a column of this name, which a parameter would hide.
+fn is_result_column(name: &str) -> bool {
+    RESULT_COLUMNS.contains(&name) || Metric::by_name(name).is_some()
+}
 
 /// A parameter as declared, flags applied. `values` is `None` if they are faulty and reported.
 pub(crate) struct Declared {
@@ -108,7 +83,7 @@ fn check_name(name: &str) -> Result<(), (&'static str, String)> {
         "is a column of the bars"
     } else if functions::find(name).is_some() {
         "is a function"
-    } else if RESULT_COLUMNS.contains(&name) {
+    } else if is_result_column(name) {
         "is a column of the result table"
     } else if !expression::is_plain_name(name) {
         "is a word of the expression language"
@@ -204,7 +179,7 @@ fn read_flag<'a>(flag: &'a str, place: &Place) -> Result<(&'a str, Values), Diag
                 Some((to, step)) => (to, Some(step.trim())),
                 None => (rest, None),
             };
-            range(from.trim(), to.trim(), step).map_err(|(reason, hint)| fault(reason).maybe_hint(hint))?
+            range(from.trim(), to.trim(), step).map_err(|(reason, _)| fault(reason))?
         }
         None => {
             let numbers = spec

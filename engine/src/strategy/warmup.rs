@@ -1,5 +1,6 @@
 //! When a graph's values begin to be defined.
 
+use polybolos_kernels::evaluate::{ScalarValue, scalar};
 use polybolos_kernels::program::{NodeId, Op, Program};
 
 use crate::interval::Interval;
@@ -7,21 +8,23 @@ use crate::interval::Interval;
 /// 0-based index of the first bar on which all of `nodes` are defined, for these parameter values, on bars of length
 /// `base` without gaps and without undefined arithmetic; see [`super::Strategy::warmup_bars`].
 pub fn warmup_bars(program: &Program, nodes: &[NodeId], params: &[f64], base: Interval) -> usize {
-    let mut scratch = Vec::new();
+    let number = |id: NodeId| match scalar(program, id, params) {
+        Ok(ScalarValue::Number(value)) => value,
+        _ => f64::NAN,
+    };
     let mut first: Vec<usize> = Vec::with_capacity(program.nodes.len());
     for node in &program.nodes {
         let of = |id: &NodeId| first.get(id.index()).copied().unwrap_or(0);
         let arguments = node.args.iter().map(of).max().unwrap_or(0);
-        let mut scalar = |id: NodeId| crate::space::evaluate_scalar(program, id, params, &mut scratch);
         first.push(match node.op {
             Op::Lag => {
-                let bars = node.args.get(1).map_or(0.0, |&bars| scalar(bars));
+                let bars = node.args.get(1).map_or(0.0, |&bars| number(bars));
                 arguments.saturating_add(bars as usize)
             }
             Op::CrossesAbove | Op::CrossesBelow => arguments.saturating_add(1),
             Op::Indicator(indicator) => {
                 let values: Vec<f64> =
-                    node.args.iter().skip(indicator.inputs.len()).map(|&arg| scalar(arg)).collect();
+                    node.args.iter().skip(indicator.inputs.len()).map(|&arg| number(arg)).collect();
                 match indicator.check_params(&values) {
                     Ok(()) => arguments.saturating_add((indicator.first)(&values)),
                     Err(_) => usize::MAX,

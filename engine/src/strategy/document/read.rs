@@ -4,7 +4,7 @@ use ::toml::de::{DeTable, DeValue};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde::de::IgnoredAny;
 
-use super::{Entry, MAX_DEPTH, Node, Quoting, Scalar, Value};
+use super::{Entry, MAX_DEPTH, MAX_KEYS, Node, Quoting, Scalar, Value};
 use crate::diagnostic::{Diagnostic, Text};
 
 /// Reads YAML event by event: no recursion, no aliases.
@@ -77,7 +77,7 @@ fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
                 None => continue,
             },
             Event::Scalar(content, style, ..) => {
-                Node { at, value: Value::Scalar(yaml_scalar(source, content.into_owned(), style, &span, at)) }
+                Node { at, value: Value::Scalar(yaml_scalar(content.into_owned(), style, &span, at)) }
             }
             Event::Nothing
             | Event::StreamStart
@@ -110,6 +110,9 @@ fn key_text(text: &Text<'_>, node: &Node, entries: &[Entry]) -> Result<(String, 
     let Value::Scalar(key) = &node.value else {
         return Err(text.fault(node.at, format!("a key must be a word, not {}", node.describe())));
     };
+    if entries.len() == MAX_KEYS {
+        return Err(text.fault(node.at, format!("a table of more than {MAX_KEYS} keys")));
+    }
     if entries.iter().any(|entry| entry.key == key.text) {
         return Err(text
             .fault(node.at, format!("the key `{}` is here twice", super::shorten(&key.text)))
@@ -118,7 +121,7 @@ fn key_text(text: &Text<'_>, node: &Node, entries: &[Entry]) -> Result<(String, 
     Ok((key.text.clone(), node.at))
 }
 
-fn yaml_scalar(source: &str, text: String, style: ScalarStyle, span: &Span, at: usize) -> Scalar {
+fn yaml_scalar(text: String, style: ScalarStyle, span: &Span, at: usize) -> Scalar {
     let inside = |quoting| Scalar { text: text.clone(), content_at: at + 1, quoting };
     match style {
         ScalarStyle::DoubleQuoted => inside(Quoting::Backslash),
@@ -126,10 +129,9 @@ fn yaml_scalar(source: &str, text: String, style: ScalarStyle, span: &Span, at: 
         ScalarStyle::Plain if span.is_empty() => {
             Scalar { text: String::new(), content_at: at, quoting: Quoting::None }
         }
-        ScalarStyle::Plain => Scalar { text, content_at: at, quoting: Quoting::None },
-        ScalarStyle::Literal | ScalarStyle::Folded => {
-            let header = source.get(at..).and_then(|rest| rest.find('\n')).map_or(0, |length| length + 1);
-            Scalar { text, content_at: at + header, quoting: Quoting::None }
+        // Spans of blocks begin at their first character of content.
+        ScalarStyle::Plain | ScalarStyle::Literal | ScalarStyle::Folded => {
+            Scalar { text, content_at: at, quoting: Quoting::None }
         }
     }
 }
@@ -145,6 +147,9 @@ pub(super) fn toml(text: &Text<'_>) -> Result<Node, Diagnostic> {
 }
 
 fn toml_table(text: &Text<'_>, at: usize, table: &DeTable<'_>, depth: usize) -> Result<Node, Diagnostic> {
+    if table.len() > MAX_KEYS {
+        return Err(text.fault(at, format!("a table of more than {MAX_KEYS} keys")));
+    }
     let mut entries = Vec::with_capacity(table.len());
     for (key, value) in table {
         let value = toml_value(text, value.span(), value.get_ref(), depth + 1)?;

@@ -329,7 +329,42 @@ impl Lowering<'_, '_, '_> {
     }
 
     fn place(&self, expr: &Expr) -> Place {
-        self.excerpt.place(start(expr))
+        self.excerpt.at_char(self.start(expr))
+    }
+
+    /// Index of the character where an expression begins. Chains are walked, because the parser's own spans recurse to
+    /// their ends.
+    fn start(&self, expr: &Expr) -> usize {
+        let mut signs: Vec<String> = Vec::new();
+        let mut expr = expr;
+        let location = loop {
+            expr = match expr {
+                Expr::BinaryOp { left, .. } => left,
+                Expr::Between { expr, .. } | Expr::IsNull(expr) | Expr::IsNotNull(expr) => expr,
+                Expr::InList { expr, .. } => expr,
+                Expr::Nested(inner) => inner,
+                Expr::UnaryOp { op, expr: inner } => {
+                    signs.push(op.to_string());
+                    inner
+                }
+                Expr::Cast { expr, .. } => {
+                    signs.push("CAST".to_owned());
+                    expr
+                }
+                Expr::Function(function) => {
+                    let name = function.name.0.first();
+                    break name.map_or(Location::new(0, 0), |part| part.span().start);
+                }
+                Expr::Case { case_token, .. } => break case_token.0.span.start,
+                other => break other.span().start,
+            };
+        };
+        // Some words have no place in the tree; they stand before their operand.
+        let mut index = self.excerpt.char_index(location);
+        for sign in signs.iter().rev() {
+            index = self.excerpt.find_before(index, sign);
+        }
+        index
     }
 
     fn fault(&self, expr: &Expr, message: impl Into<String>) -> Diagnostic {
@@ -368,23 +403,4 @@ impl Lowering<'_, '_, '_> {
 
 fn text_or_null(value: Option<&Lowered>) -> &str {
     value.map_or("NULL", |value| value.text.as_str())
-}
-
-/// Where an expression begins. Chains are walked, because the parser's own spans recurse to their ends.
-fn start(expr: &Expr) -> Location {
-    let mut expr = expr;
-    loop {
-        expr = match expr {
-            Expr::BinaryOp { left, .. } => left,
-            Expr::Between { expr, .. } | Expr::IsNull(expr) | Expr::IsNotNull(expr) => expr,
-            Expr::InList { expr, .. } => expr,
-            Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } => inner,
-            Expr::Function(function) => {
-                let name = function.name.0.first();
-                return name.map_or(Location::new(0, 0), |part| part.span().start);
-            }
-            Expr::Case { case_token, .. } => return case_token.0.span.start,
-            other => return other.span().start,
-        };
-    }
 }

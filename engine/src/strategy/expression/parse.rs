@@ -8,6 +8,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 use super::Excerpt;
 use crate::diagnostic::Diagnostic;
 use crate::strategy::document::shorten;
+use crate::strategy::keys::COMMA_HINT;
 
 /// Longest expression in bytes.
 const MAX_BYTES: usize = 10_000;
@@ -32,8 +33,17 @@ impl Dialect for Language {
     }
 }
 
-/// Whether the language reads the word as a name, not as one of its own words.
+/// Words of the language; the parser would take some of them for names.
+const WORDS: [&str; 15] = [
+    "and", "or", "not", "between", "case", "when", "then", "else", "end", "null", "true", "false", "is",
+    "in", "like",
+];
+
+/// Whether the language reads the lower-case word as a name, not as one of its own words.
 pub(crate) fn is_plain_name(word: &str) -> bool {
+    if WORDS.contains(&word) {
+        return false;
+    }
     let parsed = Parser::new(&Language).try_with_sql(word).and_then(|mut parser| parser.parse_expr());
     matches!(parsed, Ok(Expr::Identifier(name)) if name.value == word)
 }
@@ -69,6 +79,15 @@ fn tokens(excerpt: &Excerpt<'_>) -> Result<Vec<TokenWithSpan>, Diagnostic> {
         excerpt.place(error.location).fault(format!("cannot read this: {}", error.message))
     })?;
     let mut count = 0;
+    for pair in tokens.windows(2) {
+        if let [TokenWithSpan { token: Token::Number(digits, _), span }, next] = pair
+            && let Token::Word(word) = &next.token
+        {
+            let glued = shorten(&format!("{digits}{}", word.value));
+            let fault = excerpt.place(span.start).fault(format!("`{glued}` is neither a number nor a name"));
+            return Err(fault.hint("an interval goes into quotes: tf('4h', x); names begin with a letter"));
+        }
+    }
     for token in &tokens {
         if let Some((what, hint)) = foreign(&token.token) {
             return Err(excerpt.place(token.span.start).fault(what).hint(hint));
@@ -150,12 +169,16 @@ fn parse_fault(excerpt: &Excerpt<'_>, error: ParserError) -> Diagnostic {
         Some((reason, place)) => (reason.to_owned(), location(place)),
         None => (message, Location::new(0, 0)),
     };
+    let at_end = reason.ends_with("found: EOF");
     let reason =
         reason.replace("Expected: ", "expected ").replace("found: EOF", "found the end of the expression");
-    excerpt
-        .place(place)
-        .fault(format!("cannot read the expression: {}", shorten(&reason)))
-        .hint("check parentheses, commas and operators before this place")
+    let place = if at_end { excerpt.at_char(usize::MAX) } else { excerpt.place(place) };
+    let fault = place.fault(format!("cannot read the expression: {}", shorten(&reason)));
+    fault.hint(if at_end {
+        format!("close every parenthesis; {COMMA_HINT}")
+    } else {
+        "check parentheses, commas and operators before this place".to_owned()
+    })
 }
 
 /// Reads `1, Column: 5`.
