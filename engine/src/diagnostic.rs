@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// Most faults reported at once.
+const MAX_FAULTS: usize = 50;
+
 /// One fault in a strategy document, an expression or a command-line flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -51,7 +54,7 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Every fault found in one text, in the order of the text; never empty when returned as an error.
+/// The faults found in one text, in the order of the text, at most 50; never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
@@ -76,6 +79,7 @@ impl Diagnostics {
         }
         self.0.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
         self.0.dedup();
+        self.0.truncate(MAX_FAULTS);
         Err(self)
     }
 }

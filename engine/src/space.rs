@@ -37,6 +37,9 @@ pub enum SpaceError {
     /// More than [`MAX_PARAMS`] parameters.
     #[error("{0} parameters, more than {MAX_PARAMS}")]
     TooManyParams(usize),
+    /// A parameter without values.
+    #[error("the parameter `{0}` has no values")]
+    NoValues(String),
     /// More than [`MAX_ROWS`] combinations.
     #[error("the grid has more than 2^63 combinations")]
     TooManyRows,
@@ -54,8 +57,11 @@ impl ParamSpace {
     /// A grid of all combinations.
     ///
     /// # Errors
-    /// Too many parameters or rows.
+    /// Too many parameters or rows, or a parameter without values.
     pub fn new(params: Vec<Param>) -> Result<ParamSpace, SpaceError> {
+        if let Some(param) = params.iter().find(|param| param.values.len() == 0) {
+            return Err(SpaceError::NoValues(param.name.clone()));
+        }
         if params.len() > MAX_PARAMS {
             return Err(SpaceError::TooManyParams(params.len()));
         }

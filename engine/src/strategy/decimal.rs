@@ -29,7 +29,7 @@ impl Decimal {
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let mut mantissa: i128 = 0;
-        let mut scale = i64::from(-exponent);
+        let mut scale = -i64::from(exponent);
         for digit in whole.bytes().chain(fraction.bytes()).filter(u8::is_ascii_digit) {
             mantissa = mantissa
                 .checked_mul(10)
@@ -120,8 +120,21 @@ mod tests {
         ] {
             assert_eq!(Decimal::parse(text), Ok(Decimal { mantissa, scale }), "{text}");
         }
-        for text in ["", "inf", "nan", "0x10", "1_000", "1e", "--1", "1e99", "1e-16", "1e999999999999", "5 "]
-        {
+        for text in [
+            "",
+            "inf",
+            "nan",
+            "0x10",
+            "1_000",
+            "1e",
+            "--1",
+            "1e99",
+            "1e-16",
+            "1e999999999999",
+            "1e-2147483648",
+            "1e2147483647",
+            "5 ",
+        ] {
             assert!(Decimal::parse(text).is_err(), "{text}");
         }
     }

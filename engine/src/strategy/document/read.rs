@@ -30,6 +30,19 @@ enum Open {
     Map(usize, Vec<Entry>, Option<(String, usize)>),
 }
 
+impl Open {
+    fn take(&mut self, text: &Text<'_>, done: Node) -> Result<(), Diagnostic> {
+        match self {
+            Open::List(_, items) => items.push(done),
+            Open::Map(_, entries, pending) => match pending.take() {
+                Some((key, key_at)) => entries.push(Entry { key, key_at, value: done }),
+                None => *pending = Some(key_text(text, &done, entries)?),
+            },
+        }
+        Ok(())
+    }
+}
+
 fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
     let byte_offsets: Vec<usize> =
         source.char_indices().map(|(at, _)| at).chain(std::iter::once(source.len())).collect();
@@ -89,11 +102,7 @@ fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
         };
         match open.last_mut() {
             None => root = Some(done),
-            Some(Open::List(_, items)) => items.push(done),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
-                Some((key, key_at)) => entries.push(Entry { key, key_at, value: done }),
-                None => *pending = Some(key_text(text, &done, entries)?),
-            },
+            Some(parent) => parent.take(text, done)?,
         }
     }
     root.ok_or_else(|| {

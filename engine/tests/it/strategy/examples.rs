@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::bars::Bars;
 use polybolos_engine::kernels::program::Size;
+use polybolos_engine::kernels::sweep::Sweep;
+use polybolos_engine::simulation::simulate;
 use polybolos_engine::strategy::{functions, schema};
 
 use super::{example_files, parse, set};
@@ -56,6 +59,58 @@ fn together_the_examples_use_the_whole_language() {
     assert!(rules().any(|rules| matches!(rules.size, Size::Equity(_))));
     assert!(rules().any(|rules| matches!(rules.size, Size::Quote(_))));
     assert!(rules().any(|rules| matches!(rules.size, Size::Risk(_))));
+}
+
+/// Hourly bars of a market that trends, ranges and changes its temper; the same on every machine.
+fn market(n: usize) -> Bars {
+    let mut state = 7_u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let mut bars = Bars { interval_ms: 3_600_000, ..Bars::default() };
+    let mut price = 100.0;
+    for t in 0..n {
+        let wild = if t / 300 % 3 == 1 { 0.02 } else { 0.006 };
+        let drift = if t / 500 % 2 == 0 { 0.0006 } else { -0.0005 };
+        let open = price;
+        price *= 1.0 + drift + wild * (uniform() + uniform() + uniform() - 1.5);
+        let (low, high) = (open.min(price), open.max(price));
+        bars.open_time_ms.push(1_704_067_200_000 + t as i64 * 3_600_000);
+        bars.open.push(open);
+        bars.high.push(high * (1.0 + wild * uniform() / 2.0));
+        bars.low.push(low * (1.0 - wild * uniform() / 2.0));
+        bars.close.push(price);
+        let volume = 50.0 + 100.0 * uniform();
+        bars.volume.push(volume);
+        bars.quote_volume.push(volume * price);
+        bars.trades.push((volume * 3.0).floor());
+        bars.taker_buy_volume.push(volume / 2.0);
+        bars.taker_buy_quote_volume.push(volume * price / 2.0);
+    }
+    bars.check().unwrap();
+    bars
+}
+
+#[test]
+fn every_example_trades_and_both_simulators_agree_on_it() {
+    let bars = market(4_000);
+    for (name, text) in example_files() {
+        let strategy = parse(&text);
+        let (space, program, config) = (strategy.space(), strategy.program(), strategy.config());
+        let mut sweep = Sweep::new(program, &bars, &config).unwrap();
+        let rows: Vec<u64> = space.valid_rows(0..space.len()).collect();
+        let mut trades = 0;
+        for part in 0..6 {
+            let values = space.values(rows[part * (rows.len() - 1) / 5]);
+            let run = sweep.run(&values).unwrap();
+            let oracle = simulate(program, &values, &bars, &config).unwrap();
+            assert_eq!(run.trades, oracle.trades, "{name} {values:?}");
+            assert_eq!(run.equity, oracle.equity, "{name} {values:?}");
+            trades += run.trades.len();
+        }
+        assert!(trades >= 10, "{name} makes {trades} trades");
+    }
 }
 
 #[test]

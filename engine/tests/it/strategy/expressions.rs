@@ -170,7 +170,7 @@ fn warmups_are_those_of_the_evaluation() {
     );
     for expression in expressions {
         let (program, nodes) =
-            compile_expressions(&[expression.clone()], hour()).unwrap_or_else(|e| panic!("{e}"));
+            compile_expressions(std::slice::from_ref(&expression), hour()).unwrap_or_else(|e| panic!("{e}"));
         let first = evaluate(&expression, &bars).iter().position(Option::is_some);
         assert_eq!(first, Some(warmup_bars(&program, &nodes, &[], hour())), "{expression}");
     }

@@ -55,7 +55,7 @@ proptest! {
 
     #[test]
     fn any_expression_is_compiled_or_refused(expression in soup()) {
-        let _ = compile_expressions(&[expression.clone()], "1h".parse().unwrap());
+        let _ = compile_expressions(std::slice::from_ref(&expression), "1h".parse().unwrap());
         let indented = expression.replace('\n', "\n    ");
         let text = format!("name: t\nparams: {{n: [5, 6], m: 3}}\nlong:\n  enter: |\n    {indented}\nstop_loss: n / 100 * m");
         read(&text, Format::Yaml, &Overrides::default())?;
@@ -126,7 +126,7 @@ fn hostile_texts_are_refused_on_a_small_stack() {
     ];
     let work = move || {
         for expression in &expressions {
-            let _ = compile_expressions(&[expression.clone()], "1h".parse().unwrap());
+            let _ = compile_expressions(std::slice::from_ref(expression), "1h".parse().unwrap());
             let text = format!("name: t\nlong:\n  enter: >\n    {expression}\n");
             read(&text, Format::Yaml, &Overrides::default()).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Grids: rows and values, steps without rounding, conditions, size.
 
-use polybolos_engine::space::{Param, ParamSpace, Steps, Values};
+use polybolos_engine::space::{Param, ParamSpace, SpaceError, Steps, Values};
 use proptest::prelude::*;
 
 use super::parse;
@@ -54,6 +54,14 @@ fn conditions_select_rows_and_keep_their_numbers() {
     let strategy =
         parse("name: t\nparams: {a: {from: -1, to: 1}}\nwhere: ln(a) < 1\nlong: {enter: close > a}");
     assert_eq!(strategy.space().valid_rows(0..3).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn grids_without_values_are_refused() {
+    let empty = Param { name: "a".to_owned(), values: Values::List(Vec::new()) };
+    assert_eq!(ParamSpace::new(vec![empty]), Err(SpaceError::NoValues("a".to_owned())));
+    assert!(Values::list(vec![1.0, f64::NAN]).is_err());
+    assert_eq!(ParamSpace::new(Vec::new()).unwrap().len(), 1);
 }
 
 #[test]
