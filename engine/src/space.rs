@@ -120,7 +120,7 @@ impl ParamSpace {
         values
     }
 
-    /// The row of these values; `None` if the count differs or a value is not one of its parameter's, to the bit.
+    /// The row of these values; `None` if the count differs or a value is not exactly one of its parameter's (`-0 = 0`).
     pub fn row_of(&self, values: &[f64]) -> Option<u64> {
         if values.len() != self.params.len() {
             return None;
