@@ -5,7 +5,7 @@
 
 pub(crate) mod lock;
 pub(crate) mod merge;
-mod staging;
+pub(crate) mod staging;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -27,6 +27,7 @@ use crate::error::BadRow;
 use crate::symbol::symbol_name;
 use crate::{DataError, Dataset, OnConflict};
 pub(crate) use rows::{Rows, Settled};
+pub(crate) use time::time_from_number;
 pub(crate) use zip_archive::read_zip;
 
 /// How to treat what is wrong with the input.

@@ -7,6 +7,7 @@
 pub mod check;
 mod dataset;
 mod error;
+pub mod fetch;
 pub mod import;
 mod parquet_bars;
 mod symbol;

@@ -4,8 +4,10 @@
 
 mod dataset;
 mod faults;
+mod fetch;
 mod fixtures;
 mod formats;
+mod mirror;
 mod real_data;
 mod rows;
 mod synth;
