@@ -41,7 +41,9 @@ pub fn remove_leftovers(folder: &Path) {
 }
 
 fn is_temporary(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
 }
 
 /// A name of its own for every write of every process, in the same folder, so that the rename stays on one file system.

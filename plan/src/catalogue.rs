@@ -178,7 +178,13 @@ pub fn result_file(results: &Path, sweep_id: &str, symbol: &str) -> PathBuf {
 }
 
 /// The manifest of a sweep about to start.
-pub fn start(spec: &SweepSpec, strategy: &Strategy, data: &str, series: Vec<SeriesRecord>, now_ms: i64) -> Manifest {
+pub fn start(
+    spec: &SweepSpec,
+    strategy: &Strategy,
+    data: &str,
+    series: Vec<SeriesRecord>,
+    now_ms: i64,
+) -> Manifest {
     let request = &spec.request;
     Manifest {
         sweep_id: spec.id(strategy),
@@ -227,7 +233,11 @@ fn params_record(space: &ParamSpace) -> Vec<ParamRecord> {
         }
         Values::List(list) => ValuesRecord::List(list.clone()),
     };
-    space.params().iter().map(|param| ParamRecord { name: param.name.clone(), values: values(&param.values) }).collect()
+    space
+        .params()
+        .iter()
+        .map(|param| ParamRecord { name: param.name.clone(), values: values(&param.values) })
+        .collect()
 }
 
 impl Manifest {
@@ -243,7 +253,8 @@ impl Manifest {
             .series
             .iter()
             .map(|series| {
-                let data: Digest = series.data_digest.parse().map_err(|_| broken("a data digest is damaged"))?;
+                let data: Digest =
+                    series.data_digest.parse().map_err(|_| broken("a data digest is damaged"))?;
                 Ok(SeriesId { symbol: series.symbol.clone(), data, bars: series.bars })
             })
             .collect::<Result<Vec<_>, PlanError>>()?;
@@ -285,7 +296,8 @@ impl Manifest {
         fs::create_dir_all(&folder).map_err(|error| PlanError::file(&folder, error))?;
         let path = folder.join(MANIFEST);
         let text = serde_json::to_string_pretty(self).map_err(|error| PlanError::file(&path, error))?;
-        atomic_file::write(&path, |file| writeln!(file, "{text}")).map_err(|error| PlanError::file(&path, error))
+        atomic_file::write(&path, |file| writeln!(file, "{text}"))
+            .map_err(|error| PlanError::file(&path, error))
     }
 
     /// Reads the manifest of one sweep; `None` if there is none.
@@ -331,10 +343,9 @@ pub fn find(results: &Path, wanted: Option<&str>) -> Result<Manifest, PlanError>
     let mut manifests = list(results)?;
     let where_to = format!("{} (see `polybolos results list`)", results.display());
     let Some(wanted) = wanted else {
-        return manifests
-            .into_iter()
-            .next()
-            .ok_or_else(|| PlanError::NotFound(format!("there is no sweep in {where_to}; run `polybolos sweep` first")));
+        return manifests.into_iter().next().ok_or_else(|| {
+            PlanError::NotFound(format!("there is no sweep in {where_to}; run `polybolos sweep` first"))
+        });
     };
     if let Some(index) = manifests.iter().position(|manifest| manifest.sweep_id == wanted) {
         return Ok(manifests.swap_remove(index));

@@ -83,8 +83,11 @@ impl SweepTable {
         let output = output_from_wire(message.output)?;
         let mut table =
             SweepTable::new(request, message.data_root, message.results_root.map(PathBuf::from), output)?;
-        table.series =
-            message.series.into_iter().map(TryInto::try_into).collect::<std::result::Result<_, WireError>>()?;
+        table.series = message
+            .series
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<std::result::Result<_, WireError>>()?;
         table.unit_rows = message.unit_rows;
         Ok(table)
     }
@@ -190,7 +193,10 @@ impl PhysicalExtensionCodec for SweepPhysicalCodec {
         }
         match inputs {
             [input] => Ok(Arc::new(SweepExec::decode(payload, Arc::clone(input))?)),
-            _ => Err(DataFusionError::Plan(format!("a sweep operator came with {} inputs, not 1", inputs.len()))),
+            _ => Err(DataFusionError::Plan(format!(
+                "a sweep operator came with {} inputs, not 1",
+                inputs.len()
+            ))),
         }
     }
 

@@ -10,6 +10,7 @@ use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
+use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
 use polybolos_engine::metrics::{Better, MetricContext, TrialStats, Trials};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
@@ -64,8 +65,7 @@ pub fn write_series(
         combos += summary.combos;
     }
     let bars = job.bars(runtime, series)?;
-    let context =
-        MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());
+    let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());
     let path = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
     let table = schema::results(job.strategy.space());
@@ -132,6 +132,23 @@ pub(crate) fn trials_record(trials: TrialStats) -> TrialsRecord {
     TrialsRecord { count: trials.count, sharpe_variance: trials.sharpe_variance }
 }
 
+/// The rows of a complete sweep as a table to query, symbol by symbol in one stream: floating-point sums over it are made in
+/// one order and have the same bits on every machine.
+///
+/// # Errors
+/// Result files that cannot be read.
+pub async fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError> {
+    let files: Vec<String> = manifest
+        .series
+        .iter()
+        .map(|series| result_file(results, &manifest.sweep_id, &series.symbol).display().to_string())
+        .collect();
+    let mut config = SessionConfig::new().with_target_partitions(1);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let context = SessionContext::new_with_config(config);
+    Ok(context.read_parquet(files, ParquetReadOptions::default()).await?)
+}
+
 /// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row.
 ///
 /// # Errors
@@ -142,17 +159,9 @@ pub async fn top(
     ranking: &Ranking,
     count: usize,
 ) -> Result<Vec<RecordBatch>, PlanError> {
-    use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, col, lit};
+    use datafusion::prelude::{col, lit};
     let metric = ranking.metric()?;
-    let files: Vec<String> = manifest
-        .series
-        .iter()
-        .map(|series| result_file(results, &manifest.sweep_id, &series.symbol).display().to_string())
-        .collect();
-    let mut config = SessionConfig::new();
-    config.options_mut().execution.parquet.schema_force_view_types = false;
-    let context = SessionContext::new_with_config(config);
-    let rows = context.read_parquet(files, ParquetReadOptions::default()).await?;
+    let rows = frame(results, manifest).await?;
     let ascending = metric.better == Better::Lower;
     let enough = rows.filter(col("trades").gt_eq(lit(ranking.min_trades.cast_signed())))?;
     let order = vec![
@@ -254,8 +263,8 @@ pub fn replay(
         row,
         reason: error.to_string(),
     };
-    let mut sweep = Sweep::new(job.strategy.program(), &loaded.bars, &config)
-        .map_err(|error| failed(&error))?;
+    let mut sweep =
+        Sweep::new(job.strategy.program(), &loaded.bars, &config).map_err(|error| failed(&error))?;
     let mut stats = [Stats::default()];
     sweep.run_block(&values, &mut stats, &runtime.cancel).map_err(|error| failed(&error))?;
     let rows = stats.map(|stats| (row, stats));

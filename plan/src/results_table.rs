@@ -25,8 +25,12 @@ use crate::schema;
 ///
 /// # Errors
 /// A manifest whose strategy does not compile any more, or a folder that cannot be listed.
-pub fn results_table(results: &Path, manifests: &[Manifest]) -> Result<Option<Arc<dyn TableProvider>>, PlanError> {
-    let complete: Vec<&Manifest> = manifests.iter().filter(|manifest| manifest.is_complete(results)).collect();
+pub fn results_table(
+    results: &Path,
+    manifests: &[Manifest],
+) -> Result<Option<Arc<dyn TableProvider>>, PlanError> {
+    let complete: Vec<&Manifest> =
+        manifests.iter().filter(|manifest| manifest.is_complete(results)).collect();
     if complete.is_empty() {
         return Ok(None);
     }

@@ -161,7 +161,8 @@ async fn compute_units(
     let mut missing = job.spec.units(job.strategy.space().len(), unit_rows).filter(|unit| {
         let digest = job.spec.unit_digest(&job.strategy, unit);
         // A damaged file does not count as finished.
-        let finished = store.as_ref().zip(digest).is_some_and(|(store, digest)| store.summary(digest).is_some());
+        let finished =
+            store.as_ref().zip(digest).is_some_and(|(store, digest)| store.summary(digest).is_some());
         if finished {
             runtime.progress.units.fetch_add(1, Ordering::Relaxed);
             runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use datafusion::catalog::TableFunctionImpl;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use polybolos_engine::interval::Interval;
@@ -44,13 +45,13 @@ fn common(config: SessionConfig) -> SessionConfig {
 }
 
 /// Options of an embedded session.
-pub fn embedded_config(runtime: &Arc<SweepRuntime>) -> SessionConfig {
+fn embedded_config(runtime: &Arc<SweepRuntime>) -> SessionConfig {
     common(SessionConfig::new()).with_target_partitions(runtime.threads).with_extension(Arc::clone(runtime))
 }
 
 /// Options of a session whose plans run on Ballista: our codecs, one unit per task, and the static planner (the adaptive one
 /// cannot recover a lost shuffle).
-pub fn cluster_config() -> SessionConfig {
+fn cluster_config() -> SessionConfig {
     common(SessionConfig::new_with_ballista())
         .with_ballista_logical_extension_codec(Arc::new(SweepLogicalCodec::default()))
         .with_ballista_physical_extension_codec(Arc::new(SweepPhysicalCodec::default()))
@@ -58,18 +59,39 @@ pub fn cluster_config() -> SessionConfig {
         .set_usize("ballista.scheduler.max_partitions_per_task", 1)
 }
 
+/// The state that Ballista's client, scheduler and executors are made from: our codecs, and our functions, which are sent by
+/// name and looked up where they run.
+///
+/// # Errors
+/// The runtime environment cannot be made.
+pub fn cluster_state() -> std::result::Result<SessionState, PlanError> {
+    let state = SessionStateBuilder::new()
+        .with_config(cluster_config())
+        .with_runtime_env(Arc::new(runtime_builder().build()?))
+        .with_default_features()
+        .build();
+    let context = SessionContext::new_with_state(state);
+    for function in window_functions() {
+        context.register_udwf(function.as_ref().clone());
+    }
+    Ok(context.state())
+}
+
 /// An embedded session with everything registered: plain DataFusion in this process, no ports.
 ///
 /// # Errors
 /// The catalogue or the dataset is there but cannot be read.
-pub async fn session(runtime: &Arc<SweepRuntime>, places: &Places) -> std::result::Result<SessionContext, PlanError> {
+pub async fn session(
+    runtime: &Arc<SweepRuntime>,
+    places: &Places,
+) -> std::result::Result<SessionContext, PlanError> {
     let context =
         SessionContext::new_with_config_rt(embedded_config(runtime), Arc::new(runtime_builder().build()?));
     register(&context, places).await?;
     Ok(context)
 }
 
-/// Registers our functions and tables in a session. What does not exist yet (no bars, no sweep) is left out.
+/// Registers our functions and tables in a session, embedded or a cluster's client. What does not exist yet (no bars, no sweep) is left out.
 ///
 /// # Errors
 /// The catalogue or the dataset is there but cannot be read.
@@ -127,7 +149,9 @@ impl TableFunctionImpl for SweepFunction {
                 name: strategy.clone(),
                 text,
                 format: Format::from_file_name(strategy).ok_or_else(|| {
-                    DataFusionError::Plan(format!("{strategy}: a strategy file ends in .yaml, .json or .toml"))
+                    DataFusionError::Plan(format!(
+                        "{strategy}: a strategy file ends in .yaml, .json or .toml"
+                    ))
                 })?,
             },
             overrides: Overrides { params: sets.to_vec(), ..Overrides::default() },
@@ -142,7 +166,9 @@ impl TableFunctionImpl for SweepFunction {
 
 fn literal_text(expr: &Expr) -> Result<String> {
     match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Ok(text.clone()),
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+            Ok(text.clone())
+        }
         other => Err(DataFusionError::Plan(format!("sweep takes texts in single quotes, not {other}"))),
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::atomic_file;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -17,7 +18,6 @@ use datafusion::parquet::file::properties::WriterProperties;
 use polybolos_engine::digest::Digest;
 use polybolos_engine::metrics::{TrialParts, Trials};
 use polybolos_kernels::stats::Stats;
-use crate::atomic_file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlanError;
@@ -124,11 +124,13 @@ impl UnitStore {
     /// The disk is full, the folder cannot be written, or the like; nothing half-written stays.
     pub fn write(&self, digest: Digest, result: &UnitResult) -> Result<(), PlanError> {
         let path = self.path(digest);
-        let summary = serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&path, error))?;
+        let summary =
+            serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&path, error))?;
         let properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
         write_parquet(&path, properties, schema::statistics(), |writer| {
             for rows in result.rows.chunks(ROW_GROUP_ROWS) {
-                writer.write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&path, error))?)
+                writer
+                    .write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&path, error))?)
                     .map_err(|error| PlanError::file(&path, error))?;
             }
             Ok(())

@@ -143,13 +143,12 @@ impl ExecutionPlan for SweepExec {
         });
         let stop = StopOnDrop(Arc::clone(&run.stop));
         let input = self.input.execute(partition, context)?;
-        let rows = input
-            .map_ok(|batch| futures::stream::iter(batch_units(&batch)))
-            .try_flatten()
-            .and_then(move |unit| {
+        let rows = input.map_ok(|batch| futures::stream::iter(batch_units(&batch))).try_flatten().and_then(
+            move |unit| {
                 let _alive_with_the_stream = &stop;
                 Arc::clone(&run).start(unit)
-            });
+            },
+        );
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.boxed())))
     }
 }
@@ -177,7 +176,10 @@ fn batch_units(batch: &RecordBatch) -> Vec<Result<UnitRow>> {
         batch.column_by_name("row_to").and_then(|column| column.as_primitive_opt::<Int64Type>()),
     );
     let (Some(symbol), Some(from), Some(to)) = columns else {
-        return vec![Err(DataFusionError::Internal(format!("SweepExec got {:?} instead of units", batch.schema())))];
+        return vec![Err(DataFusionError::Internal(format!(
+            "SweepExec got {:?} instead of units",
+            batch.schema()
+        )))];
     };
     (0..batch.num_rows())
         .map(|i| {
@@ -217,9 +219,10 @@ impl UnitRun {
         if let ControlFlow::Break(error) = self.stopped() {
             return Err(error.into());
         }
-        let series = self.job.spec.series.iter().position(|series| series.symbol == row.symbol).ok_or_else(|| {
-            DataFusionError::Internal(format!("unit of {}, which is not in the sweep", row.symbol))
-        })?;
+        let series =
+            self.job.spec.series.iter().position(|series| series.symbol == row.symbol).ok_or_else(|| {
+                DataFusionError::Internal(format!("unit of {}, which is not in the sweep", row.symbol))
+            })?;
         let unit = Unit { series, rows: row.row_from..row.row_to };
         let finished = self.job.run(&self.runtime, &unit, &self.stop)?;
         match self.output {

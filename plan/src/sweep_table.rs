@@ -65,7 +65,15 @@ impl SweepTable {
             Output::Rows => schema::rows(strategy.space()),
             Output::Receipts => schema::receipts(),
         };
-        Ok(SweepTable { request, series: Vec::new(), data_root, results_root, unit_rows: None, output, schema })
+        Ok(SweepTable {
+            request,
+            series: Vec::new(),
+            data_root,
+            results_root,
+            unit_rows: None,
+            output,
+            schema,
+        })
     }
 
     /// Names the bars of every symbol by digest and compiles the job. Blocks on file reads.
@@ -77,14 +85,31 @@ impl SweepTable {
         let series = if self.series.is_empty() {
             let symbols = match &request.symbols {
                 Symbols::Listed(symbols) => symbols.clone(),
-                Symbols::All => Dataset::open(&self.data_root)?.symbols(request.interval)?,
+                Symbols::All => self.all_symbols()?,
             };
-            symbols.into_iter().map(|symbol| self.series_of(runtime, symbol)).collect::<std::result::Result<_, _>>()?
+            symbols
+                .into_iter()
+                .map(|symbol| self.series_of(runtime, symbol))
+                .collect::<std::result::Result<_, _>>()?
         } else {
             self.series.clone()
         };
         let spec = SweepSpec { request: request.clone(), series };
         SweepJob::new(spec, self.data_root.clone(), self.results_root.clone())
+    }
+
+    fn all_symbols(&self) -> std::result::Result<Vec<String>, PlanError> {
+        let dataset = Dataset::open(&self.data_root)?;
+        let symbols = dataset.symbols(self.request.interval)?;
+        if symbols.is_empty() {
+            let there: Vec<String> = dataset.intervals()?.iter().map(ToString::to_string).collect();
+            let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
+            return Err(PlanError::NotFound(format!(
+                "{} holds no {} bars (it holds {there}); `polybolos data import`, `data fetch` or `data synth` makes some",
+                self.data_root, self.request.interval
+            )));
+        }
+        Ok(symbols)
     }
 
     fn series_of(&self, runtime: &SweepRuntime, symbol: String) -> std::result::Result<SeriesId, PlanError> {
@@ -201,7 +226,9 @@ impl TableProvider for SweepTable {
 fn symbols_allowed(filter: &Expr) -> Option<Vec<String>> {
     let is_symbol = |expr: &Expr| matches!(expr, Expr::Column(Column { name, .. }) if name == "symbol");
     let text = |expr: &Expr| match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text.clone()),
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+            Some(text.clone())
+        }
         _ => None,
     };
     match filter {

@@ -49,7 +49,11 @@ impl SweepJob {
     ///
     /// # Errors
     /// The strategy or the keep is wrong.
-    pub fn new(spec: SweepSpec, data_root: String, results_root: Option<PathBuf>) -> Result<SweepJob, PlanError> {
+    pub fn new(
+        spec: SweepSpec,
+        data_root: String,
+        results_root: Option<PathBuf>,
+    ) -> Result<SweepJob, PlanError> {
         let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
         strategy.check_interval(spec.request.interval)?;
         spec.request.keep.check()?;
@@ -91,7 +95,12 @@ impl SweepJob {
     /// # Errors
     /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
     /// [`PlanError::Cancelled`].
-    pub fn run(&self, runtime: &SweepRuntime, unit: &Unit, cancel: &AtomicBool) -> Result<FinishedUnit, PlanError> {
+    pub fn run(
+        &self,
+        runtime: &SweepRuntime,
+        unit: &Unit,
+        cancel: &AtomicBool,
+    ) -> Result<FinishedUnit, PlanError> {
         let finished = self.load_or_compute(runtime, unit, cancel)?;
         runtime.progress.units.fetch_add(1, Ordering::Relaxed);
         if finished.reused {
@@ -107,11 +116,10 @@ impl SweepJob {
         unit: &Unit,
         cancel: &AtomicBool,
     ) -> Result<FinishedUnit, PlanError> {
-        let series = self
-            .spec
-            .series
-            .get(unit.series)
-            .ok_or_else(|| PlanError::NotFound(format!("the sweep has no symbol number {}", unit.series)))?;
+        let series =
+            self.spec.series.get(unit.series).ok_or_else(|| {
+                PlanError::NotFound(format!("the sweep has no symbol number {}", unit.series))
+            })?;
         let stored = self.store().zip(self.spec.unit_digest(&self.strategy, unit));
         let loaded = self.bars(runtime, series)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());

@@ -4,4 +4,5 @@
 mod bars_table;
 mod functions;
 mod sql_guide;
+mod sweeps;
 mod synthetic;
