@@ -199,6 +199,12 @@ pub(crate) struct DemoArgs {
     /// Folder for the demo's data and results.
     #[arg(long, value_name = "DIR", default_value = "./demo")]
     pub dir: PathBuf,
+    /// Symbols of the synthetic market.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub symbols: u32,
+    /// Bars of each symbol.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1000..=1_000_000))]
+    pub bars: u32,
 }
 
 #[derive(Debug, Subcommand)]
@@ -255,6 +261,9 @@ pub(crate) struct FetchArgs {
     /// REST endpoint for days the archive does not have yet.
     #[arg(long, env = "POLYBOLOS_REST", value_name = "URL")]
     pub rest: Option<String>,
+    /// Drop bad rows and count them instead of refusing their file.
+    #[arg(long)]
+    pub skip_bad: bool,
     /// Downloads at a time.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
@@ -382,7 +391,7 @@ pub(crate) enum ResultsCommand {
         /// Parameter across; default: the grid's last.
         #[arg(long)]
         x: Option<String>,
-        /// Parameter down; default: the grid's last but one.
+        /// Parameter upwards; default: the grid's last but one.
         #[arg(long)]
         y: Option<String>,
         /// The metric; of several rows in a cell the mean is shown.
@@ -438,6 +447,9 @@ pub(crate) enum ConfigCommand {
         data: DataDir,
         #[command(flatten)]
         results: ResultsDir,
+        /// Threads that compute; default: all cores.
+        #[arg(long, env = "POLYBOLOS_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+        threads: Option<u16>,
     },
     /// Check strategy documents: every error with file, line and column.
     Check {

@@ -13,9 +13,3 @@ pub(crate) fn date_time(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms)
         .map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%d %H:%M").to_string())
 }
-
-/// `2024-02-29T12:00:00.000Z` for UTC milliseconds.
-pub(crate) fn iso(ms: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
-}

@@ -1,10 +1,11 @@
 //! Printing: one result on stdout as text or JSON, messages on stderr.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, TimestampMillisecondArray};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -45,10 +46,34 @@ pub(crate) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Whether the terminal says that it has more than 256 colours.
+pub(crate) fn true_colour() -> bool {
+    std::env::var_os("COLORTERM").is_some_and(|value| value == "truecolor" || value == "24bit")
+}
+
+/// Columns of the terminal that stdout is; `None` for a pipe.
+pub(crate) fn terminal_columns() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// A column of UTC times, from milliseconds since the epoch.
+pub(crate) fn times(times_ms: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampMillisecondArray::from_iter_values(times_ms).with_timezone("UTC"))
+}
+
+/// A number as JSON: whole ones as integers if `is_integer`; what is not finite is `null`.
+pub(crate) fn json_number(value: f64, is_integer: bool) -> Value {
+    let is_exact = value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0;
+    if is_integer && is_exact { Value::from(value as i64) } else { Value::from(value) }
+}
+
 /// A table with a header, fitted to the terminal.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
     if !colours() {
         table.force_no_tty();
     }
@@ -112,7 +137,8 @@ pub(crate) fn rows_table(batches: &[RecordBatch], only: Option<&[&str]>) -> Resu
     };
     let mut table = table(&names);
     for batch in batches {
-        let columns: Vec<Vec<Cell>> = names.iter().map(|name| column_cells(batch, name)).collect::<Result<_, _>>()?;
+        let columns: Vec<Vec<Cell>> =
+            names.iter().map(|name| column_cells(batch, name)).collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
             table.add_row(columns.iter().map(|cells| cells[row].clone()));
         }
@@ -146,7 +172,9 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        for (value, text) in [(0.0, "0"), (1.5, "1.5000"), (12345.678, "12345.68"), (1e-9, "1.0000e-9"), (-0.25, "-0.2500")] {
+        for (value, text) in
+            [(0.0, "0"), (1.5, "1.5000"), (12345.678, "12345.68"), (1e-9, "1.0000e-9"), (-0.25, "-0.2500")]
+        {
             assert_eq!(short_number(value), text);
         }
         for (value, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {

@@ -19,11 +19,11 @@ use crate::output::{message, thousands};
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// How often a pipe gets a line.
-const LINE: Duration = Duration::from_secs(5);
+pub(crate) const LINE: Duration = Duration::from_secs(5);
 
-/// A bar for a terminal; hidden in a pipe.
-pub(crate) fn bar(total: u64, unit: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+/// A bar for a terminal; hidden in a pipe, or if `quiet`.
+pub(crate) fn bar(total: u64, unit: &str, quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let template = format!("{{spinner}} {{bar:32}} {{pos}}/{{len}} {unit}  {{msg}}  eta {{eta}}");
@@ -87,12 +87,13 @@ impl Observer for SweepProgress {
 }
 
 fn watch(progress: &Progress, units: u64, stop: &AtomicBool) {
-    let bar = bar(units, "units");
+    let bar = bar(units, "units", false);
     let started = Instant::now();
     let mut next_line = LINE;
     while !stop.load(Ordering::Relaxed) {
         let done = progress.units.load(Ordering::Relaxed);
-        let rate = progress.bar_combos.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64().max(1e-3);
+        let rate =
+            progress.bar_combos.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64().max(1e-3);
         let rate = format!("{:.2} G bar-combos/s", rate / 1e9);
         bar.set_position(done);
         bar.set_message(rate.clone());

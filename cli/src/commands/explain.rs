@@ -15,7 +15,12 @@ fn evaluations(program: &Program, space: &ParamSpace, node: NodeId) -> u64 {
     counts.map(|param| param.values.len()).fold(1, u64::saturating_mul)
 }
 
-pub(crate) fn run(job: &SweepJob, unit_rows: Option<u64>, threads: usize, style: Style) -> Result<(), CliError> {
+pub(crate) fn run(
+    job: &SweepJob,
+    unit_rows: Option<u64>,
+    threads: usize,
+    style: Style,
+) -> Result<(), CliError> {
     let (program, space) = (job.strategy.program(), job.strategy.space());
     let ids = || (0..program.nodes.len()).filter_map(|index| u32::try_from(index).ok().map(NodeId));
     let param_names = |node: NodeId| -> Vec<&str> {
@@ -56,7 +61,11 @@ pub(crate) fn run(job: &SweepJob, unit_rows: Option<u64>, threads: usize, style:
     for id in ids() {
         let node = program.node(id);
         let args: Vec<String> = node.args.iter().map(|arg| format!("#{}", arg.0)).collect();
-        let times = if node.shape == Shape::Scalar { "as needed".to_owned() } else { thousands(evaluations(program, space, id)) };
+        let times = if node.shape == Shape::Scalar {
+            "as needed".to_owned()
+        } else {
+            thousands(evaluations(program, space, id))
+        };
         table.add_row(vec![
             number_cell(format!("#{}", id.0)),
             operation(node.op, space).into(),

@@ -42,7 +42,11 @@ pub(crate) fn run(args: &ReplayArgs, style: Style) -> Result<(), CliError> {
     if different.is_empty() {
         Ok(())
     } else {
-        Err(CliError::Failed(format!("row {} did not come out the same on {}", args.row, different.join(", "))))
+        Err(CliError::Failed(format!(
+            "row {} did not come out the same on {}",
+            args.row,
+            different.join(", ")
+        )))
     }
 }
 
@@ -64,16 +68,20 @@ fn print(sweep_id: &str, row: u64, replays: &[Replay], style: Style) -> Result<(
             }));
         }
         let identical = replays.iter().all(|replay| replay.stored.is_some() && replay.differences.is_empty());
-        return output::json(&json!({ "sweep_id": sweep_id, "row": row, "identical": identical, "rows": rows }));
+        return output::json(
+            &json!({ "sweep_id": sweep_id, "row": row, "identical": identical, "rows": rows }),
+        );
     }
     let mut table = output::table(&["symbol", "verdict", "column", "stored", "recomputed"]);
     for replay in replays {
         if replay.differences.is_empty() {
-            let verdict = if replay.stored.is_some() { "identical to the bit" } else { "not kept by the sweep" };
+            let verdict =
+                if replay.stored.is_some() { "identical to the bit" } else { "not kept by the sweep" };
             table.add_row(vec![replay.symbol.as_str(), verdict, "", "", ""]);
         }
         for difference in &replay.differences {
-            let show = |value: Option<f64>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
+            let show =
+                |value: Option<f64>| value.map_or_else(|| "NULL".to_owned(), |value| value.to_string());
             table.add_row(vec![
                 replay.symbol.as_str().into(),
                 "DIFFERENT".into(),

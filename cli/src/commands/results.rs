@@ -92,8 +92,16 @@ fn list(results: &Path, style: Style) -> Result<(), CliError> {
     if manifests.is_empty() {
         return output::text(&format!("no sweep in {} yet; `polybolos sweep` makes one", results.display()));
     }
-    let mut table =
-        output::table(&["sweep", "state", "started (UTC)", "interval", "symbols", "combinations", "rows", "seconds"]);
+    let mut table = output::table(&[
+        "sweep",
+        "state",
+        "started (UTC)",
+        "interval",
+        "symbols",
+        "combinations",
+        "rows",
+        "seconds",
+    ]);
     for manifest in &manifests {
         table.add_row(vec![
             manifest.sweep_id.as_str().into(),
@@ -116,10 +124,17 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
     }
     let mut lines = vec![
         format!("sweep       {} ({})", manifest.sweep_id, state_name(manifest.state)),
-        format!("strategy    {} from {}, digest {}", manifest.strategy.name, manifest.strategy.source, manifest.strategy.digest),
+        format!(
+            "strategy    {} from {}, digest {}",
+            manifest.strategy.name, manifest.strategy.source, manifest.strategy.digest
+        ),
         format!("engine      {}, backend {}", manifest.engine_version, manifest.backend),
         format!("started     {} UTC", date_time(manifest.started_ms)),
-        format!("grid        {} rows, {} combinations run per symbol", thousands(manifest.grid_rows), thousands(manifest.combos)),
+        format!(
+            "grid        {} rows, {} combinations run per symbol",
+            thousands(manifest.grid_rows),
+            thousands(manifest.combos)
+        ),
     ];
     for param in &manifest.params {
         let values = match &param.values {
@@ -135,9 +150,21 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
         ));
     }
     lines.push(format!("data        {}, {} bars", manifest.data, manifest.interval));
-    let mut table = output::table(&["symbol", "bars", "from (UTC)", "to (UTC)", "rows", "trials", "sd of trials' Sharpe", "data digest"]);
+    let mut table = output::table(&[
+        "symbol",
+        "bars",
+        "from (UTC)",
+        "to (UTC)",
+        "rows",
+        "trials",
+        "sd of trials' Sharpe",
+        "data digest",
+    ]);
     for series in &manifest.series {
-        let spread = series.trials.and_then(|trials| trials.sharpe_variance).map_or_else(|| "-".to_owned(), |v| short_number(v.sqrt()));
+        let spread = series
+            .trials
+            .and_then(|trials| trials.sharpe_variance)
+            .map_or_else(|| "-".to_owned(), |v| short_number(v.sqrt()));
         table.add_row(vec![
             series.symbol.as_str().into(),
             number_cell(thousands(series.bars)),
@@ -159,18 +186,27 @@ fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Resu
     write_batches(out, &batches)?;
     let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
     if style.json {
-        return output::json(&json!({ "sweep_id": manifest.sweep_id, "rows": count, "file": out.display().to_string() }));
+        return output::json(
+            &json!({ "sweep_id": manifest.sweep_id, "rows": count, "file": out.display().to_string() }),
+        );
     }
     output::text(&format!("{} rows written to {}", thousands(count as u64), out.display()))
+}
+
+/// Refuses a file whose name names no format: before the work is done, not after.
+pub(crate) fn check_extension(out: &Path) -> Result<String, CliError> {
+    let extension =
+        out.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    if matches!(extension.as_str(), "csv" | "json" | "parquet") {
+        return Ok(extension);
+    }
+    Err(CliError::Usage(format!("{}: write a .csv, .json or .parquet file", out.display())))
 }
 
 /// Writes batches of one schema to a .csv, .json or .parquet file; nothing half-written stays.
 pub(crate) fn write_batches(out: &Path, batches: &[RecordBatch]) -> Result<(), CliError> {
     let failed = |reason: &dyn std::fmt::Display| CliError::Failed(format!("{}: {reason}", out.display()));
-    let extension = out.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if !matches!(extension.as_str(), "csv" | "json" | "parquet") {
-        return Err(CliError::Usage(format!("{}: write a .csv, .json or .parquet file", out.display())));
-    }
+    let extension = check_extension(out)?;
     let Some(first) = batches.first() else { return Err(failed(&"there is no row to write")) };
     let schema = first.schema();
     atomic_file::write(out, |file| {

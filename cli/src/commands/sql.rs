@@ -12,13 +12,18 @@ use crate::output;
 pub(crate) fn run(args: &SqlArgs, style: Style) -> Result<(), CliError> {
     let batches = block_on(async {
         let runtime = SweepRuntime::new(sweep::threads(None));
-        let places = Places { data: Some(args.data.data.clone()), results: Some(args.results.results.clone()) };
+        let places =
+            Places { data: Some(args.data.data.clone()), results: Some(args.results.results.clone()) };
         let context = session(&runtime, &places).await?;
         let text = interval_as_column(&args.query);
         let query = context.sql(&text).await.map_err(|error| with_hint(error.into(), args))?;
         Ok(query.collect().await?)
     })?;
-    if style.json { output::json(&output::rows_json(&batches)?) } else { output::text(&output::rows_table(&batches, None)?) }
+    if style.json {
+        output::json(&output::rows_json(&batches)?)
+    } else {
+        output::text(&output::rows_table(&batches, None)?)
+    }
 }
 
 /// A table that is not there because nothing was made yet gets the command that makes it; an indicator without a window
@@ -28,7 +33,10 @@ fn with_hint(error: CliError, args: &SqlArgs) -> CliError {
     let hint = if let Some(hint) = missing_over_hint(&text) {
         hint
     } else if text.contains(".bars' not found") {
-        format!("{} holds no bars: `polybolos data import`, `data fetch` or `data synth` makes some", args.data.data)
+        format!(
+            "{} holds no bars: `polybolos data import`, `data fetch` or `data synth` makes some",
+            args.data.data
+        )
     } else if text.contains(".results' not found") {
         format!("{} holds no finished sweep: `polybolos sweep` makes one", args.results.results.display())
     } else {

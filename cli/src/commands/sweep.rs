@@ -76,7 +76,7 @@ pub(crate) fn threads(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
 }
 
-fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, CliError> {
+pub(crate) fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, CliError> {
     let keep = match args.keep {
         None | Some(KeepArg::All) => Keep::All,
         Some(KeepArg::Top(count)) => Keep::Top { count, ranking: ranking.clone() },
@@ -151,7 +151,8 @@ fn summary(report: &SweepReport) {
     }
     let rate = |seconds: f64| manifest.bar_combos as f64 / seconds.max(1e-9) / 1e9;
     let reused = manifest.units - report.units_computed.min(manifest.units);
-    let reused = if reused == 0 { String::new() } else { format!(" ({reused} of {} units reused)", manifest.units) };
+    let reused =
+        if reused == 0 { String::new() } else { format!(" ({reused} of {} units reused)", manifest.units) };
     output::message(&format!(
         "{}: {size}; {:.2} s{reused}, {:.2} G bar-combos/s, {:.2} G/s per core in kernels",
         manifest.sweep_id,
