@@ -8,11 +8,17 @@ use serde::Serialize;
 
 use crate::{DataError, Dataset, parquet_bars};
 
-/// Robust standard deviations from the median log return beyond which a bar is an outlier.
+/// Standard deviations from the median log return beyond which a bar is an outlier; see [`SeriesCheck::outliers`].
 ///
-/// Returns of markets are heavy-tailed: among 70,000 hourly bars of BTCUSDT a crash reaches 40. The bound is for the
-/// misplaced decimal point and the single false trade, so it sits beyond what markets do.
-pub const OUTLIER_SIGMAS: f64 = 50.0;
+/// The bound is for the misplaced decimal point and the single false trade, but markets are heavy-tailed: among 70,000
+/// hourly bars of a large coin a handful of crashes pass it too, up to 120. An outlier is a bar to look at, not an error.
+pub const OUTLIER_SIGMAS: f64 = 40.0;
+
+/// Share of the returns, the farthest ones, that do not enter the yardstick.
+const TRIMMED_SHARE: f64 = 0.01;
+
+/// Mean absolute deviations of a normal distribution in its standard deviation: the square root of pi / 2.
+const SIGMAS_PER_DEVIATION: f64 = 1.253_314_137_315_500_3;
 
 /// Outliers and odd bars are listed up to this many; the counts cover all of them.
 const LISTED: usize = 20;
@@ -35,7 +41,7 @@ pub struct Outlier {
     pub open_time_ms: i64,
     /// The largest of the bar's log moves in magnitude: from the last close to this close, to the high or to the low.
     pub log_move: f64,
-    /// How many robust standard deviations that is from the median.
+    /// How many standard deviations that is from the median.
     pub sigmas: f64,
 }
 
@@ -70,7 +76,9 @@ pub struct SeriesCheck {
     pub misaligned: u64,
     /// Bars without volume.
     pub zero_volume: u64,
-    /// Bars beyond [`OUTLIER_SIGMAS`].
+    /// Bars whose close, high or low is beyond [`OUTLIER_SIGMAS`] from the last close. A standard deviation is here
+    /// 1.2533 times the mean absolute deviation of the closes' log returns without the farthest hundredth. Bars behind
+    /// a gap are not judged.
     pub outliers: u64,
     /// The farthest outliers, farthest first.
     pub worst_outliers: Vec<Outlier>,
@@ -201,11 +209,7 @@ fn is_invalid(bars: &Bars, row: usize) -> bool {
         || high < low
 }
 
-/// Bars whose move from the last close is beyond [`OUTLIER_SIGMAS`], farthest first.
-///
-/// The yardstick is 1.4826 times the median absolute deviation of the log returns of closes, which outliers do not
-/// bend. Bars behind a gap are left out: a price may go anywhere while nobody looks. If more than half of the closes do
-/// not move at all the deviation is 0, and only the returns that are not 0 are measured; none then, none are outliers.
+/// The outliers of [`SeriesCheck::outliers`], farthest first.
 fn outliers(bars: &Bars) -> Vec<Outlier> {
     let mut rows = Vec::new();
     let mut returns = Vec::new();
@@ -216,10 +220,7 @@ fn outliers(bars: &Bars) -> Vec<Outlier> {
             returns.push(libm::log(bars.close[row] / bars.close[row - 1]));
         }
     }
-    let Some((center, sigma)) = center_and_spread(returns.clone()).or_else(|| {
-        returns.retain(|&value| value != 0.0);
-        center_and_spread(returns)
-    }) else {
+    let Some((center, sigma)) = center_and_spread(returns) else {
         return Vec::new();
     };
     let mut outliers = Vec::new();
@@ -236,17 +237,18 @@ fn outliers(bars: &Bars) -> Vec<Outlier> {
     outliers
 }
 
-/// Median and scaled median absolute deviation; none if there is no deviation.
+/// Median, and the standard deviation that the mean absolute deviation from it gives; none if nothing deviates.
+///
+/// The median absolute deviation would not do: in a quiet market most bars move by a tick or not at all.
 fn center_and_spread(mut values: Vec<f64>) -> Option<(f64, f64)> {
-    let center = upper_median(&mut values)?;
+    values.sort_unstable_by(f64::total_cmp);
+    let center = *values.get(values.len() / 2)?;
     values.iter_mut().for_each(|value| *value = (*value - center).abs());
-    let spread = 1.4826 * upper_median(&mut values)?;
-    (spread > 0.0).then_some((center, spread))
-}
-
-fn upper_median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
+    values.sort_unstable_by(f64::total_cmp);
+    let trimmed = (values.len() as f64 * TRIMMED_SHARE).ceil() as usize;
+    let near = values.get(..values.len().saturating_sub(trimmed)).filter(|near| !near.is_empty())?;
+    let sigma = SIGMAS_PER_DEVIATION * near.iter().sum::<f64>() / near.len() as f64;
+    (sigma > 0.0).then_some((center, sigma))
 }
 
 #[cfg(test)]

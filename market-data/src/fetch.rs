@@ -1,4 +1,4 @@
-//! The downloader: Binance's public archive, verified file by file, and its REST interface for the newest bars.
+//! The downloader: Binance's public archive of spot bars, verified file by file, and its REST interface for the newest bars.
 //!
 //! Many files are on the way at once, but they are merged in the order of symbols and time, so the dataset does not
 //! depend on which came first. Nothing is merged that was not verified; what has been merged is recorded and not

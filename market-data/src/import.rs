@@ -58,6 +58,8 @@ pub struct ImportReport {
     pub misaligned: u64,
     /// Rows stored although the row before opens less than an interval earlier.
     pub overlapping: u64,
+    /// Columns that a file lacks; their values are stored as 0.
+    pub absent_columns: Vec<&'static str>,
     /// Gaps between the imported rows.
     pub gaps: u64,
     /// Bars that are missing in them.
@@ -104,6 +106,7 @@ pub fn import(
         duplicates: settled.duplicates,
         misaligned: settled.misaligned,
         overlapping: settled.overlapping,
+        absent_columns: settled.absent_columns,
         gaps: gaps.len() as u64,
         missing_bars: gaps.iter().map(|gap| gap.missing_bars).sum(),
         first_ms: bars.open_time_ms.first().copied().unwrap_or_default(),

@@ -240,8 +240,13 @@ impl<'a> Session<'a> {
                             .retain(|file| !bars.open_time_ms.iter().any(|time| file.period.contains(time)));
                         self.merge_tail(symbol, span, bars).await?;
                     }
-                    // A mirror of the archive need not have the REST interface.
-                    Ok(None) | Err(Failure::Cancelled) => {}
+                    Ok(None) => {
+                        let rest = &self.spec.rest;
+                        self.progress.note(&format!(
+                            "{rest} has no /api/v3/klines: {symbol} ends with the newest file of the archive"
+                        ));
+                    }
+                    Err(Failure::Cancelled) => {}
                     Err(Failure::Unreachable(reason) | Failure::GaveUp(reason)) => {
                         self.symbol(symbol).failed.push(FailedFile { file: "REST".to_owned(), reason });
                     }

@@ -15,12 +15,14 @@ use crate::parquet_bars::VALUES;
 const PANDAS_INDEX: &str = "__index_level_0__";
 
 /// The layout of a file's columns.
-pub(crate) fn layout(name: &str, schema: &Schema) -> Result<Layout, DataError> {
+pub(crate) fn layout(name: &str, schema: &Schema, rows: &mut Rows) -> Result<Layout, DataError> {
     let names = schema.fields().iter().map(|field| match field.name().as_str() {
         PANDAS_INDEX if matches!(field.data_type(), DataType::Timestamp(..)) => "datetime",
         name => name,
     });
-    Layout::from_names(names).map_err(|reason| DataError::bad_file(name, reason))
+    let layout = Layout::from_names(names).map_err(|reason| DataError::bad_file(name, reason))?;
+    rows.has_columns(&layout);
+    Ok(layout)
 }
 
 /// Adds the rows of a batch; `first_row` counts from 1.

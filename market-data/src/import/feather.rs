@@ -14,7 +14,7 @@ pub(crate) fn read(name: &str, file: File, rows: &mut Rows) -> Result<(), DataEr
     };
     rows.begin(name);
     let reader = FileReader::try_new(BufReader::new(file), None).map_err(bad)?;
-    let layout = arrow_columns::layout(name, &reader.schema())?;
+    let layout = arrow_columns::layout(name, &reader.schema(), rows)?;
     let mut first_row = 1;
     for batch in reader {
         let batch = batch.map_err(bad)?;

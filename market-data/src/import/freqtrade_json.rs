@@ -8,6 +8,7 @@ use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::Rows;
+use super::header::Layout;
 use super::time::{time_from_float, time_from_number};
 use crate::DataError;
 use crate::parquet_bars::VALUES;
@@ -22,6 +23,7 @@ pub(crate) fn read(name: &str, text: &mut dyn BufRead, rows: &mut Rows) -> Resul
             format!("not freqtrade's [[ms, open, high, low, close, volume], ...]: {error}"),
         )
     };
+    rows.has_columns(&Layout::FREQTRADE);
     let mut json = serde_json::Deserializer::from_reader(text);
     json.deserialize_seq(Elements(rows)).map_err(bad)?;
     json.end().map_err(bad)

@@ -41,6 +41,10 @@ impl Layout {
         values: [Some(1), Some(2), Some(3), Some(4), Some(5), Some(7), Some(8), Some(9), Some(10)],
     };
 
+    /// freqtrade's JSON: time, prices, volume.
+    pub(crate) const FREQTRADE: Layout =
+        Layout { time: 0, values: [Some(1), Some(2), Some(3), Some(4), Some(5), None, None, None, None] };
+
     /// How many fields Binance's rows have.
     pub(crate) const BINANCE_FIELDS: usize = 12;
 

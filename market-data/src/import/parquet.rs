@@ -13,7 +13,7 @@ pub(crate) fn read(name: &str, file: File, rows: &mut Rows) -> Result<(), DataEr
     };
     rows.begin(name);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| bad(&error))?;
-    let layout = arrow_columns::layout(name, builder.schema())?;
+    let layout = arrow_columns::layout(name, builder.schema(), rows)?;
     let mut first_row = 1;
     for batch in builder.build().map_err(|error| bad(&error))? {
         let batch = batch.map_err(|error| bad(&error))?;

@@ -6,6 +6,7 @@
 use polybolos_engine::interval::Interval;
 use polybolos_kernels::bars::{Bars, Column};
 
+use super::header::Layout;
 use super::spacing;
 use crate::dataset::merge::MAX_TRADES;
 use crate::error::{BadRow, Place};
@@ -42,6 +43,8 @@ pub(crate) struct Rows {
     rows: Vec<Row>,
     rows_read: u64,
     bad: BadRows,
+    /// Stored columns that a file lacks.
+    absent: [bool; VALUES],
 }
 
 /// Rows that can be merged, and what was found on the way.
@@ -53,6 +56,7 @@ pub(crate) struct Settled {
     pub(crate) duplicates: u64,
     pub(crate) misaligned: u64,
     pub(crate) overlapping: u64,
+    pub(crate) absent_columns: Vec<&'static str>,
 }
 
 impl Rows {
@@ -64,6 +68,7 @@ impl Rows {
             rows: Vec::new(),
             rows_read: 0,
             bad: BadRows::default(),
+            absent: [false; VALUES],
         }
     }
 
@@ -71,6 +76,13 @@ impl Rows {
     pub(crate) fn begin(&mut self, name: &str) {
         self.sources.push(Source { name: name.to_owned(), counted: Counted::Rows });
         self.source_start = self.rows.len();
+    }
+
+    /// The file being read has these columns.
+    pub(crate) fn has_columns(&mut self, layout: &Layout) {
+        for (absent, position) in self.absent.iter_mut().zip(layout.values) {
+            *absent |= position.is_none();
+        }
     }
 
     /// The rows of the file are counted in lines.
@@ -135,7 +147,9 @@ impl Rows {
             parquet_bars::push(&mut bars, row.time_ms, &row.values);
             last = Some(*row);
         }
+        let named = Column::ALL.into_iter().skip(1).map(Column::name).zip(self.absent);
         Settled {
+            absent_columns: named.filter_map(|(name, is_absent)| is_absent.then_some(name)).collect(),
             bars,
             files: self.sources.into_iter().map(|source| source.name).collect(),
             rows_read: self.rows_read,

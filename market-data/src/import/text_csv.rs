@@ -41,6 +41,7 @@ pub(crate) fn read(name: &str, text: &mut dyn BufRead, rows: &mut Rows) -> Resul
     } else {
         return Err(DataError::bad_file(name, no_header(texts.len())));
     };
+    rows.has_columns(&layout);
     while let Some((number, line)) = lines.next()? {
         let mut fields = Vec::with_capacity(Layout::BINANCE_FIELDS);
         let row = split(line, delimiter, &mut fields).and_then(|()| parse(&fields, &layout));

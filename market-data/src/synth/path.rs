@@ -46,7 +46,7 @@ impl Traits {
         volatility: 0.5,
         has_regimes: true,
         jumps_per_year: 12.0,
-        jump_mean: -0.01,
+        jump_mean: -0.005,
         jump_deviation: 0.03,
     };
 
@@ -77,7 +77,7 @@ impl Regime {
     /// Mean log return of a year.
     fn drift(self) -> f64 {
         match self {
-            Regime::Bull => 1.1,
+            Regime::Bull => 1.5,
             Regime::Bear => -1.3,
             Regime::Range => 0.0,
         }

@@ -100,8 +100,10 @@ fn a_row_with_other_values_is_a_conflict_unless_told_otherwise() {
     assert_eq!((kept.kept, kept.added, kept.unchanged, kept.replaced), (2, 2, 8, 0));
     assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), hours(0..12));
 
-    let all = [NEW_YEAR_2023_MS..i64::MAX];
-    let replaced = dataset.merge("A", interval("1h"), &new, OnConflict::ReplaceWithin(&all)).unwrap();
+    let all = NEW_YEAR_2023_MS..i64::MAX;
+    let replaced = dataset
+        .merge("A", interval("1h"), &new, OnConflict::ReplaceWithin(std::slice::from_ref(&all)))
+        .unwrap();
     assert_eq!((replaced.replaced, replaced.unchanged), (2, 10));
     assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), new);
 }

@@ -81,7 +81,8 @@ fn plain_csv(bars: &Bars, header: &str, separator: &str, time: impl Fn(i64) -> S
 #[test]
 fn plain_csv_with_any_separator_column_order_and_time_spelling() {
     let bars = ohlcv_only(hours(0..30));
-    let spellings: [(&str, fn(i64) -> String); 7] = [
+    type Spelling = (&'static str, fn(i64) -> String);
+    let spellings: [Spelling; 7] = [
         ("seconds", |ms| (ms / 1000).to_string()),
         ("milliseconds", |ms| ms.to_string()),
         ("microseconds", |ms| (ms * 1000).to_string()),
@@ -110,9 +111,12 @@ fn plain_csv_with_any_separator_column_order_and_time_spelling() {
 }
 
 #[test]
-fn a_missing_volume_is_zero() {
+fn a_missing_volume_is_zero_and_said_so() {
     let csv = "date,open,high,low,close\n2023-01-01,1,2,0.5,1.5\n2023-01-01T01:00,1,2,0.5,1.5\n";
-    assert_eq!(imported(csv.as_bytes(), "a.csv").unwrap().0.volume, [0.0, 0.0]);
+    let (bars, report) = imported(csv.as_bytes(), "a.csv").unwrap();
+    assert_eq!(bars.volume, [0.0, 0.0]);
+    let unknown = ["volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume"];
+    assert_eq!(report.absent_columns, unknown);
 }
 
 #[test]
@@ -215,7 +219,7 @@ fn a_file_without_read_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let (dir, dataset) = empty_dataset();
     let path = write(dir.path(), "secret.csv", "x");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(&path).is_ok() {
         eprintln!("skipped: this user may read files without permission");
         return;
