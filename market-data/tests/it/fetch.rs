@@ -337,6 +337,22 @@ fn the_newest_bars_come_from_rest_until_the_archive_has_them() {
 }
 
 #[test]
+fn rest_never_overrides_a_file_of_the_archive() {
+    let mirror = Mirror::start();
+    // The first of January has no file yet, the second has one whose volume differs from REST's.
+    let mut issued = hours(24..48);
+    issued.volume[3] = 777.0;
+    mirror.publish(&path("2023-01-02"), &zip(&[("a.csv", &binance_csv(&issued, 1))]));
+    mirror.script(&klines_path(0, 47 * HOUR_MS), [klines(0..48)]);
+    let (_dir, dataset) = empty_dataset();
+    let report = run(&spec(&mirror, "2023-01", "2023-01", "2023-01-03"), &dataset);
+    assert!(report.is_complete() && report.symbols[0].missing.is_empty(), "{report:?}");
+    let mut expected = hours(0..48);
+    expected.volume[24 + 3] = 777.0;
+    assert_eq!(stored(&dataset), expected);
+}
+
+#[test]
 fn an_unknown_symbol_at_rest_is_reported_with_the_server_s_words() {
     let mirror = Mirror::start();
     let now = "2023-01-02";
