@@ -32,13 +32,16 @@ const RAMP: [[f64; 3]; 6] = [
     [253.0, 231.0, 37.0],
 ];
 
+/// The same ramp in the palette of 256 colours, each brighter than the one before.
+const PALETTE: [u8; 14] = [53, 54, 55, 24, 25, 30, 36, 42, 77, 113, 149, 185, 191, 227];
+
 const RESET: &str = "\x1b[0m";
 
 /// Where a pipe goes is unknown, so it gets the classic width.
 const PIPE_COLUMNS: usize = 80;
 
 /// Lines of a map without its axis and legend.
-const LINES: usize = 24;
+const LINES: usize = 26;
 
 /// Columns of a cell at most, so that a small grid stays a map and is not a wall.
 const MAX_CELL_COLUMNS: usize = 8;
@@ -114,18 +117,18 @@ impl Ink {
 
     /// The colour of a brightness as the tail of an escape code: `2;R;G;B` or `5;N`.
     fn colour(self, brightness: f64) -> String {
-        let place = brightness.clamp(0.0, 1.0) * (RAMP.len() - 1) as f64;
+        let brightness = brightness.clamp(0.0, 1.0);
+        if !self.true_colour {
+            let index = (brightness * PALETTE.len() as f64) as usize;
+            return format!("5;{}", PALETTE[index.min(PALETTE.len() - 1)]);
+        }
+        let place = brightness * (RAMP.len() - 1) as f64;
         let index = (place as usize).min(RAMP.len() - 2);
         let share = place - index as f64;
         let [red, green, blue] = std::array::from_fn(|part| {
-            RAMP[index][part] + share * (RAMP[index + 1][part] - RAMP[index][part])
+            (RAMP[index][part] + share * (RAMP[index + 1][part] - RAMP[index][part])) as u8
         });
-        if self.true_colour {
-            return format!("2;{};{};{}", red as u8, green as u8, blue as u8);
-        }
-        // The 6 x 6 x 6 cube: levels 0, 95, 135, 175, 215, 255.
-        let level = |part: f64| if part < 48.0 { 0 } else { (((part - 35.0) / 40.0) as u8).clamp(1, 5) };
-        format!("5;{}", 16 + 36 * level(red) + 6 * level(green) + level(blue))
+        format!("2;{red};{green};{blue}")
     }
 }
 
@@ -321,7 +324,7 @@ mod tests {
     use super::super::Best;
     use super::*;
 
-    const CANVAS: Canvas = Canvas { columns: 60, lines: 24, true_colour: false };
+    const CANVAS: Canvas = Canvas { columns: 60, lines: LINES, true_colour: false };
 
     fn axis(parameter: &str, count: u32) -> Axis {
         Axis { parameter: parameter.to_owned(), values: (1..=count).map(f64::from).collect() }
@@ -350,14 +353,9 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "sharpe of hill-0, A");
         assert_eq!(lines[1], "slow |");
-        assert_eq!(
-            lines[2],
-            "   3 |::::::::====++++++++====::::::::"
-                .replace("====", "--------")
-                .replace("++++++++", "++++++++")
-        );
+        assert_eq!(lines[2], "   3 |........========########========........");
         assert!(lines[3].contains("XXXXXXXX"), "{text}");
-        assert!(lines[4].starts_with("   1 |        ::::::::"), "{text}");
+        assert!(lines[4].starts_with("   1 |        ========"), "{text}");
         assert!(lines[6].ends_with("fast"), "{text}");
         assert!(lines[7].contains("X best: fast=3 slow=2, 0"), "{text}");
     }
@@ -367,7 +365,7 @@ mod tests {
         let text = draw(&hill(500, 300), false, CANVAS);
         let width = text.lines().filter(|line| line.contains('|')).map(str::len).max();
         assert!(width.is_some_and(|width| width <= 60), "{text}");
-        assert!(text.lines().count() <= 30, "{text}");
+        assert!(text.lines().count() <= 32, "{text}");
         assert_eq!(text.matches('X').count(), 2, "one cell and one legend\n{text}");
         assert!(text.contains("500 x 300 values drawn as"), "{text}");
     }
@@ -378,7 +376,7 @@ mod tests {
             let canvas = Canvas { true_colour, ..CANVAS };
             let text = draw(&hill(5, 4), true, canvas);
             assert_eq!(text.contains("\x1b[38;2;"), true_colour);
-            assert_eq!(text.contains("\x1b[38;5;"), true, "the mark is always of the palette");
+            assert_eq!(text.contains("\x1b[38;5;"), !true_colour);
             assert!(text.contains('\u{2580}') && text.contains('\u{25c6}'));
             for line in text.lines() {
                 let codes = line.matches('\x1b').count();

@@ -77,7 +77,11 @@ mod tests {
 
     #[test]
     fn the_simulators_agree_and_every_kind_of_difference_is_found() {
-        let text = "name: t\nlong: {enter: crosses_above(close, 10), exit: crosses_below(close, 10)}\n";
+        let text = "name: t
+long:
+  enter: crosses_above(close, 10)
+  exit: crosses_below(close, 10)
+";
         let source = Source { name: "t".to_owned(), text: text.to_owned(), format: Format::Yaml };
         let strategy = Strategy::parse(&source, &Overrides::default()).unwrap();
         let close: Vec<f64> = (0..200).map(|t| 10.0 + f64::from(t % 7) - 3.0 + f64::from(t) * 1e-3).collect();
@@ -105,7 +109,7 @@ mod tests {
             ("the number of trades", |run| drop(run.trades.pop())),
             ("trade 2", |run| run.trades[2].exit_price += 1e-12),
             ("the equity at the close of bar 100", |run| run.equity[100] += 1e-9),
-            ("the metric total_return", |run| run.stats.final_equity *= 1.0 + 1e-8),
+            ("the metric fees", |run| run.stats.fees *= 1.0 + 1e-8),
         ];
         for (words, damage) in damages {
             let mut damaged = kernels.clone();

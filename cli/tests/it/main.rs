@@ -1,0 +1,14 @@
+//! The command line as users meet it: the real binary, real files, its output and exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set up must fail")]
+
+mod backtest;
+mod demo;
+mod documents;
+mod fetch;
+mod help;
+mod import;
+mod kill;
+mod pipes;
+mod place;
+mod sweep;
+mod wrong_input;
