@@ -92,6 +92,7 @@ impl From<DataFusionError> for PlanError {
     fn from(error: DataFusionError) -> Self {
         match error {
             DataFusionError::Context(_, inner) => PlanError::from(*inner),
+            DataFusionError::SQL(error, _) => PlanError::Query(error.to_string()),
             DataFusionError::External(inner) => match inner.downcast::<PlanError>() {
                 Ok(own) => *own,
                 Err(other) => PlanError::Query(other.to_string()),

@@ -68,15 +68,6 @@ fn backtest(args: &BacktestArgs) -> Result<Backtest, CliError> {
     let strategy = Strategy::parse(&source, &strategy_file::overrides(&args.strategy))?;
     strategy.check_interval(args.interval)?;
     let params = strategy.single_combination().map_err(|fault| CliError::Failed(fault.to_string()))?;
-    if !strategy.space().is_valid(&params) {
-        let values: Vec<String> =
-            named(&strategy, &params).map(|(name, value)| format!("{name}={value}")).collect();
-        return Err(CliError::Failed(format!(
-            "{}: `where` excludes this combination ({}); choose other values with --set",
-            source.name,
-            values.join(", ")
-        )));
-    }
     let symbol = symbol_name(&args.symbol)?;
     let bars = Dataset::open(&args.data.data)?.load(&symbol, args.interval, args.timerange)?;
     let config = strategy.config();

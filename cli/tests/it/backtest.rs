@@ -18,13 +18,16 @@ fn backtest(place: &Place, more: &[&str]) -> Value {
 #[test]
 fn the_metrics_are_those_of_the_sweeps_row_to_the_bit() {
     let place = Place::with_market(2500);
-    for flags in [vec![], vec!["--fill", "close", "--slippage", "0.0005", "--returns", "bar"], vec!["--fee", "0.002"]] {
+    for flags in
+        [vec![], vec!["--fill", "close", "--slippage", "0.0005", "--returns", "bar"], vec!["--fee", "0.002"]]
+    {
         let sweep = place.sweep("results", &[&flags[..], &["--top", "100000"]].concat());
         let rows = sweep["top"].as_array().unwrap();
         let mine: Vec<&Value> = rows.iter().filter(|row| row["symbol"] == "AAAUSDT").collect();
         assert!(mine.len() > 100);
         for row in mine.iter().step_by(31) {
-            let set: Vec<String> = ["fast", "slow"].iter().map(|name| format!("{name}={}", row[name])).collect();
+            let set: Vec<String> =
+                ["fast", "slow"].iter().map(|name| format!("{name}={}", row[name])).collect();
             let chosen = ["--set", &set[0], "--set", &set[1]];
             let document = backtest(&place, &[&chosen[..], &flags].concat());
             for metric in METRICS.iter().filter(|metric| **metric != "dsr") {
@@ -68,7 +71,10 @@ fn the_document_has_its_parts_and_the_trades_add_up() {
         let bought = if sign > 0.0 { entry } else { exit };
         assert!((share - pnl / (quantity * bought * 1.001)).abs() < 1e-9, "{trade}");
         let [entered, left] = ["entry_time", "exit_time"].map(|key| trade[key].as_str().unwrap());
-        assert!(entered <= left && left.ends_with('Z') && left.len() == "2023-01-01T00:00:00Z".len(), "{trade}");
+        assert!(
+            entered <= left && left.ends_with('Z') && left.len() == "2023-01-01T00:00:00Z".len(),
+            "{trade}"
+        );
         reasons.push(trade["reason"].as_str().unwrap());
     }
     for reason in ["signal", "stop", "target"] {
@@ -124,7 +130,8 @@ fn trades_and_equity_go_to_csv_and_parquet_with_the_same_values() {
 fn a_run_without_trades_still_writes_the_header() {
     let place = Place::with_market(200);
     place.write("never.yaml", "name: never\nlong:\n  enter: close < 0\n  exit: close > 0\n");
-    let args = ["backtest", "never.yaml", "--symbol", "AAAUSDT", "--interval", "1h", "--trades", "trades.csv"];
+    let args =
+        ["backtest", "never.yaml", "--symbol", "AAAUSDT", "--interval", "1h", "--trades", "trades.csv"];
     let text = place.run(&args).ok();
     assert!(text.contains("no trade was closed"), "{text}");
     let trades = String::from_utf8(place.read("trades.csv")).unwrap();
@@ -135,7 +142,8 @@ fn a_run_without_trades_still_writes_the_header() {
 #[test]
 fn people_get_period_market_metrics_exits_and_assumptions() {
     let place = Place::with_market(2500);
-    let args = [&["backtest"], &ON[..], &["--set", "fast=5", "--set", "slow=25", "--slippage", "0.0005"]].concat();
+    let args =
+        [&["backtest"], &ON[..], &["--set", "fast=5", "--set", "slow=25", "--slippage", "0.0005"]].concat();
     let text = place.run(&args).ok();
     for words in [
         "cross on AAAUSDT 1h: fast=5 slow=25",
@@ -153,7 +161,8 @@ fn people_get_period_market_metrics_exits_and_assumptions() {
 #[test]
 fn a_time_range_takes_whole_days() {
     let place = Place::with_market(1200);
-    let more = ["--set", "fast=5", "--set", "slow=25", "--timerange", "20230103-20230104", "--equity", "equity.csv"];
+    let more =
+        ["--set", "fast=5", "--set", "slow=25", "--timerange", "20230103-20230104", "--equity", "equity.csv"];
     backtest(&place, &more);
     let equity = String::from_utf8(place.read("equity.csv")).unwrap();
     assert_eq!(equity.lines().count(), 1 + 48);

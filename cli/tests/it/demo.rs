@@ -33,7 +33,9 @@ fn the_tour_shows_market_sweep_heatmap_verdict_and_where_the_rows_are_and_runs_o
     let second = place.run(&SMALL).ok();
     assert!(second.contains("it is there from an earlier run"), "{second}");
     assert!(second.contains("found finished, nothing was computed"), "{second}");
-    let lines = |text: &str| text.lines().filter(|line| line.contains("SYN00")).map(str::to_owned).collect::<Vec<_>>();
+    let lines = |text: &str| {
+        text.lines().filter(|line| line.contains("SYN00")).map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!(lines(&first), lines(&second));
 }
 

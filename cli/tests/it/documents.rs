@@ -41,7 +41,14 @@ fn every_command_prints_exactly_one_json_document() {
 fn indicators_are_columns_by_their_text_with_null_where_undefined() {
     let place = Place::with_market(100);
     let args = [
-        "indicators", "sma(close, 20)", "rsi(close, 14) < 30", "1 + 1", "--symbol", "AAAUSDT", "--interval", "1h",
+        "indicators",
+        "sma(close, 20)",
+        "rsi(close, 14) < 30",
+        "1 + 1",
+        "--symbol",
+        "AAAUSDT",
+        "--interval",
+        "1h",
     ];
     let rows = place.run(&[&args[..], &["--json"]].concat()).json();
     let rows = rows.as_array().unwrap();
@@ -70,7 +77,11 @@ fn config_check_reports_every_fault_of_every_document() {
     place.write("worse.json", "{\"name\": \"worse\"");
     let ran = place.run(&["config", "check", "cross.yaml", "bad.yaml", "worse.json", "none.toml"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stdout.starts_with("ok  cross.yaml: cross, 240 combinations, 225 of them valid"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.starts_with("ok  cross.yaml: cross, 240 combinations, 219 of them valid"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(ran.stdout.lines().count(), 1);
     for words in ["bad.yaml:3:10: unknown function `smaa`", "bad.yaml:4:", "worse.json:1:", "none.toml"] {
         assert!(ran.stderr.contains(words), "`{words}` is missing:\n{}", ran.stderr);
@@ -81,7 +92,10 @@ fn config_check_reports_every_fault_of_every_document() {
     assert_eq!((&document[0]["ok"], &document[1]["ok"]), (&true.into(), &false.into()));
     assert_eq!(document[0]["functions"], json!(["crosses_above", "crosses_below", "ema", "rsi", "sma"]));
     let errors = document[1]["errors"].as_array().unwrap();
-    assert_eq!((errors.len(), &errors[0]["line"], &errors[0]["hint"]), (2, &3.into(), &"did you mean `sma`?".into()));
+    assert_eq!(
+        (errors.len(), &errors[0]["line"], &errors[0]["hint"]),
+        (2, &3.into(), &"did you mean `sma`?".into())
+    );
 }
 
 #[test]

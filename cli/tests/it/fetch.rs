@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use crate::place::{Place, one_document};
 
@@ -13,7 +14,8 @@ fn empty_server() -> String {
         for mut stream in listener.incoming().flatten() {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ =
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     address
@@ -23,7 +25,19 @@ fn empty_server() -> String {
 fn a_source_without_the_symbol_is_a_failure_that_names_it() {
     let place = Place::empty();
     let source = empty_server();
-    let args = ["data", "fetch", "NOSUCH", "--interval", "1h", "--from", "2023-01", "--to", "2023-01", "--source", &source];
+    let args = [
+        "data",
+        "fetch",
+        "NOSUCH",
+        "--interval",
+        "1h",
+        "--from",
+        "2023-01",
+        "--to",
+        "2023-01",
+        "--source",
+        &source,
+    ];
     let ran = place.run(&[&args[..], &["--json"]].concat());
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let report = one_document(&ran.stdout);
@@ -33,12 +47,34 @@ fn a_source_without_the_symbol_is_a_failure_that_names_it() {
 }
 
 #[test]
-fn a_source_that_cannot_be_reached_is_a_failure_that_names_it() {
+fn ctrl_c_during_a_download_says_how_to_go_on_and_exits_with_1() {
     let place = Place::empty();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let source = format!("http://{free}");
-    let args = ["data", "fetch", "BTCUSDT", "--interval", "1h", "--from", "2023-01", "--to", "2023-01", "--source", &source];
-    let ran = place.run(&args);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains(&source) && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("http://{}", listener.local_addr().unwrap());
+    let args = [
+        "data",
+        "fetch",
+        "BTCUSDT",
+        "--interval",
+        "1h",
+        "--from",
+        "2023-01",
+        "--to",
+        "2023-01",
+        "--source",
+        &source,
+    ];
+    let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A server that takes the request and never answers.
+    let (mut stalled, _) = listener.accept().unwrap();
+    assert!(stalled.read(&mut [0; 16]).unwrap() > 0);
+    let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("error: cancelled; what was downloaded is stored and the same command resumes"),
+        "{stderr}"
+    );
 }

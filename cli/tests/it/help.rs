@@ -19,16 +19,36 @@ fn every_command_has_help_with_a_summary_and_documented_options() {
         args.push("--help");
         let help = place.run(&args).ok();
         assert!(help.contains("Usage: polybolos"), "{command:?}\n{help}");
-        assert!(!help.lines().next().unwrap_or_default().trim().is_empty(), "{command:?} says nothing about itself");
+        assert!(
+            !help.lines().next().unwrap_or_default().trim().is_empty(),
+            "{command:?} says nothing about itself"
+        );
         for name in subcommands(&help) {
             waiting.push(command.iter().cloned().chain([name]).collect());
         }
         seen.push(command.join(" "));
     }
     for command in [
-        "backtest", "completions", "config check", "config schema", "config show", "data check", "data fetch",
-        "data import", "data list", "data synth", "demo", "indicators", "replay", "results export", "results heatmap",
-        "results list", "results show", "results top", "sql", "sweep",
+        "backtest",
+        "completions",
+        "config check",
+        "config schema",
+        "config show",
+        "data check",
+        "data fetch",
+        "data import",
+        "data list",
+        "data synth",
+        "demo",
+        "indicators",
+        "replay",
+        "results export",
+        "results heatmap",
+        "results list",
+        "results show",
+        "results top",
+        "sql",
+        "sweep",
     ] {
         assert!(seen.iter().any(|seen| seen == command), "{command} is not in the help");
     }
@@ -36,9 +56,14 @@ fn every_command_has_help_with_a_summary_and_documented_options() {
 
 /// The names under `Commands:`.
 fn subcommands(help: &str) -> Vec<String> {
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names = listed.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
-    names.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help").map(str::to_owned).collect()
+    names
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

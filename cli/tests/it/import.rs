@@ -36,13 +36,20 @@ fn a_bad_row_stops_the_import_of_every_symbol_unless_it_may_be_dropped() {
     let import = ["data", "import", "AAAUSDT-1h.csv", "BBBUSDT-1h.csv", "--interval", "1h"];
     let ran = place.run(&import);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert!(ran.stderr.contains("BBBUSDT-1h.csv line 8") && ran.stderr.contains("--skip-bad"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("BBBUSDT-1h.csv line 8") && ran.stderr.contains("--skip-bad"),
+        "{}",
+        ran.stderr
+    );
     assert!(!place.path("data").exists(), "the dataset was touched");
 
     let text = place.run(&[&import[..], &["--skip-bad"]].concat()).ok();
     assert!(text.contains("1 bad rows dropped") && text.contains("2 gaps, 2 bars missing"), "{text}");
     let text = place.run(&["data", "check"]).ok();
-    assert!(text.contains("gap of 1 bars between those of 2023-01-01 06:00 to 2023-01-01 08:00 UTC"), "{text}");
+    assert!(
+        text.contains("gap of 1 bars between those of 2023-01-01 06:00 to 2023-01-01 08:00 UTC"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -58,7 +65,8 @@ fn a_damaged_file_of_a_dataset_is_named_by_check_beside_the_sound_ones() {
 fn the_same_seed_makes_the_same_market() {
     let place = Place::empty();
     for data in ["one", "two"] {
-        let synth = ["data", "synth", "--symbols", "2", "--bars", "200", "--seed", "7", "--data", data, "--json"];
+        let synth =
+            ["data", "synth", "--symbols", "2", "--bars", "200", "--seed", "7", "--data", data, "--json"];
         let made = place.run(&synth).json();
         assert_eq!((&made["symbols"], &made["added"]), (&json!(["SYN001USDT", "SYN002USDT"]), &400.into()));
     }
@@ -71,25 +79,48 @@ fn recorded_bars_go_the_whole_way() {
     let Some(folder) = recorded("spot-1h") else { return };
     let place = Place::empty();
     place.write("cross.yaml", crate::place::STRATEGY);
-    let files = ["BTCUSDT", "SOLUSDT"].map(|symbol| folder.join(format!("{symbol}-1h.zip")).display().to_string());
+    let files =
+        ["BTCUSDT", "SOLUSDT"].map(|symbol| folder.join(format!("{symbol}-1h.zip")).display().to_string());
     let report = place.run(&["data", "import", &files[0], &files[1], "--interval", "1h", "--json"]).json();
     assert_eq!((&report[0]["symbol"], &report[0]["missing_bars"]), (&"BTCUSDT".into(), &122.into()));
     assert_eq!(report[0]["gaps"], 27);
     let sweep = place.run(&[
-        "sweep", "cross.yaml", "--symbols", "all", "--interval", "1h", "--timerange", "20230101-20231231", "--set",
-        "fast=5,9", "--json",
+        "sweep",
+        "cross.yaml",
+        "--symbols",
+        "all",
+        "--interval",
+        "1h",
+        "--timerange",
+        "20230101-20231231",
+        "--set",
+        "fast=5,9",
+        "--json",
     ]);
     let sweep = sweep.json();
-    assert_eq!((&sweep["symbols"], &sweep["bars"]), (&2.into(), &(2 * 365 * 24 - 1).into()));
+    assert_eq!((&sweep["symbols"], &sweep["bars"]), (&2.into(), &(2 * (365 * 24 - 1)).into()));
     let best = &sweep["top"][0];
     let set: Vec<String> = ["fast", "slow"].iter().map(|name| format!("{name}={}", best[name])).collect();
     let symbol = best["symbol"].as_str().unwrap();
     let document = place.run(&[
-        "backtest", "cross.yaml", "--symbol", symbol, "--interval", "1h", "--timerange", "20230101-20231231", "--set",
-        &set[0], "--set", &set[1], "--json",
+        "backtest",
+        "cross.yaml",
+        "--symbol",
+        symbol,
+        "--interval",
+        "1h",
+        "--timerange",
+        "20230101-20231231",
+        "--set",
+        &set[0],
+        "--set",
+        &set[1],
+        "--json",
     ]);
     assert_eq!(document.json()["metrics"]["sharpe"], best["sharpe"]);
-    let replay = place.run(&["replay", sweep["sweep_id"].as_str().unwrap(), &best["row"].to_string(), "--json"]).json();
+    let replay = place
+        .run(&["replay", sweep["sweep_id"].as_str().unwrap(), &best["row"].to_string(), "--json"])
+        .json();
     assert_eq!(replay["identical"], true);
 }
 
@@ -100,6 +131,7 @@ fn a_freqtrade_file_is_imported_with_its_symbol_named() {
     let file = folder.join("freqtrade-UNITTEST_BTC-5m.feather").display().to_string();
     let ran = place.run(&["data", "import", &file, "--interval", "5m"]);
     assert_eq!(ran.code, Some(2), "its name begins with another word");
-    let report = place.run(&["data", "import", &file, "--interval", "5m", "--symbol", "UNITTESTBTC", "--json"]).json();
+    let report =
+        place.run(&["data", "import", &file, "--interval", "5m", "--symbol", "UNITTESTBTC", "--json"]).json();
     assert!(report[0]["added"].as_u64() > Some(1000), "{report}");
 }

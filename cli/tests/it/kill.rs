@@ -6,15 +6,26 @@ use std::time::{Duration, Instant};
 use crate::place::Place;
 
 const SWEEP: [&str; 13] = [
-    "sweep", "big.yaml", "--symbols", "AAAUSDT,BBBUSDT", "--interval", "1h", "--unit-rows", "40", "--threads", "1", "--quiet",
-    "--results", "results",
+    "sweep",
+    "big.yaml",
+    "--symbols",
+    "AAAUSDT,BBBUSDT",
+    "--interval",
+    "1h",
+    "--unit-rows",
+    "40",
+    "--threads",
+    "1",
+    "--quiet",
+    "--results",
+    "results",
 ];
 
-/// A grid of 4,800 rows in 240 units: seconds of work, so that a kill comes in the middle.
+/// A grid of 2,400 rows in 120 units: a second of work, so that a kill comes in the middle.
 fn place() -> Place {
-    let place = Place::with_market(8000);
+    let place = Place::with_market(6000);
     let text = crate::place::STRATEGY.replace("{from: 3, to: 25, step: 2}", "{from: 3, to: 42}");
-    place.write("big.yaml", &text.replace("{from: 15, to: 53, step: 2}", "{from: 43, to: 162}"));
+    place.write("big.yaml", &text.replace("{from: 15, to: 53, step: 2}", "{from: 43, to: 102}"));
     place
 }
 
@@ -32,17 +43,20 @@ fn started(place: &Place) -> Child {
 
 fn finish_and_compare(place: &Place, finished: usize) {
     let before: Vec<_> = place.units("results");
-    assert!(before.len() >= finished && before.len() < 240, "{} units: it was not interrupted", before.len());
+    assert!(before.len() >= finished && before.len() < 120, "{} units: it was not interrupted", before.len());
     let list = place.run(&["results", "list", "--json"]).json();
     assert_eq!(list[0]["state"], "unfinished");
     let rerun = place.run(&[&SWEEP[..], &["--json"]].concat()).json();
     let computed = rerun["units_computed"].as_u64().unwrap() as usize;
-    assert_eq!(computed + before.len(), 240, "finished units are not computed again");
+    assert_eq!(computed + before.len(), 120, "finished units are not computed again");
     let id = rerun["sweep_id"].as_str().unwrap();
     let mut undisturbed = SWEEP;
     undisturbed[12] = "undisturbed";
     place.run(&undisturbed).ok();
-    assert!(place.result_bytes("results", id) == place.result_bytes("undisturbed", id), "other bytes after a resume");
+    assert!(
+        place.result_bytes("results", id) == place.result_bytes("undisturbed", id),
+        "other bytes after a resume"
+    );
 }
 
 #[test]
@@ -63,6 +77,9 @@ fn ctrl_c_keeps_finished_units_says_so_and_exits_with_1() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()), "{stderr}");
-    assert!(stderr.contains("error: cancelled; finished units are kept and the same command resumes"), "{stderr}");
+    assert!(
+        stderr.contains("error: cancelled; finished units are kept and the same command resumes"),
+        "{stderr}"
+    );
     finish_and_compare(&place, 5);
 }

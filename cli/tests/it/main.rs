@@ -1,5 +1,6 @@
 //! The command line as users meet it: the real binary, real files, its output and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set up must fail")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod backtest;
 mod demo;

@@ -8,7 +8,16 @@ use crate::place::Place;
 #[test]
 fn a_reader_that_leaves_early_ends_the_command_quietly() {
     let place = Place::with_market(3000);
-    let args = ["indicators", "sma(close, 20)", "rsi(close, 14)", "--symbol", "AAAUSDT", "--interval", "1h", "--json"];
+    let args = [
+        "indicators",
+        "sma(close, 20)",
+        "rsi(close, 14)",
+        "--symbol",
+        "AAAUSDT",
+        "--interval",
+        "1h",
+        "--json",
+    ];
     let mut child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut head = [0; 100];
     let mut stdout = child.stdout.take().unwrap();

@@ -19,19 +19,40 @@ long:
 short:
   enter: rsi(close, fast) < 25
   exit: rsi(close, fast) > 55
-stop_loss: 0.03
-take_profit: 0.08
+stop_loss: 0.015
+take_profit: 0.02
 max_bars: 60
 ";
 
 /// Valid rows of the grid of [`STRATEGY`].
-pub(crate) const STRATEGY_COMBOS: u64 = 225;
+pub(crate) const STRATEGY_COMBOS: u64 = 219;
 
 /// Every column that a metric has in a result table.
 pub(crate) const METRICS: [&str; 25] = [
-    "total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown", "trades", "win_rate",
-    "profit_factor", "expectancy", "avg_trade_return", "sqn", "exposure", "fees", "final_equity", "best_trade",
-    "worst_trade", "max_consecutive_losses", "avg_bars_held", "long_trades", "short_trades", "ambiguous_bars", "psr",
+    "total_return",
+    "cagr",
+    "volatility",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "trades",
+    "win_rate",
+    "profit_factor",
+    "expectancy",
+    "avg_trade_return",
+    "sqn",
+    "exposure",
+    "fees",
+    "final_equity",
+    "best_trade",
+    "worst_trade",
+    "max_consecutive_losses",
+    "avg_bars_held",
+    "long_trades",
+    "short_trades",
+    "ambiguous_bars",
+    "psr",
     "dsr",
 ];
 
@@ -59,7 +80,8 @@ impl Ran {
 /// The only JSON document of a text.
 pub(crate) fn one_document(text: &str) -> Value {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let documents: Vec<Value> = documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {text}"));
+    let documents: Vec<Value> =
+        documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {text}"));
     let [document] = <[Value; 1]>::try_from(documents).expect("exactly one JSON document");
     document
 }
@@ -120,7 +142,8 @@ impl Place {
 
     /// Sweeps `cross.yaml` over both symbols into `results`; the JSON document.
     pub(crate) fn sweep(&self, results: &str, more: &[&str]) -> Value {
-        let args = ["sweep", "cross.yaml", "--symbols", "all", "--interval", "1h", "--results", results, "--json"];
+        let args =
+            ["sweep", "cross.yaml", "--symbols", "all", "--interval", "1h", "--results", results, "--json"];
         self.run(&[&args, more].concat()).json()
     }
 

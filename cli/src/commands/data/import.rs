@@ -155,7 +155,7 @@ mod tests {
             ("-1h.csv", "1h", "give --symbol"),
             ("..", "1h", "give --symbol"),
         ] {
-            let message = symbol(name, interval).map_or_else(|error| error.to_string(), |symbol| symbol);
+            let message = symbol(name, interval).unwrap_or_else(|error| error.to_string());
             assert!(message.contains(words), "{name}: {message}");
         }
     }
