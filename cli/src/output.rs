@@ -127,15 +127,33 @@ pub(crate) fn rows_json(batches: &[RecordBatch]) -> Result<Vec<Value>, CliError>
     serde_json::from_slice(&buffer).map_err(|error| failed(&error))
 }
 
-/// Rows of record batches as a table for people; `only` picks columns, in order.
+/// Rows of record batches as a table for people. `only` picks columns, in order of importance: those at the end are left out
+/// where the terminal is too narrow for all.
 pub(crate) fn rows_table(batches: &[RecordBatch], only: Option<&[&str]>) -> Result<String, CliError> {
     let Some(first) = batches.first() else { return Ok("(no rows)".to_owned()) };
     let schema = first.schema();
-    let names: Vec<&str> = match only {
-        Some(names) => names.to_vec(),
-        None => schema.fields().iter().map(|field| field.name().as_str()).collect(),
+    let Some(names) = only else {
+        let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Ok(named_columns(batches, &all)?.to_string());
     };
-    let mut table = table(&names);
+    let room = terminal_columns().unwrap_or(usize::MAX);
+    let mut names = names.to_vec();
+    loop {
+        let mut table = named_columns(batches, &names)?;
+        let text = table.set_content_arrangement(ContentArrangement::Disabled).to_string();
+        let width = text.lines().next().map_or(0, |line| line.chars().count());
+        if width <= room || names.len() <= FEWEST_COLUMNS {
+            return Ok(text);
+        }
+        names.pop();
+    }
+}
+
+/// Columns of a table that are shown however narrow the terminal is.
+const FEWEST_COLUMNS: usize = 3;
+
+fn named_columns(batches: &[RecordBatch], names: &[&str]) -> Result<Table, CliError> {
+    let mut table = table(names);
     for batch in batches {
         let columns: Vec<Vec<Cell>> =
             names.iter().map(|name| column_cells(batch, name)).collect::<Result<_, _>>()?;
@@ -143,7 +161,7 @@ pub(crate) fn rows_table(batches: &[RecordBatch], only: Option<&[&str]>) -> Resu
             table.add_row(columns.iter().map(|cells| cells[row].clone()));
         }
     }
-    Ok(table.to_string())
+    Ok(table)
 }
 
 fn column_cells(batch: &RecordBatch, name: &str) -> Result<Vec<Cell>, CliError> {

@@ -162,10 +162,10 @@ fn summary(report: &SweepReport) {
     ));
 }
 
-/// Columns that fit a terminal: where, the parameters, what was ranked by, and the figures people look at first.
+/// Columns for people, the most important first: where, the parameters, what was ranked by, and the usual figures.
 pub(crate) fn table_columns<'a>(manifest: &'a Manifest, ranking: &'a Ranking) -> Vec<&'a str> {
     const FIGURES: [&str; 7] =
-        ["sharpe", "total_return", "cagr", "max_drawdown", "trades", "win_rate", "dsr"];
+        ["sharpe", "dsr", "total_return", "max_drawdown", "trades", "win_rate", "cagr"];
     let mut columns = vec!["symbol", "row"];
     columns.extend(manifest.params.iter().map(|param| param.name.as_str()));
     columns.push(&ranking.metric);
