@@ -133,7 +133,7 @@ pub(crate) async fn of_sweep(
     let number = |name: &str| cast(ident(name), DataType::Float64);
     let mut keys = vec![number(&x).alias("x")];
     keys.extend(y.as_deref().map(|y| number(y).alias("y")));
-    let rows = results::frame(results, manifest).await?;
+    let rows = results::frame(results, manifest)?;
     let means = rows.aggregate(keys, vec![avg(number(metric.name)).alias("value")])?;
     let mut points = points(&means.collect().await?, y.is_some())?;
     points.sort_by(|a, b| a.y.total_cmp(&b.y).then(a.x.total_cmp(&b.x)));

@@ -5,7 +5,7 @@
 //! `interval` decides by the path which files are read at all. Path columns are plain `Utf8`: dictionaries and view
 //! types do not survive every exchange between cluster processes. This module writes nothing and repairs nothing.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -15,6 +15,8 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use futures::{StreamExt, TryStreamExt, future};
+
+use crate::location::{Kind, local_url};
 
 /// Name of the table in SQL.
 pub const BARS_TABLE: &str = "bars";
@@ -119,52 +121,11 @@ async fn has_bars(
     Ok(files.try_next().await?.is_some())
 }
 
-/// The URL of the bars' directory. Local paths go in segment by segment, because [`ListingTableUrl::parse`] would
-/// take `[`, `?` and `*` in a directory's name for a pattern.
+/// The URL of the bars' directory.
 fn bars_location(dataset: &str) -> Result<ListingTableUrl, String> {
-    let says = |error: DataFusionError| error.strip_backtrace();
     if dataset.contains("://") {
         return ListingTableUrl::parse(format!("{}/{BARS_DIRECTORY}/", dataset.trim_end_matches('/')))
-            .map_err(says);
+            .map_err(|error| error.strip_backtrace());
     }
-    let directory = absolute(Path::new(dataset))?.join(BARS_DIRECTORY);
-    let root = ListingTableUrl::parse("file:///").map_err(says)?;
-    let mut url = root.get_url().clone();
-    {
-        let mut segments = url.path_segments_mut().map_err(|()| "no path".to_owned())?;
-        segments.clear();
-        for component in directory.components() {
-            if let Component::Normal(name) = component {
-                segments.push(name.to_str().ok_or("its name is not UTF-8")?);
-            }
-        }
-        segments.push("");
-    }
-    ListingTableUrl::try_new(url, None).map_err(says)
-}
-
-/// An absolute path without `..`. Symbolic links stay as they are written unless `..` asks where they lead, so that
-/// machines that mount the dataset under one name by different means agree on it.
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
-    if absolute.components().any(|component| component == Component::ParentDir) {
-        return match absolute.canonicalize() {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-            // A directory that is not there is empty, as it is without `..`; what is listed then is not there either.
-            other => Ok(other.unwrap_or_else(|_| lexically_normal(&absolute))),
-        };
-    }
-    Ok(absolute)
-}
-
-/// The path with each `name/..` struck out, for a path of which there is nothing on disk to ask.
-fn lexically_normal(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut normal, component| {
-        if component == Component::ParentDir {
-            normal.pop();
-        } else {
-            normal.push(component);
-        }
-        normal
-    })
+    local_url(&Path::new(dataset).join(BARS_DIRECTORY), Kind::Folder)
 }

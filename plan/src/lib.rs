@@ -1,7 +1,7 @@
 //! The DataFusion face: sweeps, bars and results as tables, one operator, one session builder.
 //!
 //! A request becomes a [`sweep_table::SweepTable`]; scanning it cuts the sweep into units, one per partition of a memory
-//! source, under a [`sweep_exec::SweepExec`]; the operator computes or finds each unit ([`unit`]) and keeps it in a
+//! source, under a [`sweep_exec::SweepExec`]; the operator computes or finds each unit ([`mod@unit`]) and keeps it in a
 //! content-addressed [`store`]; [`run`] drives that to the end and writes the result files ([`results`]) and the
 //! [`catalogue`]. Embedded and on a cluster it is the same operator, the same units and the same bytes.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod codec;
 pub mod error;
 pub mod functions;
+mod location;
 pub mod results;
 pub mod results_table;
 pub mod run;

@@ -3,14 +3,14 @@
 //! One Parquet file per symbol, rows ascending, the same bytes whatever the units, threads or machines that computed them.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
-use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use polybolos_engine::metrics::{Better, MetricContext, TrialStats, Trials};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
+use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
 use crate::store::{ROW_GROUP_ROWS, properties, write_parquet};
@@ -137,16 +138,14 @@ pub(crate) fn trials_record(trials: TrialStats) -> TrialsRecord {
 ///
 /// # Errors
 /// Result files that cannot be read.
-pub async fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError> {
-    let files: Vec<String> = manifest
-        .series
-        .iter()
-        .map(|series| result_file(results, &manifest.sweep_id, &series.symbol).display().to_string())
-        .collect();
+pub fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError> {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().execution.parquet.schema_force_view_types = false;
     let context = SessionContext::new_with_config(config);
-    Ok(context.read_parquet(files, ParquetReadOptions::default()).await?)
+    let table = results_table(results, std::slice::from_ref(manifest))?.ok_or_else(|| {
+        PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
+    })?;
+    Ok(context.read_table(table)?)
 }
 
 /// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row.
@@ -161,7 +160,7 @@ pub async fn top(
 ) -> Result<Vec<RecordBatch>, PlanError> {
     use datafusion::prelude::{col, lit};
     let metric = ranking.metric()?;
-    let rows = frame(results, manifest).await?;
+    let rows = frame(results, manifest)?;
     let ascending = metric.better == Better::Lower;
     let enough = rows.filter(col("trades").gt_eq(lit(ranking.min_trades.cast_signed())))?;
     let order = vec![
@@ -172,19 +171,37 @@ pub async fn top(
     Ok(enough.sort(order)?.limit(0, Some(count))?.collect().await?)
 }
 
-/// Every row of a complete sweep, symbol by symbol. Blocks.
-///
-/// # Errors
-/// A result file cannot be read.
-pub fn rows(results: &Path, manifest: &Manifest) -> Result<Vec<RecordBatch>, PlanError> {
-    let mut batches = Vec::new();
-    for series in &manifest.series {
+/// Every row of a complete sweep, batch by batch, symbol by symbol. Blocks.
+pub fn rows<'a>(
+    results: &'a Path,
+    manifest: &'a Manifest,
+) -> impl Iterator<Item = Result<RecordBatch, PlanError>> + 'a {
+    manifest.series.iter().flat_map(move |series| {
         let path = result_file(results, &manifest.sweep_id, &series.symbol);
-        for batch in open(&path)? {
-            batches.push(batch.map_err(|error| PlanError::file(&path, error))?);
+        match open(&path) {
+            Ok(batches) => Batches::Readable { batches, path },
+            Err(error) => Batches::Unreadable(Some(error)),
+        }
+    })
+}
+
+/// The batches of one result file, or why there are none.
+enum Batches {
+    Readable { batches: ParquetRecordBatchReader, path: PathBuf },
+    Unreadable(Option<PlanError>),
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, PlanError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Batches::Readable { batches, path } => {
+                Some(batches.next()?.map_err(|error| PlanError::file(path.clone(), error)))
+            }
+            Batches::Unreadable(error) => error.take().map(Err),
         }
     }
-    Ok(batches)
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReader, PlanError> {

@@ -3,7 +3,6 @@
 //! `results` is every row of every complete sweep, one table: parameters of other sweeps are NULL in a row. A parameter that
 //! is whole in one sweep and not in another is `Float64`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,11 +13,12 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
 use polybolos_engine::strategy::Strategy;
 
 use crate::catalogue::{self, Manifest, State};
 use crate::error::PlanError;
+use crate::location::{Kind, local_url};
 use crate::schema;
 
 /// The `results` table; `None` when no sweep is complete yet.
@@ -34,14 +34,13 @@ pub fn results_table(
     if complete.is_empty() {
         return Ok(None);
     }
-    let urls = complete
-        .iter()
-        .map(|manifest| {
-            let folder = catalogue::sweep_folder(results, &manifest.sweep_id);
-            // The trailing slash makes it a folder.
-            ListingTableUrl::parse(format!("{}/", folder.display()))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut urls = Vec::new();
+    for manifest in &complete {
+        for series in &manifest.series {
+            let file = catalogue::result_file(results, &manifest.sweep_id, &series.symbol);
+            urls.push(local_url(&file, Kind::File).map_err(|reason| PlanError::file(&file, reason))?);
+        }
+    }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options)
@@ -49,27 +48,23 @@ pub fn results_table(
     Ok(Some(Arc::new(ListingTable::try_new(config)?)))
 }
 
-/// One schema for all sweeps: labels, the parameters of all in name order, metrics.
+/// One schema for all sweeps: labels, the parameters of all in the order in which they are first met, metrics.
 fn merged_schema(manifests: &[&Manifest]) -> Result<SchemaRef, PlanError> {
-    let mut params: BTreeMap<String, DataType> = BTreeMap::new();
+    let mut params: Vec<Field> = Vec::new();
     for manifest in manifests {
         let spec = manifest.spec()?;
         let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
-        let table = schema::results(strategy.space());
-        for param in strategy.space().params() {
-            if let Some((_, field)) = table.column_with_name(&param.name) {
-                params
-                    .entry(param.name.clone())
-                    .and_modify(|known| {
-                        if known != field.data_type() {
-                            *known = DataType::Float64;
-                        }
-                    })
-                    .or_insert_with(|| field.data_type().clone());
+        for field in schema::param_fields(strategy.space()) {
+            match params.iter_mut().find(|known| known.name() == field.name()) {
+                None => params.push(field.with_nullable(true)),
+                Some(known) if known.data_type() != field.data_type() => {
+                    known.set_data_type(DataType::Float64)
+                }
+                Some(_) => {}
             }
         }
     }
-    Ok(schema::results_with(params.into_iter().map(|(name, ty)| Field::new(name, ty, true))))
+    Ok(schema::results_with(params.into_iter()))
 }
 
 /// The `sweeps` table: one row per sweep of the catalogue, unfinished ones included.

@@ -139,12 +139,10 @@ impl TryFrom<wire::Request> for SweepRequest {
     type Error = WireError;
 
     fn try_from(request: wire::Request) -> Result<Self, Self::Error> {
-        let interval: Interval = request.interval.parse().map_err(
-            |error: polybolos_engine::interval::ParseIntervalError| WireError::Field {
-                field: "request.interval",
-                reason: error.to_string(),
-            },
-        )?;
+        let interval: Interval =
+            request.interval.parse().map_err(|error: polybolos_engine::interval::ParseIntervalError| {
+                WireError::Field { field: "request.interval", reason: error.to_string() }
+            })?;
         let range = TimeRange { from_ms: request.from_ms, to_ms: request.to_ms };
         Ok(SweepRequest {
             source: request.source.ok_or_else(|| missing("request.source"))?.try_into()?,
@@ -165,11 +163,7 @@ impl TryFrom<wire::Request> for SweepRequest {
 
 impl From<&SeriesId> for wire::Series {
     fn from(series: &SeriesId) -> Self {
-        wire::Series {
-            symbol: series.symbol.clone(),
-            data_digest: series.data.0.to_vec(),
-            bars: series.bars,
-        }
+        wire::Series { symbol: series.symbol.clone(), data_digest: series.data.0.to_vec(), bars: series.bars }
     }
 }
 

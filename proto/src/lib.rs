@@ -9,7 +9,11 @@ pub mod frame;
 
 /// Messages about sweeps, generated from `proto/sweep.proto`.
 pub mod sweep {
-    #![allow(missing_docs, unreachable_pub, reason = "generated from the .proto file, where the fields are described")]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        reason = "generated from the .proto file, where the fields are described"
+    )]
     #![allow(clippy::allow_attributes_without_reason, reason = "generated code brings its own attributes")]
     include!(concat!(env!("OUT_DIR"), "/polybolos.sweep.v1.rs"));
 }
@@ -18,7 +22,9 @@ pub mod sweep {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The payload belongs to another kind or format version.
-    #[error("payload is not a {wanted} (format version {version}); client, scheduler and executors must run the same polybolos")]
+    #[error(
+        "payload is not a {wanted} (format version {version}); client, scheduler and executors must run the same polybolos"
+    )]
     Foreign {
         /// What was expected.
         wanted: &'static str,
@@ -42,7 +48,9 @@ pub enum WireError {
         reason: String,
     },
     /// The sender computes other numbers than we do.
-    #[error("the plan was made by engine {theirs}, this process runs {ours}; run the same version everywhere")]
+    #[error(
+        "the plan was made by engine {theirs}, this process runs {ours}; run the same version everywhere"
+    )]
     EngineVersion {
         /// The sender's.
         theirs: String,

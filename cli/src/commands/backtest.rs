@@ -46,10 +46,10 @@ pub(crate) fn run(args: &BacktestArgs, style: Style) -> Result<(), CliError> {
     let backtest = backtest(args)?;
     let trades = tables::trades(&backtest)?;
     if let Some(file) = &args.trades {
-        results::write_batches(file, std::slice::from_ref(&trades))?;
+        results::write_batch(file, trades.clone())?;
     }
     if let Some(file) = &args.equity {
-        results::write_batches(file, &[tables::equity(&backtest)?])?;
+        results::write_batch(file, tables::equity(&backtest)?)?;
     }
     if style.json {
         return output::json(&document(&backtest, output::rows_json(&[trades])?));

@@ -92,7 +92,7 @@ fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch, CliError> {
 }
 
 fn write(out: &Path, batch: &RecordBatch, style: Style) -> Result<(), CliError> {
-    results::write_batches(out, std::slice::from_ref(batch))?;
+    results::write_batch(out, batch.clone())?;
     if style.json {
         let schema = batch.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();

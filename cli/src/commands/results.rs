@@ -1,9 +1,11 @@
 //! `polybolos results`: list, show, top, heatmap, export.
 
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv;
+use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::parquet::arrow::ArrowWriter;
 use polybolos_engine::sweep::Ranking;
 use polybolos_plan::atomic_file;
@@ -182,15 +184,14 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
 }
 
 fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
-    let batches = rows(results, manifest)?;
-    write_batches(out, &batches)?;
-    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let batches = rows(results, manifest).map(|batch| batch.map_err(|error| error.to_string()));
+    let count = write_batches(out, batches)?;
     if style.json {
         return output::json(
             &json!({ "sweep_id": manifest.sweep_id, "rows": count, "file": out.display().to_string() }),
         );
     }
-    output::text(&format!("{} rows written to {}", thousands(count as u64), out.display()))
+    output::text(&format!("{} rows written to {}", thousands(count), out.display()))
 }
 
 /// Refuses a file whose name names no format: before the work is done, not after.
@@ -203,29 +204,52 @@ pub(crate) fn check_extension(out: &Path) -> Result<String, CliError> {
     Err(CliError::Usage(format!("{}: write a .csv, .json or .parquet file", out.display())))
 }
 
-/// Writes batches of one schema to a .csv, .json or .parquet file; nothing half-written stays.
-pub(crate) fn write_batches(out: &Path, batches: &[RecordBatch]) -> Result<(), CliError> {
+/// Writes one batch to a .csv, .json or .parquet file; nothing half-written stays.
+pub(crate) fn write_batch(out: &Path, batch: RecordBatch) -> Result<(), CliError> {
+    write_batches(out, std::iter::once(Ok(batch))).map(drop)
+}
+
+/// Writes batches of one schema, as they come, to a .csv, .json or .parquet file; nothing half-written stays. Gives the number
+/// of rows.
+fn write_batches(
+    out: &Path,
+    mut batches: impl Iterator<Item = Result<RecordBatch, String>>,
+) -> Result<u64, CliError> {
     let failed = |reason: &dyn std::fmt::Display| CliError::Failed(format!("{}: {reason}", out.display()));
     let extension = check_extension(out)?;
-    let Some(first) = batches.first() else { return Err(failed(&"there is no row to write")) };
+    let Some(first) = batches.next() else { return Err(failed(&"there is no row to write")) };
+    let first = first.map_err(|error| failed(&error))?;
     let schema = first.schema();
+    let mut rows = 0;
+    let mut batches = std::iter::once(Ok(first)).chain(batches);
     atomic_file::write(out, |file| {
-        let other = |error: &dyn std::fmt::Display| std::io::Error::other(error.to_string());
+        let sink = BufWriter::new(file);
+        let mut each = |write: &mut dyn FnMut(&RecordBatch) -> io::Result<()>| {
+            batches.try_for_each(|batch| {
+                let batch = batch.map_err(io::Error::other)?;
+                rows += batch.num_rows() as u64;
+                write(&batch)
+            })
+        };
         match extension.as_str() {
             "csv" => {
-                let mut writer = csv::Writer::new(file);
-                batches.iter().try_for_each(|batch| writer.write(batch)).map_err(|error| other(&error))
+                let mut writer = csv::Writer::new(sink);
+                each(&mut |batch| writer.write(batch).map_err(io::Error::other))?;
+                writer.into_inner().flush()
             }
             "json" => {
-                let rows = output::rows_json(batches).map_err(|error| other(&error))?;
-                serde_json::to_writer(file, &rows).map_err(|error| other(&error))
+                let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(sink);
+                each(&mut |batch| writer.write(batch).map_err(io::Error::other))?;
+                writer.finish().map_err(io::Error::other)?;
+                writer.into_inner().flush()
             }
             _ => {
-                let mut writer = ArrowWriter::try_new(file, schema, None).map_err(|error| other(&error))?;
-                batches.iter().try_for_each(|batch| writer.write(batch)).map_err(|error| other(&error))?;
-                writer.close().map(drop).map_err(|error| other(&error))
+                let mut writer = ArrowWriter::try_new(sink, schema, None).map_err(io::Error::other)?;
+                each(&mut |batch| writer.write(batch).map_err(io::Error::other))?;
+                writer.into_inner().map_err(io::Error::other)?.flush()
             }
         }
     })
-    .map_err(|error| failed(&error))
+    .map_err(|error| failed(&error))?;
+    Ok(rows)
 }

@@ -103,7 +103,10 @@ fn check_values(
         && space.len() <= MAX_SCAN
         && space.valid_rows(0..space.len()).next().is_none()
     {
-        let fault = place.fault(format!("`where` excludes every one of the {} combinations", space.len()));
+        let fault = place.fault(match space.len() {
+            1 => "`where` excludes the only combination".to_owned(),
+            rows => format!("`where` excludes every one of the {rows} combinations"),
+        });
         faults.push(fault.hint("relax the condition or widen the parameters' values"));
         return;
     }
