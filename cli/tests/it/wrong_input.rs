@@ -179,7 +179,7 @@ fn wrong_strategies_and_parameters() {
         all(
             &["cross.yaml", "--set", "fast=50", "--set", "slow=20"],
             1,
-            &["`where` excludes every one of the"],
+            &["`where` excludes the only combination"],
         ),
         all(&["cross.yaml", "--fee", "1.5"], 1, &["--fee 1.5"]),
         all(&["cross.yaml", "--cash", "0"], 1, &["--cash 0"]),

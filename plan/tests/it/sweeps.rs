@@ -111,7 +111,7 @@ impl Bench {
 
     async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
         let places = Places { data: Some(self.data().display().to_string()), results: Some(self.results()) };
-        let context = session(runtime, &places).await.unwrap();
+        let context = session(runtime, &places).await?;
         run_sweep(&context, runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
     }
 
