@@ -44,6 +44,7 @@ pub struct SweepTable {
     pub unit_rows: Option<u64>,
     /// What the table gives.
     pub output: Output,
+    grid_rows: u64,
     schema: SchemaRef,
 }
 
@@ -65,15 +66,25 @@ impl SweepTable {
             Output::Rows => schema::rows(strategy.space()),
             Output::Receipts => schema::receipts(),
         };
-        Ok(SweepTable {
-            request,
-            series: Vec::new(),
-            data_root,
-            results_root,
-            unit_rows: None,
-            output,
-            schema,
-        })
+        let grid_rows = strategy.space().len();
+        let (series, unit_rows) = (Vec::new(), None);
+        Ok(SweepTable { request, series, data_root, results_root, unit_rows, output, grid_rows, schema })
+    }
+
+    /// Rows of the grid before `where`, per symbol.
+    pub fn grid_rows(&self) -> u64 {
+        self.grid_rows
+    }
+
+    /// The symbols the sweep runs on, in order; reads no bars.
+    ///
+    /// # Errors
+    /// All symbols are asked for and the dataset has none of the interval.
+    pub fn symbols(&self) -> std::result::Result<Vec<String>, PlanError> {
+        match &self.request.symbols {
+            Symbols::Listed(symbols) => Ok(symbols.clone()),
+            Symbols::All => self.all_symbols(),
+        }
     }
 
     /// Names the bars of every symbol by digest and compiles the job. Blocks on file reads.
@@ -81,20 +92,15 @@ impl SweepTable {
     /// # Errors
     /// A symbol has no bars (in the time range), or they cannot be read.
     pub fn job(&self, runtime: &SweepRuntime) -> std::result::Result<SweepJob, PlanError> {
-        let request = &self.request;
         let series = if self.series.is_empty() {
-            let symbols = match &request.symbols {
-                Symbols::Listed(symbols) => symbols.clone(),
-                Symbols::All => self.all_symbols()?,
-            };
-            symbols
+            self.symbols()?
                 .into_iter()
                 .map(|symbol| self.series_of(runtime, symbol))
                 .collect::<std::result::Result<_, _>>()?
         } else {
             self.series.clone()
         };
-        let spec = SweepSpec { request: request.clone(), series };
+        let spec = SweepSpec { request: self.request.clone(), series };
         SweepJob::new(spec, self.data_root.clone(), self.results_root.clone())
     }
 

@@ -35,10 +35,9 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
     ranking.metric()?;
     let runtime = SweepRuntime::new(threads(args.threads));
     let table = table(args, &ranking)?;
-    let job = table.job(&runtime)?;
-    ask_for_keep(args, &job)?;
+    ask_for_keep(args, &table)?;
     if args.explain {
-        return explain::run(&job, args.unit_rows, runtime.threads, style);
+        return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, style);
     }
     let (report, best) = block_on(async {
         let report = drive(&runtime, &table, style).await?;
@@ -96,8 +95,8 @@ pub(crate) fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, C
 }
 
 /// A result of hundreds of gigabytes is never the default: past ten million rows the user says what to keep.
-fn ask_for_keep(args: &SweepArgs, job: &SweepJob) -> Result<(), CliError> {
-    let rows = job.strategy.space().len().saturating_mul(job.spec.series.len() as u64);
+fn ask_for_keep(args: &SweepArgs, table: &SweepTable) -> Result<(), CliError> {
+    let rows = table.grid_rows().saturating_mul(table.symbols()?.len() as u64);
     if args.keep.is_none() && rows > MAX_UNASKED_ROWS {
         return Err(CliError::Usage(format!(
             "the grid has {} rows over all symbols, more than the {} that are kept without asking; \
