@@ -4,7 +4,6 @@ mod evaluate;
 mod indicator_formulas;
 mod indicators;
 mod naive;
-mod speed;
 mod support;
 mod sweep;
 mod sweep_random;

@@ -1,7 +1,16 @@
-//! How fast a sweep is beside the bar-by-bar loop, on request: `cargo test --release -p polybolos-kernels -- --ignored
-//! --nocapture speed`.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+//! A sweep beside the bar-by-bar loop, in one process: `cargo bench -p polybolos-kernels --bench sweep`.
+//!
+//! W1 of the house's reference tables: 43,800 bars, an SMA cross over 50 x 100 combinations, every metric's statistics. The
+//! naive loop is the tests' own; it gets its averages for nothing. Medians of single combinations; one thread.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
+
+#[path = "../tests/it/naive.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use all of it")]
+mod naive;
+#[path = "../tests/it/support.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests, which use all of it")]
+mod support;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -14,9 +23,7 @@ use polybolos_kernels::sweep::Sweep;
 use crate::naive::{Naive, Signal};
 use crate::support::{RuleSet, random_walk, sma_cross};
 
-#[test]
-#[ignore = "takes seconds and means something in a release build only"]
-fn speed_of_an_sma_cross_grid_beside_the_naive_loop() {
+fn main() {
     let bars = random_walk(43_800, 11, 0.01);
     let program = sma_cross();
     let rows: Vec<f64> = (5..55)
