@@ -69,6 +69,22 @@ pub(crate) struct ResultsDir {
     pub results: PathBuf,
 }
 
+/// The bars of one symbol.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SeriesArgs {
+    /// The symbol.
+    #[arg(long)]
+    pub symbol: String,
+    /// Bar interval, 1m to 1w.
+    #[arg(long)]
+    pub interval: Interval,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Bars to run on by open time, UTC.
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
+    pub timerange: Option<TimeRange>,
+}
+
 /// A strategy and what is changed in it for this run.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StrategyArgs {
@@ -310,17 +326,8 @@ pub(crate) struct IndicatorsArgs {
     /// Expressions, e.g. "sma(close, 20)" "rsi(close, 14) < 30".
     #[arg(required = true, value_name = "EXPR")]
     pub expressions: Vec<String>,
-    /// The symbol.
-    #[arg(long)]
-    pub symbol: String,
-    /// Bar interval, 1m to 1w.
-    #[arg(long)]
-    pub interval: Interval,
     #[command(flatten)]
-    pub data: DataDir,
-    /// Bars to compute on by open time, UTC.
-    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
-    pub timerange: Option<TimeRange>,
+    pub series: SeriesArgs,
     /// Write a .parquet or .csv file instead of printing.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -330,17 +337,8 @@ pub(crate) struct IndicatorsArgs {
 pub(crate) struct BacktestArgs {
     #[command(flatten)]
     pub strategy: StrategyArgs,
-    /// The symbol.
-    #[arg(long)]
-    pub symbol: String,
-    /// Bar interval, 1m to 1w.
-    #[arg(long)]
-    pub interval: Interval,
     #[command(flatten)]
-    pub data: DataDir,
-    /// Bars to run on by open time, UTC.
-    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
-    pub timerange: Option<TimeRange>,
+    pub series: SeriesArgs,
     /// Write every closed trade to a .csv or .parquet file.
     #[arg(long, value_name = "FILE")]
     pub trades: Option<PathBuf>,

@@ -106,15 +106,22 @@ pub fn write_series(
     Ok(SeriesTotals { combos, rows: written, trials: trials.finish() })
 }
 
-/// What decided the rows of a file, as JSON: nothing about when, where or how fast.
+/// What decided the rows of a file, as JSON: nothing about when, where or how fast, so not the document's path either.
 fn provenance(manifest: &Manifest, series: &SeriesId, context: &MetricContext) -> String {
     let trials = context.trials.map(trials_record);
+    let strategy = &manifest.strategy;
     json!({
         "sweep_id": manifest.sweep_id,
         "engine_version": manifest.engine_version,
         "backend": manifest.backend,
         "seed": manifest.seed,
-        "strategy": manifest.strategy,
+        "strategy": {
+            "name": strategy.name,
+            "digest": strategy.digest,
+            "format": strategy.format,
+            "text": strategy.text,
+            "overrides": strategy.overrides,
+        },
         "params": manifest.params,
         "interval": manifest.interval,
         "from_ms": manifest.from_ms,

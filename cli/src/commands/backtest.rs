@@ -66,14 +66,15 @@ pub(crate) fn run(args: &BacktestArgs, style: Style) -> Result<(), CliError> {
 fn backtest(args: &BacktestArgs) -> Result<Backtest, CliError> {
     let source = strategy_file::source(&args.strategy.strategy)?;
     let strategy = Strategy::parse(&source, &strategy_file::overrides(&args.strategy))?;
-    strategy.check_interval(args.interval)?;
+    strategy.check_interval(args.series.interval)?;
     let params = strategy.single_combination().map_err(|fault| CliError::Failed(fault.to_string()))?;
-    let symbol = symbol_name(&args.symbol)?;
-    let bars = Dataset::open(&args.data.data)?.load(&symbol, args.interval, args.timerange)?;
+    let symbol = symbol_name(&args.series.symbol)?;
+    let bars =
+        Dataset::open(&args.series.data.data)?.load(&symbol, args.series.interval, args.series.timerange)?;
     let config = strategy.config();
     let (run, stats) = simulate_twice(&strategy, &params, &bars, &config)?;
     let context = MetricContext::new(&bars, &config);
-    Ok(Backtest { symbol, interval: args.interval, strategy, params, bars, run, stats, context })
+    Ok(Backtest { symbol, interval: args.series.interval, strategy, params, bars, run, stats, context })
 }
 
 /// The reference simulator's run and the kernels' statistics of the same combination.

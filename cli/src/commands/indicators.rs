@@ -24,8 +24,12 @@ pub(crate) fn run(args: &IndicatorsArgs, style: Style) -> Result<(), CliError> {
     if let Some(out) = &args.out {
         results::check_extension(out)?;
     }
-    let (program, nodes) = compile_expressions(&args.expressions, args.interval)?;
-    let bars = Dataset::open(&args.data.data)?.load(&args.symbol, args.interval, args.timerange)?;
+    let (program, nodes) = compile_expressions(&args.expressions, args.series.interval)?;
+    let bars = Dataset::open(&args.series.data.data)?.load(
+        &args.series.symbol,
+        args.series.interval,
+        args.series.timerange,
+    )?;
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let mut evaluator = Evaluator::new(&program, &bars).map_err(|error| failed(&error))?;
     let values = evaluator.values(&nodes, &[]).map_err(|error| failed(&error))?;

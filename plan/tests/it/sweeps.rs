@@ -62,6 +62,8 @@ struct Bench {
     unit_rows: Option<u64>,
     threads: usize,
     results: &'static str,
+    /// Path of the document as the user typed it.
+    source: &'static str,
 }
 
 impl Bench {
@@ -79,6 +81,7 @@ impl Bench {
             unit_rows: None,
             threads: 1,
             results: "results",
+            source: "test.yaml",
         }
     }
 
@@ -93,7 +96,7 @@ impl Bench {
     fn table(&self, output: Output) -> SweepTable {
         let request = SweepRequest {
             source: Source {
-                name: "test.yaml".to_owned(),
+                name: self.source.to_owned(),
                 text: self.strategy.clone(),
                 format: Format::Yaml,
             },
@@ -185,11 +188,11 @@ async fn a_sweep_gives_every_valid_combination_of_every_symbol_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn result_files_are_the_same_bytes_for_any_threads_and_units() {
+async fn result_files_are_the_same_bytes_for_any_threads_units_and_paths() {
     let reference = Bench::new();
     let expected = reference.files(&reference.run().await);
     for (threads, unit_rows) in [(1, Some(1)), (2, Some(5)), (2, Some(96)), (3, None)] {
-        let bench = Bench { threads, unit_rows, ..Bench::new() };
+        let bench = Bench { threads, unit_rows, source: "elsewhere/test.yaml", ..Bench::new() };
         let report = bench.run().await;
         assert_eq!(bench.files(&report), expected, "{threads} threads, {unit_rows:?} rows per unit");
     }
