@@ -29,7 +29,7 @@ fn usual(name: &str, params: usize) -> &'static [f64] {
 
 fn main() {
     let bars = support::random_walk(BARS, 5, 0.001);
-    println!("{:<14} {:<14} {:>10}", "indicator", "parameters", "ns/bar");
+    println!("{:<14} {:<18} {:>8}", "indicator", "parameters", "ns/bar");
     for def in INDICATORS {
         let params = usual(def.name, def.params.len());
         let inputs: Vec<&[f64]> = def
@@ -49,6 +49,6 @@ fn main() {
             })
             .collect();
         nanoseconds.sort_by(f64::total_cmp);
-        println!("{:<14} {:<14} {:>10.2}", def.name, format!("{params:?}"), nanoseconds[RUNS / 2]);
+        println!("{:<14} {:<18} {:>8.2}", def.name, format!("{params:?}"), nanoseconds[RUNS / 2]);
     }
 }
