@@ -59,11 +59,14 @@ pub fn write_series(
     for unit in units {
         let stored = store.as_ref().zip(job.spec.unit_digest(&job.strategy, unit));
         let summary = match stored.and_then(|(store, digest)| store.summary(digest)) {
-            Some((summary, _)) => summary,
+            Some(summary) => summary,
             None => job.load_or_compute(runtime, unit, &never)?.result.summary,
         };
         trials.merge(&summary.trials);
         combos += summary.combos;
+    }
+    if combos == 0 {
+        return Err(PlanError::NoCombination { rows: job.strategy.space().len() });
     }
     let bars = job.bars(runtime, series)?;
     let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());

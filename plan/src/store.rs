@@ -95,16 +95,10 @@ impl UnitStore {
         self.root.join(&name[..2]).join(format!("{name}.parquet"))
     }
 
-    /// Whether a finished unit is there.
-    pub fn contains(&self, digest: Digest) -> bool {
-        self.path(digest).is_file()
-    }
-
     /// Reads a unit's summary; `None` if the unit is not there or its file is damaged (it is then computed again).
-    pub fn summary(&self, digest: Digest) -> Option<(UnitSummary, u64)> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(self.path(digest)).ok()?).ok()?;
-        let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).ok()?;
-        Some((summary_of(&reader)?, rows))
+    pub fn summary(&self, digest: Digest) -> Option<UnitSummary> {
+        let file = File::open(self.path(digest)).ok()?;
+        summary_of(&ParquetRecordBatchReaderBuilder::try_new(file).ok()?)
     }
 
     /// Reads a unit; `None` if it is not there or its file is damaged (it is then computed again).

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ballista::prelude::SessionContextExt as _;
 use ballista_scheduler::state::task_builder::restrict_plan_to_partitions;
@@ -490,13 +491,31 @@ fn tables_survive_the_wire_and_strangers_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_stream_stops_its_unit() {
-    let bench = Bench { unit_rows: Some(96), ..Bench::new() };
+    // One unit of 60,000 rows: far from done when its first block is.
+    let strategy = STRATEGY.replace("{from: 3, to: 8}", "{from: 3, to: 102}");
+    let strategy = strategy.replace("{from: 6, to: 20, step: 2}", "{from: 103, to: 402}");
+    let bench = Bench { strategy, unit_rows: Some(60_000), ..Bench::new() };
     let (_, plan) = job_and_plan(&bench);
-    let mut stream = plan.execute(0, Arc::new(TaskContext::default())).unwrap();
-    assert!(stream.try_next().await.unwrap().is_some());
-    let unpolled = plan.execute(1, Arc::new(TaskContext::default())).unwrap();
-    drop(unpolled);
-    assert_eq!(bench.units().len(), 1);
+    let runtime = SweepRuntime::new(1);
+    let context = session(&runtime, &Places::default()).await.unwrap();
+    let mut stream = plan.execute(0, context.task_ctx()).unwrap();
+    let combos = || runtime.progress.combos.load(Ordering::Relaxed);
+    while combos() == 0 {
+        let step = tokio::time::timeout(Duration::from_millis(1), stream.try_next()).await;
+        assert!(step.is_err(), "the unit ended before it could be dropped");
+    }
+    drop(stream);
+    // A stopped unit counts no further; a running one would count for a good part of a second and then write its file.
+    let mut counted = combos();
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if combos() == counted {
+            break;
+        }
+        counted = combos();
+    }
+    assert!(counted < 30_000, "{counted} combinations after the drop");
+    assert!(!bench.results().join("units").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
