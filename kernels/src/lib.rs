@@ -14,5 +14,6 @@ pub mod indicators;
 pub mod program;
 pub mod series;
 pub mod sim;
+pub mod simd;
 pub mod stats;
 pub mod sweep;

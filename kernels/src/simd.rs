@@ -1,0 +1,307 @@
+//! Vector instructions, chosen when the program runs: AVX-512, AVX2 or none, with the same bits from all three.
+//!
+//! A [`Kernel`] is written once, in plain Rust over arrays, and compiled once per instruction set; the compiler vectorises
+//! it. It never fuses a multiplication with an addition and never reorders a sum, so the lanes a kernel spells out are the
+//! lanes it computes, whatever the width of the registers. Only what plain Rust cannot say well (64 comparisons to one
+//! word) is an operation of [`Lanes`], once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
+
+use std::fmt;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
+    Avx512,
+    /// x86-64-v3: AVX2.
+    Avx2,
+    /// What every machine has.
+    Portable,
+}
+
+impl Isa {
+    /// Every instruction set, widest first.
+    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// Whether this machine has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => pulp::x86::V3::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => pulp::x86::V4::is_available(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// The widest one of this machine.
+    pub fn detect() -> Isa {
+        Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
+    }
+
+    /// The name in reports and in the environment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Runs a kernel compiled for this instruction set, or for the next narrower one that the machine has.
+    pub(crate) fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if self == Isa::Avx512
+                && let Some(token) = pulp::x86::V4::try_new()
+            {
+                return token.vectorize(Call { kernel, lanes: x86::Avx512(token) });
+            }
+            if self != Isa::Portable
+                && let Some(token) = pulp::x86::V3::try_new()
+            {
+                return token.vectorize(Call { kernel, lanes: x86::Avx2(token) });
+            }
+        }
+        kernel.run(Portable)
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Work that is compiled once per instruction set. `run` and everything hot in it must be `#[inline(always)]`: what is not
+/// inlined is compiled for the portable set.
+pub(crate) trait Kernel {
+    /// What it gives.
+    type Output;
+
+    /// Does the work.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+struct Call<K, L> {
+    kernel: K,
+    lanes: L,
+}
+
+impl<K: Kernel, L: Lanes> pulp::NullaryFnOnce for Call<K, L> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn call(self) -> K::Output {
+        self.kernel.run(self.lanes)
+    }
+}
+
+/// 64 comparisons to a word: bit `i` is the answer for element `i`. A comparison with a NaN is false.
+pub(crate) trait Lanes: Copy {
+    /// `a < b`.
+    fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
+    /// `a <= b`.
+    fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
+    /// `a = b`.
+    fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
+    /// `a > b` and `a = b` of two rows of codes.
+    fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64);
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Portable;
+
+#[inline(always)]
+fn word(test: impl Fn(usize) -> bool) -> u64 {
+    let mut word = 0;
+    for i in 0..64 {
+        word |= u64::from(test(i)) << i;
+    }
+    word
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+        word(|i| a[i] < b[i])
+    }
+
+    #[inline(always)]
+    fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+        word(|i| a[i] <= b[i])
+    }
+
+    #[inline(always)]
+    fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+        word(|i| a[i] == b[i])
+    }
+
+    #[inline(always)]
+    fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
+        (word(|i| a[i] > b[i]), word(|i| a[i] == b[i]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use pulp::x86::{V3, V4};
+    use pulp::{cast, f64x4, f64x8, u16x32};
+    use std::arch::x86_64::{__m256d, __m256i};
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx512(pub(super) V4);
+
+    impl Avx512 {
+        #[inline(always)]
+        fn word(self, a: &[f64; 64], b: &[f64; 64], test: impl Fn(f64x8, f64x8) -> pulp::b8) -> u64 {
+            let (a, b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+            let mut word = 0;
+            for i in 0..8 {
+                word |= u64::from(test(cast(a[i]), cast(b[i])).0) << (8 * i);
+            }
+            word
+        }
+    }
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.cmp_lt_f64x8(a, b))
+        }
+
+        #[inline(always)]
+        fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.cmp_le_f64x8(a, b))
+        }
+
+        #[inline(always)]
+        fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.cmp_eq_f64x8(a, b))
+        }
+
+        #[inline(always)]
+        fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
+            let (a, b) = (a.as_chunks::<32>().0, b.as_chunks::<32>().0);
+            let (mut greater, mut not_less) = (0, 0);
+            for i in 0..2 {
+                let (a, b): (u16x32, u16x32) = (cast(a[i]), cast(b[i]));
+                greater |= u64::from(self.0.cmp_lt_u16x32(b, a).0) << (32 * i);
+                not_less |= u64::from(self.0.cmp_le_u16x32(b, a).0) << (32 * i);
+            }
+            (greater, not_less & !greater)
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Avx2(pub(super) V3);
+
+    impl Avx2 {
+        #[inline(always)]
+        fn word(self, a: &[f64; 64], b: &[f64; 64], test: impl Fn(__m256d, __m256d) -> __m256d) -> u64 {
+            let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
+            let mut word = 0;
+            for i in 0..16 {
+                let (a, b): (f64x4, f64x4) = (cast(a[i]), cast(b[i]));
+                let bits = self.0.avx._mm256_movemask_pd(test(cast(a), cast(b)));
+                word |= u64::from(bits.cast_unsigned()) << (4 * i);
+            }
+            word
+        }
+
+        /// One bit per 16-bit lane of two vectors of all-ones and all-zeros lanes.
+        #[inline(always)]
+        fn bits(self, low: __m256i, high: __m256i) -> u64 {
+            // Packing works within halves of 128 bits; the permutation puts the quarters back into order.
+            let packed = self.0.avx2._mm256_packs_epi16(low, high);
+            let ordered = self.0.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+            u64::from(self.0.avx2._mm256_movemask_epi8(ordered).cast_unsigned())
+        }
+    }
+
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.avx._mm256_cmp_pd::<{ std::arch::x86_64::_CMP_LT_OQ }>(a, b))
+        }
+
+        #[inline(always)]
+        fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.avx._mm256_cmp_pd::<{ std::arch::x86_64::_CMP_LE_OQ }>(a, b))
+        }
+
+        #[inline(always)]
+        fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
+            self.word(a, b, |a, b| self.0.avx._mm256_cmp_pd::<{ std::arch::x86_64::_CMP_EQ_OQ }>(a, b))
+        }
+
+        #[inline(always)]
+        fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
+            let (a, b) = (a.as_chunks::<16>().0, b.as_chunks::<16>().0);
+            let avx2 = self.0.avx2;
+            let (mut equal, mut not_less) = (0, 0);
+            for i in 0..2 {
+                let [a0, a1]: [__m256i; 2] = [cast(a[2 * i]), cast(a[2 * i + 1])];
+                let [b0, b1]: [__m256i; 2] = [cast(b[2 * i]), cast(b[2 * i + 1])];
+                let same = self.bits(avx2._mm256_cmpeq_epi16(a0, b0), avx2._mm256_cmpeq_epi16(a1, b1));
+                let top = [avx2._mm256_max_epu16(a0, b0), avx2._mm256_max_epu16(a1, b1)];
+                let at_least =
+                    self.bits(avx2._mm256_cmpeq_epi16(top[0], a0), avx2._mm256_cmpeq_epi16(top[1], a1));
+                equal |= same << (32 * i);
+                not_less |= at_least << (32 * i);
+            }
+            (not_less & !equal, equal)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Words<'a> {
+        numbers: (&'a [f64; 64], &'a [f64; 64]),
+        codes: (&'a [u16; 64], &'a [u16; 64]),
+    }
+
+    impl Kernel for Words<'_> {
+        type Output = [u64; 5];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> [u64; 5] {
+            let (a, b) = self.numbers;
+            let (greater, equal) = lanes.order(self.codes.0, self.codes.1);
+            [lanes.lt(a, b), lanes.le(a, b), lanes.eq(a, b), greater, equal]
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_answers_every_comparison_alike() {
+        let odd = [f64::NAN, 0.0, -0.0, 1.0, -1.0, f64::MIN_POSITIVE, 1e300, -1e300];
+        let codes = [0u16, 1, 0x7fff, 0x8000, 0xfffe, 0xffff, 12, 13];
+        for shift in 0..64 {
+            let a: [f64; 64] = std::array::from_fn(|i| odd[i % 8]);
+            let b: [f64; 64] = std::array::from_fn(|i| odd[(i / 8 + shift) % 8]);
+            let x: [u16; 64] = std::array::from_fn(|i| codes[i % 8]);
+            let y: [u16; 64] = std::array::from_fn(|i| codes[(i / 8 + shift) % 8]);
+            let expected = [
+                word(|i| a[i] < b[i]),
+                word(|i| a[i] <= b[i]),
+                word(|i| a[i] == b[i]),
+                word(|i| x[i] > y[i]),
+                word(|i| x[i] == y[i]),
+            ];
+            for isa in Isa::ALL {
+                let words = isa.dispatch(Words { numbers: (&a, &b), codes: (&x, &y) });
+                assert_eq!(words, expected, "{isa}, shift {shift}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_detected_set_is_available() {
+        assert!(Isa::detect().is_available() && Isa::Portable.is_available());
+    }
+}
