@@ -9,6 +9,9 @@
 
 use std::fmt;
 
+use crate::series::Series;
+use crate::simd::Isa;
+
 mod adx;
 mod atr;
 mod bollinger;
@@ -186,6 +189,23 @@ impl Indicator {
             }
         }
         outputs
+    }
+
+    /// Computes all outputs for many parameter sets over the same inputs, as series: per parameter set what
+    /// [`Indicator::compute`] gives for it, to the bit.
+    ///
+    /// `inputs` have equal length; every parameter set must have passed [`Indicator::check_params`].
+    pub fn compute_many<P: AsRef<[f64]>>(
+        &self,
+        isa: Isa,
+        inputs: &[&[f64]],
+        param_sets: &[P],
+    ) -> Vec<Vec<Series>> {
+        let _ = isa;
+        param_sets
+            .iter()
+            .map(|params| self.compute(inputs, params.as_ref()).into_iter().map(Series::new).collect())
+            .collect()
     }
 
     /// Starts the incremental form.
