@@ -5,6 +5,7 @@
 //! range is an error even in a `CASE` branch that no bar takes. No value depends on what was asked for before.
 
 mod error;
+pub(crate) mod elementwise;
 mod memo;
 mod scalar;
 mod series;
@@ -130,6 +131,17 @@ impl<'a> Evaluator<'a> {
     /// See [`EvalError`].
     pub fn value(&mut self, node: NodeId, params: &[f64]) -> Result<Value, EvalError> {
         self.prepare(&[node], params, None)?;
+        self.known(node, node).cloned()
+    }
+
+    /// [`Evaluator::value`] that looks at `cancel` before each node.
+    pub(crate) fn value_until(
+        &mut self,
+        node: NodeId,
+        params: &[f64],
+        cancel: &AtomicBool,
+    ) -> Result<Value, EvalError> {
+        self.prepare(&[node], params, Some(cancel))?;
         self.known(node, node).cloned()
     }
 

@@ -4,24 +4,34 @@
 //! agree, and each combination jumps from event to event. Results depend on program, bars, settings and parameters
 //! alone: not on how combinations are cut into blocks, nor on their order, nor on what is remembered in between.
 
+mod account;
+mod block;
+mod cluster;
+mod compile;
 mod error;
+mod events;
 mod extremes;
+mod fold;
 mod levels;
 mod market;
 mod measure;
+mod moments;
 mod path;
 mod rules;
+mod tile;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bars::Bars;
 use crate::bits::Bits;
-use crate::evaluate::{EvalError, Evaluator};
+use crate::evaluate::{DEFAULT_MEMO_BYTES, EvalError, Evaluator};
 use crate::program::{NodeId, Program, Size, Type};
 use crate::sim::{SimConfig, Trade};
+use crate::simd::Isa;
 use crate::stats::Stats;
 
+use block::{BlockContext, Stop};
 pub use error::{CombinationError, SweepError};
 use market::Market;
 use measure::{Scratch, equity_per_bar, measure};
@@ -50,6 +60,9 @@ pub struct Sweep<'a> {
     never: Vec<u64>,
     path: Path,
     scratch: Scratch,
+    isa: Isa,
+    /// Memory for the series that a cluster of combinations reads at once.
+    leaf_bytes: usize,
 }
 
 impl<'a> Sweep<'a> {
@@ -70,6 +83,8 @@ impl<'a> Sweep<'a> {
             never: vec![0; bars.len().div_ceil(64)],
             path: Path::default(),
             scratch: Scratch::default(),
+            isa: Isa::detect(),
+            leaf_bytes: DEFAULT_MEMO_BYTES / 2,
         })
     }
 
@@ -77,6 +92,15 @@ impl<'a> Sweep<'a> {
     #[must_use]
     pub fn with_memo_bytes(mut self, bytes: usize) -> Sweep<'a> {
         self.evaluator = self.evaluator.with_memo_bytes(bytes);
+        self.leaf_bytes = bytes / 2;
+        self
+    }
+
+    /// Forces an instruction set. Results never depend on it, time does; one that the machine lacks is replaced by the next
+    /// narrower.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Sweep<'a> {
+        self.isa = isa;
         self
     }
 
@@ -99,7 +123,23 @@ impl<'a> Sweep<'a> {
         if out.len().checked_mul(params) != Some(values.len()) {
             return Err(SweepError::Block { values: values.len(), combinations: out.len(), params });
         }
-        for (row, stats) in out.iter_mut().enumerate() {
+        let mut fast = vec![None; out.len()];
+        let mut rules = Vec::with_capacity(out.len());
+        if self.is_by_signals() {
+            // Rows from the first one whose rules are refused on are left to the loop below, which says why.
+            rules.extend((0..out.len()).map_while(|row| self.rules.rules(&values[row * params..(row + 1) * params]).ok()));
+            let rows = rules.len();
+            match self.context(cancel).run(&values[..rows * params], &rules, &mut fast[..rows]) {
+                Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
+                Err(Stop::Failed) => fast.fill(None),
+                Ok(()) => {}
+            }
+        }
+        for (row, (stats, fast)) in out.iter_mut().zip(fast).enumerate() {
+            if let Some(fast) = fast {
+                *stats = fast;
+                continue;
+            }
             let combination = &values[row * params..(row + 1) * params];
             *stats = self.run_row(combination, Some(cancel)).map_err(|error| match error {
                 CombinationError::Eval(EvalError::Cancelled) => SweepError::Cancelled { done: row },
@@ -109,12 +149,35 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
+    /// Whether positions end by signals alone.
+    fn is_by_signals(&self) -> bool {
+        let rules = &self.program.rules;
+        let others =
+            [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
+        others.iter().all(Option::is_none)
+    }
+
+    fn context<'s>(&'s mut self, cancel: &'s AtomicBool) -> BlockContext<'s, 'a> {
+        BlockContext {
+            program: self.program,
+            config: &self.config,
+            market: &self.market,
+            evaluator: &mut self.evaluator,
+            isa: self.isa,
+            leaf_bytes: self.leaf_bytes,
+            cancel,
+        }
+    }
+
     /// Simulates one combination and keeps its trades and equity: the same code, the same bits as a block.
     ///
     /// # Errors
     /// A combination that cannot be simulated, as row 0.
     pub fn run(&mut self, params: &[f64]) -> Result<Run, SweepError> {
-        let stats = self.run_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
+        let slow = self.run_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
+        let mut stats = [slow];
+        self.run_block(params, &mut stats, &AtomicBool::new(false))?;
+        let [stats] = stats;
         let equity = equity_per_bar(&self.market, &self.path.segments);
         Ok(Run { stats, trades: self.path.trades.clone(), equity })
     }

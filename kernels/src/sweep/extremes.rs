@@ -15,6 +15,7 @@ impl Extremes {
     /// Of no closes at all.
     const NONE: Extremes = Extremes { min: f64::INFINITY, max: f64::NEG_INFINITY };
 
+    #[inline(always)]
     fn with(self, close: f64) -> Extremes {
         Extremes {
             min: if close < self.min { close } else { self.min },
@@ -22,6 +23,7 @@ impl Extremes {
         }
     }
 
+    #[inline(always)]
     fn join(self, other: Extremes) -> Extremes {
         self.with(other.min).with(other.max)
     }
@@ -87,9 +89,59 @@ impl RangeExtremes {
     }
 }
 
+const COARSE: usize = 16;
+
+/// Bounds on the closes of a range: those of the whole blocks of 16 bars that it touches.
+#[derive(Debug)]
+pub(super) struct CoarseExtremes {
+    /// Level `k` starts at `k * blocks` and holds at `b` the extremes of blocks `b .. b + 2^k`.
+    levels: Vec<Extremes>,
+    blocks: usize,
+}
+
+impl CoarseExtremes {
+    pub(super) fn new(closes: &[f64]) -> CoarseExtremes {
+        let of_block = |block: &[f64]| block.iter().fold(Extremes::NONE, |range, &close| range.with(close));
+        let mut levels: Vec<Extremes> = closes.chunks(COARSE).map(of_block).collect();
+        let blocks = levels.len();
+        let mut span = 1;
+        while span < blocks {
+            let below = levels.len() - blocks;
+            for block in 0..blocks {
+                let far = levels[below + (block + span).min(blocks - 1)];
+                levels.push(levels[below + block].join(far));
+            }
+            span *= 2;
+        }
+        CoarseExtremes { levels, blocks }
+    }
+
+    /// Bounds on `closes[from..to]`; `from < to`.
+    #[inline(always)]
+    pub(super) fn query(&self, from: usize, to: usize) -> Extremes {
+        let (first, last) = (from / COARSE, (to - 1) / COARSE);
+        let level = (last - first + 1).ilog2() as usize;
+        let row = &self.levels[level * self.blocks..];
+        row[first].join(row[last + 1 - (1 << level)])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coarse_bounds_are_those_of_the_blocks_touched() {
+        let closes: Vec<f64> = (0..301).map(|t| f64::from((t * 7919) % 1009)).collect();
+        let coarse = CoarseExtremes::new(&closes);
+        for from in 0..closes.len() {
+            for to in from + 1..=closes.len() {
+                let whole = &closes[from / COARSE * COARSE..to.next_multiple_of(COARSE).min(closes.len())];
+                let expected = whole.iter().fold(Extremes::NONE, |range, &close| range.with(close));
+                assert_eq!(coarse.query(from, to), expected, "{from}..{to}");
+            }
+        }
+    }
 
     #[test]
     fn every_range_has_the_extremes_of_its_closes() {

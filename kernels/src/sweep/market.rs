@@ -2,8 +2,9 @@
 //! and the bars as seen by levels.
 
 use super::error::SweepError;
-use super::extremes::RangeExtremes;
+use super::extremes::{CoarseExtremes, RangeExtremes};
 use super::levels::LevelView;
+use super::moments::PrefixRows;
 use crate::bars::Bars;
 use crate::program::Rules;
 use crate::sim::Returns;
@@ -21,7 +22,7 @@ pub(super) struct Samples {
     /// Per later sample the close of the bar it is taken at.
     pub(super) closes: Vec<f64>,
     /// `first_at[t]..first_at[u]` are the later samples taken at the closes of bars `t..u`; one element more than bars.
-    pub(super) first_at: Vec<usize>,
+    pub(super) first_at: Vec<u32>,
 }
 
 impl Samples {
@@ -32,7 +33,7 @@ impl Samples {
 
     fn new(bars: &Bars, returns: Returns) -> Result<Samples, SweepError> {
         if returns == Returns::Bar || bars.interval_ms >= DAY_MS || bars.is_empty() {
-            return Ok(Samples { lead: 0, closes: bars.close.clone(), first_at: (0..=bars.len()).collect() });
+            return Ok(Samples { lead: 0, closes: bars.close.clone(), first_at: (0..=bars.len() as u32).collect() });
         }
         let first_day = bars.open_time_ms[0].div_euclid(DAY_MS) + 1;
         let last_day = bars.close_time_ms(bars.len() - 1).div_euclid(DAY_MS);
@@ -44,16 +45,16 @@ impl Samples {
         for day in first_day..=last_day {
             while closed < bars.len() && bars.close_time_ms(closed) <= day * DAY_MS {
                 closed += 1;
-                samples.first_at.push(samples.closes.len());
+                samples.first_at.push(samples.closes.len() as u32);
             }
             let Some(bar) = closed.checked_sub(1) else {
                 samples.lead += 1;
                 continue;
             };
             samples.closes.push(bars.close[bar]);
-            samples.first_at[closed] = samples.closes.len();
+            samples.first_at[closed] = samples.closes.len() as u32;
         }
-        samples.first_at.resize(bars.len() + 1, samples.closes.len());
+        samples.first_at.resize(bars.len() + 1, samples.closes.len() as u32);
         Ok(samples)
     }
 }
@@ -63,6 +64,9 @@ pub(super) struct Market<'a> {
     pub(super) bars: &'a Bars,
     pub(super) samples: Samples,
     pub(super) closes: RangeExtremes,
+    pub(super) coarse: CoarseExtremes,
+    /// Prefix sums over the samples; none where a return has no finite powers.
+    pub(super) rows: Option<PrefixRows>,
     /// The bars as a long position's levels see them, if the program has levels and such positions.
     pub(super) long: Option<LevelView>,
     /// The same for short positions.
@@ -74,9 +78,12 @@ impl<'a> Market<'a> {
     pub(super) fn new(bars: &'a Bars, rules: &Rules, returns: Returns) -> Result<Market<'a>, SweepError> {
         let has_levels =
             rules.stop_loss.is_some() || rules.take_profit.is_some() || rules.trailing_stop.is_some();
+        let samples = Samples::new(bars, returns)?;
         Ok(Market {
             bars,
-            samples: Samples::new(bars, returns)?,
+            rows: PrefixRows::new(&samples.closes),
+            samples,
+            coarse: CoarseExtremes::new(&bars.close),
             closes: RangeExtremes::new(&bars.close),
             long: (has_levels && rules.long_enter.is_some()).then(|| LevelView::long(bars)),
             short: (has_levels && rules.short_enter.is_some()).then(|| LevelView::short(bars)),

@@ -3,8 +3,9 @@
 //! Sums run in bar and trade order. Sample moments take two passes, mean first: a running update would lose the digits
 //! that skewness and kurtosis are made of.
 
+use super::account::Segment;
 use super::market::Market;
-use super::path::{Path, Segment};
+use super::path::Path;
 use crate::sim::Trade;
 use crate::stats::Stats;
 
@@ -45,7 +46,8 @@ pub(super) fn equity_per_bar(market: &Market<'_>, segments: &[Segment]) -> Vec<f
 }
 
 /// A flat segment's quantity is 0 and the sum is its cash; a short's is negative and the sum a difference, bit for bit.
-fn equity_at(segment: &Segment, close: f64) -> f64 {
+#[inline(always)]
+pub(super) fn equity_at(segment: &Segment, close: f64) -> f64 {
     segment.cash + segment.quantity * close
 }
 
@@ -55,7 +57,8 @@ fn sample_equity(market: &Market<'_>, cash: f64, segments: &[Segment], equity: &
     equity.reserve(samples.len());
     equity.resize(samples.lead, cash);
     for segment in segments {
-        let closes = &samples.closes[samples.first_at[segment.from]..samples.first_at[segment.to]];
+        let (from, to) = (samples.first_at[segment.from], samples.first_at[segment.to]);
+        let closes = &samples.closes[from as usize..to as usize];
         if segment.quantity == 0.0 {
             equity.resize(equity.len() + closes.len(), segment.cash);
         } else {
@@ -133,34 +136,62 @@ fn count_trades(stats: &mut Stats, trades: &[Trade]) {
     }
 }
 
-/// Equity is monotone in the close within a segment, so its extremes are those of the closes. Only a segment that sets
-/// a new peak and could also set a new drawdown is walked; what is skipped cannot change the result by a bit.
-fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
-    let (mut peak, mut worst) = (cash, 0.0);
-    let closes = &market.bars.close;
-    let deepen = |worst: &mut f64, equity: f64, peak: f64| {
-        let drawdown = 1.0 - equity / peak;
-        if drawdown > *worst {
-            *worst = drawdown;
+/// The deepest drawdown so far, over closes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawdown {
+    pub(super) peak: f64,
+    pub(super) worst: f64,
+}
+
+impl Drawdown {
+    fn deepen(&mut self, equity: f64) {
+        let drawdown = 1.0 - equity / self.peak;
+        if drawdown > self.worst {
+            self.worst = drawdown;
         }
-    };
-    for segment in segments {
+    }
+
+    /// Closes without a position.
+    pub(super) fn flat(&mut self, cash: f64) {
+        if cash > self.peak {
+            self.peak = cash;
+        }
+        self.deepen(cash);
+    }
+
+    /// Closes with a position; gives the lowest equity among them. Equity is monotone in the close within a segment, so its
+    /// extremes are those of the closes. Only a segment that sets a new peak and could also set a new drawdown is walked;
+    /// what is skipped cannot change the result by a bit.
+    pub(super) fn held(&mut self, market: &Market<'_>, segment: &Segment) -> f64 {
+        let closes = &market.bars.close;
         let range = market.closes.query(closes, segment.from, segment.to);
         let ends = (equity_at(segment, range.min), equity_at(segment, range.max));
         let (lowest, highest) = if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends };
-        if highest <= peak {
-            deepen(&mut worst, lowest, peak);
-        } else if lowest >= 0.0 && 1.0 - lowest / highest <= worst {
-            peak = highest;
+        if highest <= self.peak {
+            self.deepen(lowest);
+        } else if lowest >= 0.0 && 1.0 - lowest / highest <= self.worst {
+            self.peak = highest;
         } else {
             for &close in &closes[segment.from..segment.to] {
                 let equity = equity_at(segment, close);
-                if equity > peak {
-                    peak = equity;
+                if equity > self.peak {
+                    self.peak = equity;
                 }
-                deepen(&mut worst, equity, peak);
+                self.deepen(equity);
             }
         }
+        lowest
     }
-    worst
+}
+
+fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
+    let mut drawdown = Drawdown { peak: cash, worst: 0.0 };
+    for segment in segments {
+        if segment.quantity == 0.0 {
+            drawdown.flat(segment.cash);
+        } else {
+            drawdown.held(market, segment);
+        }
+    }
+    drawdown.worst
 }

@@ -3,21 +3,12 @@
 //! Time is not walked bar by bar. While flat the next event is the next entry bit; in a position it is the first of
 //! exit bit, time exit and touched level. The rules and the order of operations are those of [`crate::sim`].
 
+use super::account::{Account, Exit, Position, Segment, Sink};
 use super::levels::{LevelView, Levels};
 use super::market::Market;
-use super::rules::{Rules, Sizing};
+use super::rules::Rules;
 use crate::bits::next_set;
 use crate::sim::{ExitReason, Fill, Side, SimConfig, Trade};
-
-/// What the closes of bars `from..to` are marked with: equity is `cash + quantity * close`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Segment {
-    pub(super) from: usize,
-    pub(super) to: usize,
-    pub(super) cash: f64,
-    /// Above 0 long, below 0 short, 0 flat.
-    pub(super) quantity: f64,
-}
 
 /// Everything that happened, in order. The segments cover every bar once.
 #[derive(Debug, Default)]
@@ -28,6 +19,16 @@ pub(super) struct Path {
     pub(super) ambiguous_bars: u64,
     /// Bars held by the position still open at the end.
     pub(super) open_bars: usize,
+}
+
+impl Sink for &mut Path {
+    fn segment(&mut self, segment: Segment) {
+        self.segments.push(segment);
+    }
+
+    fn trade(&mut self, trade: &Trade) {
+        self.trades.push(*trade);
+    }
 }
 
 /// Words of the four signals, each as many as the bars need.
@@ -71,26 +72,10 @@ fn is_set(words: &[u64], t: usize) -> bool {
     words[t / 64] >> (t % 64) & 1 == 1
 }
 
+/// Where a position ends, and what may follow.
 #[derive(Debug, Clone, Copy)]
-struct Position {
-    side: Side,
-    entry_bar: usize,
-    /// The first bar it is held in: the entry bar if filled at its open, else the next.
-    first_bar: usize,
-    price: f64,
-    quantity: f64,
-    notional: f64,
-    fee: f64,
-}
-
-/// How a position ends.
-#[derive(Debug, Clone, Copy)]
-struct Exit {
-    bar: usize,
-    /// Price before slippage.
-    raw: f64,
-    reason: ExitReason,
-    bars_held: usize,
+struct End {
+    exit: Exit,
     reverses: bool,
     /// The first bar whose close may decide an entry, before any cooldown.
     free_from: usize,
@@ -106,21 +91,19 @@ pub(super) fn simulate(
 ) {
     path.trades.clear();
     path.segments.clear();
-    (path.fees, path.ambiguous_bars, path.open_bars) = (0.0, 0, 0);
-    let bars = market.bars.len();
-    let mut run = Run { market, config, rules, signals, path, cash: config.cash, marked: 0, bars };
+    let account = Account::new(config, rules.sizing, &mut *path);
+    let mut run = Run { market, rules, signals, account, ambiguous_bars: 0, bars: market.bars.len() };
     run.all();
+    let (fees, ambiguous_bars, open_bars) = (run.account.fees, run.ambiguous_bars, run.account.open_bars);
+    (path.fees, path.ambiguous_bars, path.open_bars) = (fees, ambiguous_bars, open_bars);
 }
 
 struct Run<'r> {
     market: &'r Market<'r>,
-    config: &'r SimConfig,
     rules: &'r Rules,
     signals: Signals<'r>,
-    path: &'r mut Path,
-    cash: f64,
-    /// Closes before this bar are in a segment.
-    marked: usize,
+    account: Account<'r, &'r mut Path>,
+    ambiguous_bars: u64,
     bars: usize,
 }
 
@@ -129,7 +112,7 @@ impl Run<'_> {
         let mut from = 0;
         while let Some((t, side)) = self.signals.next_entry(from) {
             let Some((bar, raw)) = self.fill_of(t) else { break };
-            let Some(position) = self.enter(side, bar, raw) else {
+            let Some(position) = self.account.enter(side, bar, raw) else {
                 from = t + 1;
                 continue;
             };
@@ -138,12 +121,12 @@ impl Run<'_> {
                 None => return,
             }
         }
-        self.mark(self.bars, 0.0);
+        self.account.finish(self.bars, None);
     }
 
     /// Bar and raw price at which an order decided at the close of `t` fills; `None` if no bar follows.
     fn fill_of(&self, t: usize) -> Option<(usize, f64)> {
-        match self.config.fill {
+        match self.account.config.fill {
             Fill::NextOpen => self.market.bars.open.get(t + 1).map(|&open| (t + 1, open)),
             Fill::Close => self.market.bars.close.get(t).map(|&close| (t, close)),
         }
@@ -154,47 +137,46 @@ impl Run<'_> {
     fn hold(&mut self, entered: Position) -> Option<usize> {
         let mut position = entered;
         loop {
-            let Some(exit) = self.next_exit(&position) else {
-                self.mark(self.bars, signed(&position));
-                self.path.open_bars = self.bars.saturating_sub(position.first_bar);
+            let Some(end) = self.next_end(&position) else {
+                self.account.finish(self.bars, Some(&position));
                 return None;
             };
-            self.leave(&position, &exit);
-            if exit.reverses
-                && let Some(reversed) = self.enter(opposite(position.side), exit.bar, exit.raw)
+            self.account.leave(&position, &end.exit);
+            if end.reverses
+                && let Some(reversed) =
+                    self.account.enter(opposite(position.side), end.exit.bar, end.exit.raw)
             {
                 position = reversed;
                 continue;
             }
-            return Some(exit.free_from.max(exit.bar.saturating_add(self.rules.cooldown)));
+            return Some(end.free_from.max(end.exit.bar.saturating_add(self.rules.cooldown)));
         }
     }
 
-    fn next_exit(&mut self, position: &Position) -> Option<Exit> {
+    fn next_end(&mut self, position: &Position) -> Option<End> {
         let first = position.first_bar;
         let due = self.rules.max_bars.map(|bars| first.saturating_add(bars - 1));
         let signal = self.signals.next_exit(position.side, first);
         let decided = [due, signal].into_iter().flatten().min().filter(|&t| t < self.bars);
         if let Some((view, levels)) = self.levels(position) {
             let end = decided.map_or(self.bars, |t| t + 1);
-            if let Some(touch) = view.first_touch(&levels, first, end, self.config.intrabar) {
-                self.path.ambiguous_bars += u64::from(touch.is_ambiguous);
-                return Some(Exit {
+            if let Some(touch) = view.first_touch(&levels, first, end, self.account.config.intrabar) {
+                self.ambiguous_bars += u64::from(touch.is_ambiguous);
+                let exit = Exit {
                     bar: touch.bar,
                     raw: touch.price,
                     reason: touch.reason,
                     bars_held: touch.bar + 1 - first,
-                    reverses: false,
-                    free_from: touch.bar,
-                });
+                };
+                return Some(End { exit, reverses: false, free_from: touch.bar });
             }
         }
         let t = decided?;
         let (bar, raw) = self.fill_of(t)?;
-        let free_from = if self.config.fill == Fill::Close { t + 1 } else { bar };
+        let free_from = if self.account.config.fill == Fill::Close { t + 1 } else { bar };
         let reason = if signal == Some(t) { ExitReason::Signal } else { ExitReason::Time };
-        let reverses = self.signals.reverses(position.side, t);
-        Some(Exit { bar, raw, reason, bars_held: t + 1 - first, reverses, free_from })
+        let exit = Exit { bar, raw, reason, bars_held: t + 1 - first };
+        Some(End { exit, reverses: self.signals.reverses(position.side, t), free_from })
     }
 
     fn levels(&self, position: &Position) -> Option<(&LevelView, Levels)> {
@@ -207,100 +189,9 @@ impl Run<'_> {
         }?;
         Some((view, view.levels(position.price, self.rules)))
     }
-
-    /// Opens a position; `None` if the order has no positive finite quantity and is not placed.
-    fn enter(&mut self, side: Side, bar: usize, raw: f64) -> Option<Position> {
-        let config = self.config;
-        let price = match side {
-            Side::Long => raw * (1.0 + config.slippage),
-            Side::Short => raw * (1.0 - config.slippage),
-        };
-        let quantity = self.quantity(side, price);
-        if !(quantity > 0.0 && quantity.is_finite()) {
-            return None;
-        }
-        self.mark(bar, 0.0);
-        let notional = quantity * price;
-        let fee = notional * config.taker_fee;
-        match side {
-            Side::Long => self.cash -= notional + fee,
-            Side::Short => self.cash += notional - fee,
-        }
-        self.path.fees += fee;
-        let first_bar = if config.fill == Fill::Close { bar + 1 } else { bar };
-        Some(Position { side, entry_bar: bar, first_bar, price, quantity, notional, fee })
-    }
-
-    fn quantity(&self, side: Side, price: f64) -> f64 {
-        let equity = self.cash;
-        let unit = match side {
-            Side::Long => price * (1.0 + self.config.taker_fee),
-            Side::Short => price,
-        };
-        match self.rules.sizing {
-            Sizing::Equity(fraction) => fraction * equity / unit,
-            Sizing::Quote(quote) => quote.min(equity) / unit,
-            Sizing::Risk(risk, stop_loss) => ((risk * equity) / (price * stop_loss)).min(equity / unit),
-        }
-    }
-
-    fn leave(&mut self, position: &Position, exit: &Exit) {
-        self.mark(exit.bar, signed(position));
-        let config = self.config;
-        let is_target = exit.reason == ExitReason::Target;
-        let slippage = if is_target { 0.0 } else { config.slippage };
-        let rate = if is_target { config.maker_fee } else { config.taker_fee };
-        let price = match position.side {
-            Side::Long => exit.raw * (1.0 - slippage),
-            Side::Short => exit.raw * (1.0 + slippage),
-        };
-        let notional = position.quantity * price;
-        let fee = notional * rate;
-        self.path.fees += fee;
-        let (proceeds, cost) = match position.side {
-            Side::Long => {
-                self.cash += notional - fee;
-                (notional - fee, position.notional + position.fee)
-            }
-            Side::Short => {
-                self.cash -= notional + fee;
-                (position.notional - position.fee, notional + fee)
-            }
-        };
-        let pnl = proceeds - cost;
-        self.path.trades.push(Trade {
-            side: position.side,
-            entry_bar: position.entry_bar,
-            entry_price: position.price,
-            exit_bar: exit.bar,
-            exit_price: price,
-            quantity: position.quantity,
-            reason: exit.reason,
-            fees: position.fee + fee,
-            pnl,
-            trade_return: pnl / cost,
-            bars_held: exit.bars_held,
-        });
-    }
-
-    /// Marks the closes up to bar `to` with what is held now.
-    fn mark(&mut self, to: usize, quantity: f64) {
-        if self.marked < to {
-            self.path.segments.push(Segment { from: self.marked, to, cash: self.cash, quantity });
-            self.marked = to;
-        }
-    }
 }
 
-/// The quantity as equity sees it.
-fn signed(position: &Position) -> f64 {
-    match position.side {
-        Side::Long => position.quantity,
-        Side::Short => -position.quantity,
-    }
-}
-
-fn opposite(side: Side) -> Side {
+pub(super) fn opposite(side: Side) -> Side {
     match side {
         Side::Long => Side::Short,
         Side::Short => Side::Long,

@@ -1,0 +1,407 @@
+//! Many combinations at once: signals tile by tile, then each combination's account.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::account::{Account, Exit};
+use super::cluster::{Budget, Instances, varying};
+use super::compile::{Arg, TileProgram};
+use super::events::{self, SignalWords};
+use super::fold::{self, Fold};
+use super::market::Market;
+use super::rules::{Rules, Sizing};
+use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, TILE, TileRoom, WORDS, Words};
+use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
+use crate::program::Program;
+use crate::sim::{ExitReason, Fill, Side, SimConfig};
+use crate::simd::{Isa, Kernel, Lanes};
+use crate::stats::Stats;
+
+/// Events of a cluster that are kept at once; a cluster with more is cut in two.
+const MAX_EVENTS: usize = 16 << 20;
+
+/// Bytes of the tiles of shared steps: they should stay in the second-level cache.
+const TILE_BYTES: usize = 512 << 10;
+
+/// Why a block stopped.
+pub(super) enum Stop {
+    Cancelled,
+    /// Something that one combination at a time reports better.
+    Failed,
+}
+
+/// What a block needs of its sweep.
+pub(super) struct BlockContext<'s, 'a> {
+    pub(super) program: &'a Program,
+    pub(super) config: &'s SimConfig,
+    pub(super) market: &'s Market<'a>,
+    pub(super) evaluator: &'s mut Evaluator<'a>,
+    pub(super) isa: Isa,
+    pub(super) leaf_bytes: usize,
+    pub(super) cancel: &'s AtomicBool,
+}
+
+impl BlockContext<'_, '_> {
+    /// Simulates the combinations in the rows of `values` whose exits are signals only. A result is `None` where the fold
+    /// is unfit.
+    pub(super) fn run(&mut self, values: &[f64], rules: &[Rules], out: &mut [Option<Stats>]) -> Result<(), Stop> {
+        let width = self.program.params;
+        let tiles = TileProgram::new(self.program, varying(values, width)).map_err(|_| Stop::Failed)?;
+        let instances = Instances::new(self.program, &tiles, values, rules.len());
+        let scalars = scalar_rows(self.program, &tiles, values, rules.len()).map_err(|_| Stop::Failed)?;
+        let bars = self.market.bars.len();
+        let budget = Budget { bytes: self.leaf_bytes, leaf: bars * 10, tile_bytes: TILE_BYTES };
+        let mut clusters = Vec::new();
+        instances.split((0..rules.len() as u32).collect(), &tiles, budget, &mut clusters);
+        clusters.reverse();
+        while let Some(rows) = clusters.pop() {
+            let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
+            cluster.load(self.evaluator, values, width, self.cancel)?;
+            let is_complete = self.isa.dispatch(Signals { cluster: &mut cluster, bars, cancel: self.cancel })?;
+            if !is_complete {
+                let middle = cluster.rows.len() / 2;
+                clusters.push(cluster.rows.split_off(middle));
+                clusters.push(cluster.rows);
+                continue;
+            }
+            self.isa.dispatch(Accounts { market: self.market, config: self.config, cluster: &cluster, rules, out });
+        }
+        Ok(())
+    }
+}
+
+/// The scalar operands of every combination, row-major; a condition is 1, 0 or undefined.
+fn scalar_rows(
+    program: &Program,
+    tiles: &TileProgram,
+    values: &[f64],
+    rows: usize,
+) -> Result<Vec<f64>, EvalError> {
+    let mut scalars = Scalars::new(program, &tiles.scalars)?;
+    let mut out = Vec::with_capacity(rows * tiles.scalars.len());
+    for row in 0..rows {
+        let params = &values[row * program.params..(row + 1) * program.params];
+        out.extend(scalars.values(params)?.iter().map(|value| match value {
+            ScalarValue::Number(value) => *value,
+            ScalarValue::Bool(value) => value.map_or(f64::NAN, f64::from),
+        }));
+    }
+    Ok(out)
+}
+
+/// Combinations worked on together.
+struct Cluster<'b> {
+    tiles: &'b TileProgram,
+    instances: &'b Instances,
+    scalars: &'b [f64],
+    /// Rows of the block.
+    rows: Vec<u32>,
+    /// Instances of this cluster, row-major, as places in `leaves` and among the shared steps.
+    places: Vec<u32>,
+    leaves: Vec<Leaf>,
+    /// Per instance of a shared step: the step, and the combination (place in `rows`) it is computed for.
+    shared: Vec<(usize, u32)>,
+    /// Leaves that get codes.
+    coded: Vec<usize>,
+    events: Vec<Vec<u32>>,
+}
+
+impl<'b> Cluster<'b> {
+    fn new(
+        tiles: &'b TileProgram,
+        instances: &'b Instances,
+        scalars: &'b [f64],
+        rows: Vec<u32>,
+    ) -> Cluster<'b> {
+        Cluster {
+            tiles,
+            instances,
+            scalars,
+            places: Vec::new(),
+            leaves: Vec::new(),
+            shared: Vec::new(),
+            coded: Vec::new(),
+            events: vec![Vec::new(); rows.len()],
+            rows,
+        }
+    }
+
+    /// Evaluates the leaves and numbers what the cluster's combinations read.
+    fn load(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        values: &[f64],
+        width: usize,
+        cancel: &AtomicBool,
+    ) -> Result<(), Stop> {
+        let leaves = self.tiles.leaves.len();
+        let columns = leaves + self.tiles.shared.len();
+        self.places = vec![0; self.rows.len() * columns];
+        for column in 0..columns {
+            let ids = self.instances.distinct(column, &self.rows);
+            let base = if column < leaves { self.leaves.len() } else { self.shared.len() };
+            let mut first = vec![u32::MAX; ids.len()];
+            for (place, &row) in self.rows.iter().enumerate() {
+                let id = self.instances.of(row as usize)[column];
+                let local = ids.binary_search(&id).unwrap_or_default();
+                self.places[place * columns + column] = (base + local) as u32;
+                if first[local] == u32::MAX {
+                    first[local] = place as u32;
+                }
+            }
+            if column >= leaves {
+                let step = self.tiles.shared[column - leaves];
+                self.shared.extend(first.into_iter().map(|place| (step, place)));
+                continue;
+            }
+            let node = self.tiles.leaves[column];
+            for place in first {
+                let row = self.rows[place as usize] as usize;
+                let params = &values[row * width..(row + 1) * width];
+                let value = evaluator.value_until(node, params, cancel).map_err(|error| match error {
+                    EvalError::Cancelled => Stop::Cancelled,
+                    _ => Stop::Failed,
+                })?;
+                self.leaves.push(match value {
+                    Value::Series(series) => Leaf::Numbers(NumberLeaf::new(series)),
+                    Value::Bits(bits) => Leaf::Conditions(bits),
+                    _ => return Err(Stop::Failed),
+                });
+            }
+        }
+        self.choose_codes(columns);
+        Ok(())
+    }
+
+    /// Codes pay where many pairs are made of few series.
+    fn choose_codes(&mut self, columns: usize) {
+        let mut pairs = 0;
+        let mut coded = Vec::new();
+        for (index, step) in self.tiles.steps.iter().enumerate() {
+            let &[Arg::Leaf(a), Arg::Leaf(b)] = step.args.as_slice() else { continue };
+            if step.kind != super::compile::Kind::Order {
+                continue;
+            }
+            pairs += if step.is_shared {
+                self.shared.iter().filter(|(shared, _)| *shared == index).count()
+            } else {
+                self.rows.len()
+            };
+            coded.extend(
+                self.places.chunks(columns).flat_map(|places| [places[a] as usize, places[b] as usize]),
+            );
+        }
+        coded.sort_unstable();
+        coded.dedup();
+        if pairs >= 4 * coded.len() {
+            self.coded = coded;
+        }
+    }
+
+    #[inline(always)]
+    fn bindings(&self, place: usize) -> Bindings<'_> {
+        let leaves = self.tiles.leaves.len();
+        let columns = leaves + self.tiles.shared.len();
+        let places = &self.places[place * columns..(place + 1) * columns];
+        let (leaves, shared) = places.split_at(leaves);
+        let scalars = self.tiles.scalars.len();
+        let row = self.rows[place] as usize;
+        Bindings { leaves, shared, scalars: &self.scalars[row * scalars..(row + 1) * scalars] }
+    }
+}
+
+/// Turns the cluster's series into events. Gives `false` if there are too many of them.
+struct Signals<'k, 'b> {
+    cluster: &'k mut Cluster<'b>,
+    bars: usize,
+    cancel: &'k AtomicBool,
+}
+
+impl Kernel for Signals<'_, '_> {
+    type Output = Result<bool, Stop>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Result<bool, Stop> {
+        let Signals { cluster, bars, cancel } = self;
+        let tiles = cluster.tiles;
+        let steps: Vec<usize> = cluster.shared.iter().map(|(step, _)| *step).collect();
+        let mut room = TileRoom::new(tiles, &steps);
+        let mut shared_carry = vec![Carry::default(); cluster.shared.len()];
+        let mut private_carry = vec![Carry::default(); cluster.rows.len() * tiles.private.len()];
+        let mut held = vec![0u8; cluster.rows.len()];
+        let mut events = std::mem::take(&mut cluster.events);
+        let mut order: Vec<usize> = (0..cluster.shared.len()).collect();
+        order.sort_by_key(|&instance| cluster.shared[instance].0);
+        let mut total = 0;
+        for first_bar in (0..bars).step_by(TILE) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Stop::Cancelled);
+            }
+            room.move_to(first_bar, bars);
+            let (first_word, words) = (room.first_word, room.words);
+            Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, first_word, words }.encode();
+            for &instance in &order {
+                let (step, place) = cluster.shared[instance];
+                let bindings = cluster.bindings(place as usize);
+                let carry = &mut shared_carry[instance];
+                room.compute(lanes, tiles, &cluster.leaves, step, bindings, Some(instance), carry);
+            }
+            for place in 0..cluster.rows.len() {
+                let bindings = cluster.bindings(place);
+                for (index, &step) in tiles.private.iter().enumerate() {
+                    let carry = &mut private_carry[place * tiles.private.len() + index];
+                    room.compute(lanes, tiles, &cluster.leaves, step, bindings, None, carry);
+                }
+                let before = events[place].len();
+                extract(&room, cluster, bindings, first_bar as u32, &mut held[place], &mut events[place]);
+                total += events[place].len() - before;
+            }
+            if total > MAX_EVENTS && cluster.rows.len() > 1 {
+                return Ok(false);
+            }
+        }
+        cluster.events = events;
+        Ok(true)
+    }
+}
+
+#[inline(always)]
+fn extract(
+    room: &TileRoom,
+    cluster: &Cluster<'_>,
+    bindings: Bindings<'_>,
+    first_bar: u32,
+    held: &mut u8,
+    events: &mut Vec<u32>,
+) {
+    let mut constants: [Words; 4] = [[0; WORDS]; 4];
+    let [a, b, c, d] = &mut constants;
+    let words = |root: Option<Arg>, constant| match root {
+        Some(root) => room.root(cluster.tiles, &cluster.leaves, root, bindings, constant),
+        None => &constant[..room.words],
+    };
+    let [long_enter, long_exit, short_enter, short_exit] = cluster.tiles.roots;
+    match (long_enter, short_enter) {
+        (Some(_), Some(_)) => {
+            let words = SignalWords {
+                long_enter: words(long_enter, a),
+                long_exit: words(long_exit, b),
+                short_enter: words(short_enter, c),
+                short_exit: words(short_exit, d),
+            };
+            events::decisions(words, first_bar, held, events);
+        }
+        (enter, None) => toggle(words(enter, a), words(long_exit, b), first_bar, held, events),
+        (None, enter) => toggle(words(enter, c), words(short_exit, d), first_bar, held, events),
+    }
+}
+
+#[inline(always)]
+fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut Vec<u32>) {
+    let mut is_held = *held == 1;
+    events::toggles(enter, exit, first_bar, &mut is_held, events);
+    *held = u8::from(is_held);
+}
+
+/// Turns events into statistics.
+struct Accounts<'k, 'a, 'b> {
+    market: &'k Market<'a>,
+    config: &'k SimConfig,
+    cluster: &'k Cluster<'b>,
+    rules: &'k [Rules],
+    out: &'k mut [Option<Stats>],
+}
+
+impl Kernel for Accounts<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        let [long_enter, _, short_enter, _] = self.cluster.tiles.roots;
+        for (place, &row) in self.cluster.rows.iter().enumerate() {
+            let row = row as usize;
+            let events = &self.cluster.events[place];
+            let sizing = self.rules[row].sizing;
+            self.out[row] = match (long_enter, short_enter) {
+                (Some(_), None) if sizing == Sizing::Equity(1.0) => self.one_side::<true>(Side::Long, sizing, events),
+                (Some(_), None) => self.one_side::<false>(Side::Long, sizing, events),
+                (None, _) => self.one_side::<false>(Side::Short, sizing, events),
+                (Some(_), Some(_)) => self.both_sides(sizing, events),
+            };
+        }
+    }
+}
+
+impl Accounts<'_, '_, '_> {
+    /// Bar of a fill decided at the close of bar `t`, as an offset, and the prices it is made at.
+    #[inline(always)]
+    fn fills(&self) -> (usize, &[f64]) {
+        match self.config.fill {
+            Fill::NextOpen => (1, &self.market.bars.open),
+            Fill::Close => (0, &self.market.bars.close),
+        }
+    }
+
+    #[inline(always)]
+    fn one_side<const ALL_IN: bool>(&self, side: Side, sizing: Sizing, events: &[u32]) -> Option<Stats> {
+        let rows = self.market.rows.as_ref()?;
+        let bars = self.market.bars.len();
+        let (delay, prices) = self.fills();
+        let fold = Fold::<ALL_IN>::new(self.market, rows, self.config.cash);
+        let mut account = Account::new(self.config, sizing, fold);
+        let mut open = None;
+        let (pairs, rest) = events.as_chunks::<2>();
+        for &[enter, leave] in pairs {
+            let (enter, leave) = (enter as usize + delay, leave as usize + delay);
+            let Some(position) = account.enter(side, enter, prices[enter]) else {
+                account.sink.give_up();
+                break;
+            };
+            let Some(&raw) = prices.get(leave) else {
+                open = Some(position);
+                break;
+            };
+            let bars_held = leave + 1 - delay - position.first_bar;
+            account.leave(&position, &Exit { bar: leave, raw, reason: ExitReason::Signal, bars_held });
+        }
+        if let [enter] = rest
+            && let Some(&raw) = prices.get(*enter as usize + delay)
+        {
+            open = account.enter(side, *enter as usize + delay, raw);
+            if open.is_none() {
+                account.sink.give_up();
+            }
+        }
+        account.finish(bars, open.as_ref());
+        fold::finish(&account, 0)
+    }
+
+    #[inline(always)]
+    fn both_sides(&self, sizing: Sizing, events: &[u32]) -> Option<Stats> {
+        let rows = self.market.rows.as_ref()?;
+        let (delay, prices) = self.fills();
+        let fold = Fold::<false>::new(self.market, rows, self.config.cash);
+        let mut account = Account::new(self.config, sizing, fold);
+        let mut open = None;
+        for &event in events {
+            let (bar, action) = ((event >> 2) as usize + delay, event & 3);
+            let Some(&raw) = prices.get(bar) else { break };
+            let mut side = if action == events::ENTER_LONG { Side::Long } else { Side::Short };
+            if let Some(position) = open.take() {
+                let position: super::account::Position = position;
+                let bars_held = bar + 1 - delay - position.first_bar;
+                account.leave(&position, &Exit { bar, raw, reason: ExitReason::Signal, bars_held });
+                if action == events::LEAVE {
+                    continue;
+                }
+                side = super::path::opposite(position.side);
+            }
+            open = account.enter(side, bar, raw);
+            if open.is_none() {
+                account.sink.give_up();
+                break;
+            }
+        }
+        account.finish(self.market.bars.len(), open.as_ref());
+        fold::finish(&account, 0)
+    }
+}

@@ -1,0 +1,184 @@
+//! The part of a program that is computed tile by tile, as steps over leaves and scalars.
+//!
+//! A comparison and a cross of the same two numbers share one *ordering*. A step is *private* when it depends on every
+//! parameter that varies in the block: each combination then has its own, computed when it is needed and not kept.
+
+use crate::evaluate::EvalError;
+use crate::program::{NodeId, Op, ParamSet, Program, Shape, Type};
+use std::collections::HashMap;
+
+/// Where an operand comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Arg {
+    /// Index into [`TileProgram::leaves`].
+    Leaf(usize),
+    /// Index into [`TileProgram::scalars`].
+    Scalar(usize),
+    /// Index into [`TileProgram::steps`].
+    Step(usize),
+}
+
+/// What a step computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// Numbers, by [`Step::op`].
+    Number,
+    /// Where `a > b`, where `a = b`, where both are defined.
+    Order,
+    /// A comparison, from an ordering.
+    Compare(Op),
+    /// A cross, from an ordering.
+    Cross {
+        /// Upwards.
+        above: bool,
+    },
+    /// `And`, `Or` or `Not`.
+    Logic(Op),
+    /// `Case` of conditions.
+    ConditionCase,
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) kind: Kind,
+    pub(super) args: Vec<Arg>,
+    pub(super) params: ParamSet,
+    /// Whether several combinations may share its values.
+    pub(super) is_shared: bool,
+    /// Place among the shared steps.
+    pub(super) shared_index: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct TileProgram {
+    /// Nodes that are evaluated over the whole series.
+    pub(super) leaves: Vec<NodeId>,
+    /// Scalar nodes.
+    pub(super) scalars: Vec<NodeId>,
+    /// Operations, arguments before users.
+    pub(super) steps: Vec<Step>,
+    /// Indices of the shared steps.
+    pub(super) shared: Vec<usize>,
+    /// Indices of the private steps.
+    pub(super) private: Vec<usize>,
+    /// Long enter, long exit, short enter, short exit.
+    pub(super) roots: [Option<Arg>; 4],
+}
+
+struct Compiler<'p> {
+    program: &'p Program,
+    varying: ParamSet,
+    out: TileProgram,
+    known: HashMap<NodeId, Arg>,
+    orders: HashMap<(Arg, Arg), Arg>,
+}
+
+impl TileProgram {
+    /// Compiles the signals of a program for a block in which the parameters `varying` take several values.
+    ///
+    /// # Errors
+    /// A node that cannot be a condition on the run's bars.
+    pub(super) fn new(program: &Program, varying: ParamSet) -> Result<TileProgram, EvalError> {
+        let out = TileProgram {
+            leaves: Vec::new(),
+            scalars: Vec::new(),
+            steps: Vec::new(),
+            shared: Vec::new(),
+            private: Vec::new(),
+            roots: [None; 4],
+        };
+        let mut compiler =
+            Compiler { program, varying, out, known: HashMap::new(), orders: HashMap::new() };
+        let rules = &program.rules;
+        let signals = [rules.long_enter, rules.long_exit, rules.short_enter, rules.short_exit];
+        for (index, signal) in signals.into_iter().enumerate() {
+            compiler.out.roots[index] = match signal {
+                Some(node) => Some(compiler.arg(node)?),
+                None => None,
+            };
+        }
+        Ok(compiler.out)
+    }
+}
+
+impl Compiler<'_> {
+    fn arg(&mut self, id: NodeId) -> Result<Arg, EvalError> {
+        if let Some(&known) = self.known.get(&id) {
+            return Ok(known);
+        }
+        let node = self.program.node(id);
+        let arg = if node.shape == Shape::Scalar {
+            self.out.scalars.push(id);
+            Arg::Scalar(self.out.scalars.len() - 1)
+        } else if node.frame != 0 || node.ty == Type::Bundle {
+            return Err(EvalError::Malformed { node: id, reason: "a signal reads another timeframe" });
+        } else {
+            match kind_of(node.op, node.ty) {
+                None => {
+                    self.out.leaves.push(id);
+                    Arg::Leaf(self.out.leaves.len() - 1)
+                }
+                Some(kind) => self.step(id, kind)?,
+            }
+        };
+        self.known.insert(id, arg);
+        Ok(arg)
+    }
+
+    fn step(&mut self, id: NodeId, kind: Kind) -> Result<Arg, EvalError> {
+        let node = self.program.node(id);
+        let mut args = Vec::with_capacity(node.args.len());
+        for &arg in &node.args {
+            args.push(self.arg(arg)?);
+        }
+        if matches!(kind, Kind::Compare(_) | Kind::Cross { .. }) {
+            let pair = (args[0], args[1]);
+            let order = match self.orders.get(&pair) {
+                Some(&order) => order,
+                None => self.push(node.op, Kind::Order, args, node.params),
+            };
+            self.orders.insert(pair, order);
+            args = vec![order];
+        }
+        Ok(self.push(node.op, kind, args, node.params))
+    }
+
+    fn push(&mut self, op: Op, kind: Kind, args: Vec<Arg>, params: ParamSet) -> Arg {
+        let out = &mut self.out;
+        let is_shared = self.varying.0 & !params.0 != 0 || self.varying.0 == 0;
+        let index = out.steps.len();
+        let list = if is_shared { &mut out.shared } else { &mut out.private };
+        list.push(index);
+        let shared_index = list.len() - 1;
+        out.steps.push(Step { op, kind, args, params, is_shared, shared_index });
+        Arg::Step(index)
+    }
+}
+
+/// `None` for what has a memory or comes whole from somewhere else.
+fn kind_of(op: Op, ty: Type) -> Option<Kind> {
+    Some(match op {
+        Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::Eq | Op::Ne => Kind::Compare(op),
+        Op::CrossesAbove => Kind::Cross { above: true },
+        Op::CrossesBelow => Kind::Cross { above: false },
+        Op::And | Op::Or | Op::Not => Kind::Logic(op),
+        Op::Case if ty == Type::Bool => Kind::ConditionCase,
+        Op::Case
+        | Op::Neg
+        | Op::Abs
+        | Op::Sqrt
+        | Op::Ln
+        | Op::Exp
+        | Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Div
+        | Op::Rem
+        | Op::Least
+        | Op::Greatest => Kind::Number,
+        _ => return None,
+    })
+}

@@ -1,0 +1,150 @@
+//! From signal words to the bars at whose closes a position is opened or closed, without a step per bar.
+//!
+//! For one side and exits by signal only, the position after bar `t` is `enter` if it was flat and `not exit` if it was not:
+//! the carry of an addition. Where no bar has both signals, adding the words of `enter` to those of `not exit` gives
+//! 64 bars of position in one instruction.
+
+/// Appends to `out` the bars that change the position: entry, exit, entry, ... `is_held` is the position before the first
+/// word and becomes that after the last. `first_bar` is the bar of bit 0.
+#[inline(always)]
+pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut bool, out: &mut Vec<u32>) {
+    let mut held = u64::from(*is_held);
+    let mut base = first_bar;
+    out.reserve(64 * enter.len());
+    for (&enter, &exit) in enter.iter().zip(exit) {
+        let toggles;
+        if enter & exit == 0 {
+            (toggles, held) = add_toggles(enter, exit, held);
+        } else {
+            (toggles, held) = step_toggles(enter, exit, held);
+        }
+        push_bits(toggles, base, out);
+        base += 64;
+    }
+    *is_held = held == 1;
+}
+
+#[inline(always)]
+fn add_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
+    let keep = !exit;
+    let (sum, first) = keep.overflowing_add(enter);
+    let (sum, second) = sum.overflowing_add(held);
+    let after = u64::from(first | second);
+    // The carry into a bit is the position before that bar, the carry out of it the position after.
+    let before = sum ^ keep ^ enter;
+    (before ^ (before >> 1 | after << 63), after)
+}
+
+/// A word in which some bar has both signals: they toggle.
+#[cold]
+fn step_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
+    let (mut toggles, mut held, mut open) = (0, held, u64::MAX);
+    loop {
+        let candidates = if held == 1 { exit } else { enter } & open;
+        if candidates == 0 {
+            return (toggles, held);
+        }
+        let bit = candidates.trailing_zeros();
+        toggles |= 1 << bit;
+        held ^= 1;
+        open = if bit == 63 { 0 } else { u64::MAX << (bit + 1) };
+    }
+}
+
+/// Appends the positions of the set bits. Two are written whether they exist or not: most words have at most two, and a
+/// loop would be mispredicted on almost every word.
+#[inline(always)]
+fn push_bits(word: u64, base: u32, out: &mut Vec<u32>) {
+    if word == 0 {
+        return;
+    }
+    let mut rest = word;
+    while rest != 0 {
+        out.push(base + rest.trailing_zeros());
+        rest &= rest - 1;
+    }
+}
+
+/// What is decided at a close, in the two lowest bits of an event; the bar is in the others.
+pub(super) const ENTER_LONG: u32 = 0;
+pub(super) const ENTER_SHORT: u32 = 1;
+pub(super) const LEAVE: u32 = 2;
+pub(super) const REVERSE: u32 = 3;
+
+/// Words of the four signals on the same bars.
+#[derive(Clone, Copy)]
+pub(super) struct SignalWords<'w> {
+    pub(super) long_enter: &'w [u64],
+    pub(super) long_exit: &'w [u64],
+    pub(super) short_enter: &'w [u64],
+    pub(super) short_exit: &'w [u64],
+}
+
+/// Appends the decisions of a strategy with both sides and no exits but signals. `held` is 0 flat, 1 long, 2 short.
+#[inline(always)]
+pub(super) fn decisions(words: SignalWords<'_>, first_bar: u32, held: &mut u8, out: &mut Vec<u32>) {
+    let mut base = first_bar;
+    for w in 0..words.long_enter.len() {
+        let (long, short) = (words.long_enter[w], words.short_enter[w]);
+        let candidates = [
+            long ^ short,
+            words.long_exit[w] | (short & !long),
+            words.short_exit[w] | (long & !short),
+        ];
+        let mut open = u64::MAX;
+        loop {
+            let now = candidates[usize::from(*held)] & open;
+            if now == 0 {
+                break;
+            }
+            let bit = now.trailing_zeros();
+            let (is_long, is_short) = (long >> bit & 1 == 1, short >> bit & 1 == 1);
+            let (action, next) = match *held {
+                0 if is_long => (ENTER_LONG, 1),
+                0 => (ENTER_SHORT, 2),
+                1 if is_short && !is_long => (REVERSE, 2),
+                2 if is_long && !is_short => (REVERSE, 1),
+                _ => (LEAVE, 0),
+            };
+            *held = next;
+            out.push((base + bit) << 2 | action);
+            open = if bit == 63 { 0 } else { u64::MAX << (bit + 1) };
+        }
+        base += 64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adding_words_is_stepping_through_bars() {
+        let mut state = 0x9E37_79B9_7F4A_7C15u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for case in 0..2_000 {
+            // From a few signals to many, and with bars that have both.
+            let mut word = || (0..case % 5).fold(next(), |word, _| word & next());
+            let enter: Vec<u64> = (0..4).map(|_| word()).collect();
+            let exit: Vec<u64> = (0..4).map(|_| word()).collect();
+            for start in [false, true] {
+                let (mut held, mut bars) = (start, Vec::new());
+                toggles(&enter, &exit, 128, &mut held, &mut bars);
+                let (mut expected_held, mut expected) = (start, Vec::new());
+                for t in 0..256 {
+                    let words = if expected_held { &exit } else { &enter };
+                    if words[t / 64] >> (t % 64) & 1 == 1 {
+                        expected.push(128 + t as u32);
+                        expected_held = !expected_held;
+                    }
+                }
+                assert_eq!((bars, held), (expected, expected_held));
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Power sums of the return series, and the moments they give.
+//!
+//! While an all-in long position is held, the return from one sample to the next is that of the close, whatever the
+//! combination. Sums over a run of such samples are differences of two *prefix rows*. The rows are integers, each power
+//! scaled so that its sum over the whole series fills 61 bits: a difference of two rows is then exact, where a difference of
+//! two floating-point prefixes would carry the rounding of everything before it. What an entry or an exit adds is summed in
+//! floating point, in the order of events.
+//!
+//! Power sums lose digits when the mean dwarfs the deviations, and the rows when a run is nothing beside the whole
+//! series. [`PowerSums::moments`] says so by `None`, from the sums alone; the caller then measures the combination in two passes
+//! ([`super::measure`]). Either way the result is a function of the combination only.
+
+use crate::stats::Stats;
+
+/// Powers kept of a return `r`: `r`, `r^2`, `r^3`, `r^4`, `min(r, 0)^2`.
+pub(super) const POWERS: usize = 5;
+
+/// The powers of one return.
+#[inline(always)]
+pub(super) fn powers(r: f64) -> [f64; POWERS] {
+    let square = r * r;
+    let loss = if r < 0.0 { r } else { 0.0 };
+    [r, square, square * r, square * square, loss * loss]
+}
+
+/// Five sums and padding to a cache line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(super) struct Row(pub(super) [i64; 8]);
+
+/// Prefix rows over the samples of a market.
+#[derive(Debug)]
+pub(super) struct PrefixRows {
+    /// Element `j` sums the powers of the returns into samples `1..j`; one element more than samples.
+    pub(super) rows: Vec<Row>,
+    /// What one unit of each column is worth; a power of two.
+    pub(super) units: [f64; POWERS],
+}
+
+impl PrefixRows {
+    /// Rows over the closes at the samples; `None` where a power of a return is not finite.
+    pub(super) fn new(closes: &[f64]) -> Option<PrefixRows> {
+        let returns = || closes.iter().zip(closes.iter().skip(1)).map(|(before, after)| after / before - 1.0);
+        let mut totals = [0.0; POWERS];
+        for r in returns() {
+            for (total, power) in totals.iter_mut().zip(powers(r)) {
+                *total += f64::abs(power);
+            }
+        }
+        if !totals.iter().all(|total| total.is_finite()) {
+            return None;
+        }
+        let scales = totals.map(scale_of);
+        let mut rows = Vec::with_capacity(closes.len() + 1);
+        let mut sums = [0i64; 8];
+        rows.resize(closes.len().min(1) + 1, Row(sums));
+        for r in returns() {
+            for ((sum, power), scale) in sums.iter_mut().zip(powers(r)).zip(scales) {
+                *sum += (power * scale).round_ties_even() as i64;
+            }
+            rows.push(Row(sums));
+        }
+        Some(PrefixRows { rows, units: scales.map(|scale| 1.0 / scale) })
+    }
+}
+
+/// The power of two that brings a total just below `2^61`; within the exponents whose inverse is a normal number.
+fn scale_of(total: f64) -> f64 {
+    if total == 0.0 {
+        return 1.0;
+    }
+    let exponent = libm::ilogb(total);
+    libm::ldexp(1.0, (60 - exponent).clamp(-1000, 1000))
+}
+
+/// The square of 2^44, see [`PowerSums::moments`].
+const DIGITS: f64 = 309_485_009_821_345_068_724_781_056.0;
+
+/// Lanes of the sums over runs that are walked sample by sample: sample `i` of a run goes to lane `i % 8`.
+pub(super) const LANES: usize = 8;
+
+/// The power sums of one combination's returns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PowerSums {
+    /// Sums of prefix-row differences.
+    pub(super) held: Row,
+    /// Samples in `held`.
+    pub(super) held_samples: u64,
+    /// Sums over walked runs.
+    pub(super) walked: [[f64; LANES]; POWERS],
+    /// Sums over the first sample of every run of equal position.
+    pub(super) edges: [f64; POWERS],
+}
+
+impl PowerSums {
+    pub(super) const ZERO: PowerSums = PowerSums {
+        held: Row([0; 8]),
+        held_samples: 0,
+        walked: [[0.0; LANES]; POWERS],
+        edges: [0.0; POWERS],
+    };
+
+    /// Adds the return from `before` to `after`.
+    #[inline(always)]
+    pub(super) fn edge(&mut self, before: f64, after: f64) {
+        let powers = powers(after / before - 1.0);
+        for (sum, power) in self.edges.iter_mut().zip(powers) {
+            *sum += power;
+        }
+    }
+
+    /// Adds the returns into samples `from..to`, all held all-in long; `from` is at least 1 and below `to`.
+    #[inline(always)]
+    pub(super) fn hold(&mut self, rows: &[Row], from: usize, to: usize) {
+        let (first, last) = (&rows[from].0, &rows[to].0);
+        for ((sum, &last), &first) in self.held.0.iter_mut().zip(last).zip(first) {
+            *sum = sum.wrapping_add(last.wrapping_sub(first));
+        }
+        self.held_samples += (to - from) as u64;
+    }
+
+    /// Adds the returns of the equity `cash + quantity * close` from each of `closes` to the next.
+    #[inline(always)]
+    pub(super) fn walk(&mut self, closes: &[f64], cash: f64, quantity: f64) {
+        let Some(after) = closes.get(1..) else { return };
+        let (after, after_rest) = after.as_chunks::<LANES>();
+        let (before, before_rest) = closes[..closes.len() - 1].as_chunks::<LANES>();
+        let mut sums = self.walked;
+        for (before, after) in before.iter().zip(after) {
+            walk_lanes(&mut sums, before, after, cash, quantity);
+        }
+        if !after_rest.is_empty() {
+            // The unused lanes stand still: their return is exactly 0.
+            let mut ends = [closes[0]; LANES];
+            let mut starts = ends;
+            ends[..after_rest.len()].copy_from_slice(after_rest);
+            starts[..before_rest.len()].copy_from_slice(before_rest);
+            walk_lanes(&mut sums, &starts, &ends, cash, quantity);
+        }
+        self.walked = sums;
+    }
+
+    /// Writes the moments of `observations` returns, or `None` where the sums do not hold enough digits for them.
+    pub(super) fn moments(&self, observations: u64, units: &[f64; POWERS], stats: &mut Stats) -> Option<()> {
+        stats.observations = observations;
+        stats.returns_defined = true;
+        if observations == 0 {
+            return Some(());
+        }
+        let mut sums = [0.0; POWERS];
+        for (power, sum) in sums.iter_mut().enumerate() {
+            let held = self.held.0[power] as f64;
+            if power % 2 == 1 || power == 4 {
+                self.check_digits(held)?;
+            }
+            let lanes = &self.walked[power];
+            let walked = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
+                + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+            *sum = held * units[power] + walked + self.edges[power];
+        }
+        let count = observations as f64;
+        let mean = sums[0] / count;
+        let square = mean * mean;
+        let m2 = sums[1] - mean * sums[0];
+        let m4 = sums[3] - 4.0 * mean * sums[2] + 6.0 * square * sums[1] - 3.0 * count * (square * square);
+        stats.mean_return = mean;
+        stats.m2 = m2;
+        stats.m3 = sums[2] - mean * (3.0 * sums[1] - 2.0 * count * square);
+        stats.m4 = m4;
+        stats.downside = sums[4];
+        // A mean below half a deviation leaves every moment all but a bit or two of its digits; all returns 0 is exact.
+        let is_flat = sums[1] == 0.0 && self.held_samples == 0;
+        (is_flat || (m2 >= 0.75 * sums[1] && m4 > 0.0 && m2.is_finite() && m4.is_finite())).then_some(())
+    }
+
+    /// Rounding each sample to a unit errs by about a third of the root of their number: 44 bits more than that must be there.
+    fn check_digits(&self, held: f64) -> Option<()> {
+        let samples = self.held_samples as f64;
+        (self.held_samples == 0 || held * held >= samples * DIGITS).then_some(())
+    }
+}
+
+#[inline(always)]
+fn walk_lanes(
+    sums: &mut [[f64; LANES]; POWERS],
+    before: &[f64; LANES],
+    after: &[f64; LANES],
+    cash: f64,
+    quantity: f64,
+) {
+    let mut r = [0.0; LANES];
+    for i in 0..LANES {
+        r[i] = (cash + quantity * after[i]) / (cash + quantity * before[i]) - 1.0;
+    }
+    for i in 0..LANES {
+        let square = r[i] * r[i];
+        let loss = if r[i] < 0.0 { r[i] } else { 0.0 };
+        sums[0][i] += r[i];
+        sums[1][i] += square;
+        sums[2][i] += square * r[i];
+        sums[3][i] += square * square;
+        sums[4][i] += loss * loss;
+    }
+}

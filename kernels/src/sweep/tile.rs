@@ -1,0 +1,567 @@
+//! The conditions of many combinations, a stretch of bars at a time.
+//!
+//! Series that have a memory (indicators, lags, lifted timeframes) come whole from the [`crate::evaluate::Evaluator`]. What is
+//! computed from them bar by bar (arithmetic, comparisons, crosses, logic) is computed here per *tile* of bars, so that it
+//! stays in the nearest cache: an operation that several combinations share once for all of them, one that every combination
+//! has for itself just before its words are used. The values are those of the evaluator, bit for bit.
+
+use super::compile::{Arg, Kind, Step, TileProgram};
+use crate::bits::Bits;
+use crate::evaluate::elementwise;
+use crate::program::Op;
+use crate::series::{Series, finite};
+use crate::simd::Lanes;
+use std::sync::Arc;
+
+/// Words of a tile.
+pub(super) const WORDS: usize = 32;
+/// Bars of a tile.
+pub(super) const TILE: usize = 64 * WORDS;
+
+/// A row of words of one tile.
+pub(super) type Words = [u64; WORDS];
+
+/// What a condition or comparison is on a tile. Bits past the last bar are zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WordTile {
+    /// Where it is defined and TRUE; of an ordering, where `a > b`.
+    pub(super) value: Words,
+    /// Where it is defined.
+    pub(super) defined: Words,
+    /// Of an ordering, where `a = b`.
+    equal: Words,
+}
+
+impl WordTile {
+    pub(super) const EMPTY: WordTile =
+        WordTile { value: [0; WORDS], defined: [0; WORDS], equal: [0; WORDS] };
+}
+
+/// A series of one combination cluster, whole.
+pub(super) enum Leaf {
+    Numbers(NumberLeaf),
+    Conditions(Arc<Bits>),
+}
+
+/// A series of numbers with its last, partial block of 64 filled up.
+pub(super) struct NumberLeaf {
+    series: Arc<Series>,
+    tail: [f64; 64],
+    codes: Vec<u16>,
+}
+
+impl NumberLeaf {
+    pub(super) fn new(series: Arc<Series>) -> NumberLeaf {
+        let mut tail = [f64::NAN; 64];
+        let (_, rest) = series.as_chunks::<64>();
+        tail[..rest.len()].copy_from_slice(rest);
+        NumberLeaf { series, tail, codes: Vec::new() }
+    }
+
+    #[inline(always)]
+    fn block(&self, word: usize) -> &[f64; 64] {
+        self.series.as_chunks::<64>().0.get(word).unwrap_or(&self.tail)
+    }
+}
+
+/// Where the combination at hand finds what its operations read: per leaf, shared operation and scalar of the program.
+#[derive(Clone, Copy)]
+pub(super) struct Bindings<'b> {
+    pub(super) leaves: &'b [u32],
+    pub(super) shared: &'b [u32],
+    pub(super) scalars: &'b [f64],
+}
+
+/// The tile being worked on, and room for every operation's values on it.
+pub(super) struct TileRoom {
+    /// Word of the series that the tile begins with.
+    pub(super) first_word: usize,
+    /// Words of this tile, at most [`WORDS`].
+    pub(super) words: usize,
+    /// The last word's bits that are bars.
+    last_mask: u64,
+    shared: Vec<WordTile>,
+    private: Vec<WordTile>,
+    shared_numbers: Vec<Vec<f64>>,
+    private_numbers: Vec<Vec<f64>>,
+}
+
+/// The last bits of the tile before, per cross.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Carry {
+    greater: bool,
+    equal: bool,
+    defined: bool,
+}
+
+impl TileRoom {
+    /// Room for `shared` operations' instances, and for one combination's own.
+    pub(super) fn new(program: &TileProgram, shared: &[usize]) -> TileRoom {
+        let is_number = |&step: &usize| program.steps[step].kind == Kind::Number;
+        let numbers = |is_number: bool| if is_number { vec![0.0; TILE] } else { Vec::new() };
+        let own = || 0..program.steps.len();
+        TileRoom {
+            first_word: 0,
+            words: 0,
+            last_mask: u64::MAX,
+            shared: vec![WordTile::EMPTY; shared.len()],
+            private: own().map(|_| WordTile::EMPTY).collect(),
+            shared_numbers: shared.iter().map(|step| numbers(is_number(step))).collect(),
+            private_numbers: own()
+                .map(|step| numbers(is_number(&step) && !program.steps[step].is_shared))
+                .collect(),
+        }
+    }
+
+    /// Moves to the tile that begins with bar `first_bar` of `bars`.
+    pub(super) fn move_to(&mut self, first_bar: usize, bars: usize) {
+        self.first_word = first_bar / 64;
+        self.words = (bars - first_bar).min(TILE).div_ceil(64);
+        let rest = (bars - first_bar).min(TILE) % 64;
+        self.last_mask = if rest == 0 { u64::MAX } else { (1 << rest) - 1 };
+    }
+
+    /// The words of a root for one combination, `None` where the root is a scalar that holds nowhere.
+    #[inline(always)]
+    pub(super) fn root<'t>(
+        &'t self,
+        program: &TileProgram,
+        leaves: &'t [Leaf],
+        root: Arg,
+        bindings: Bindings<'_>,
+        constant: &'t mut Words,
+    ) -> &'t [u64] {
+        match root {
+            Arg::Step(step) => &self.words_of(program, step, bindings).value[..self.words],
+            Arg::Leaf(leaf) => match &leaves[bindings.leaves[leaf] as usize] {
+                Leaf::Conditions(bits) => &bits.value_words()[self.first_word..self.first_word + self.words],
+                Leaf::Numbers(_) => &constant[..self.words],
+            },
+            Arg::Scalar(scalar) => {
+                if bindings.scalars[scalar] == 1.0 {
+                    constant[..self.words].fill(u64::MAX);
+                    constant[self.words - 1] = self.last_mask;
+                }
+                &constant[..self.words]
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn words_of(&self, program: &TileProgram, step: usize, bindings: Bindings<'_>) -> &WordTile {
+        let Step { is_shared, shared_index, .. } = program.steps[step];
+        if is_shared { &self.shared[bindings.shared[shared_index] as usize] } else { &self.private[step] }
+    }
+
+    #[inline(always)]
+    fn numbers_of(&self, program: &TileProgram, step: usize, bindings: Bindings<'_>) -> &[f64] {
+        let Step { is_shared, shared_index, .. } = program.steps[step];
+        if is_shared {
+            &self.shared_numbers[bindings.shared[shared_index] as usize]
+        } else {
+            &self.private_numbers[step]
+        }
+    }
+
+    /// Computes a step for a combination, into the instance `shared` or into the combination's own room.
+    #[inline(always)]
+    pub(super) fn compute<L: Lanes>(
+        &mut self,
+        lanes: L,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        step: usize,
+        bindings: Bindings<'_>,
+        shared: Option<usize>,
+        carry: &mut Carry,
+    ) {
+        if program.steps[step].kind == Kind::Number {
+            self.compute_numbers(program, leaves, step, bindings, shared);
+            return;
+        }
+        let mut out = match shared {
+            Some(instance) => self.shared[instance],
+            None => self.private[step],
+        };
+        self.compute_words(lanes, program, leaves, step, bindings, carry, &mut out);
+        match shared {
+            Some(instance) => self.shared[instance] = out,
+            None => self.private[step] = out,
+        }
+    }
+
+    #[inline(always)]
+    fn compute_words<L: Lanes>(
+        &self,
+        lanes: L,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        index: usize,
+        bindings: Bindings<'_>,
+        carry: &mut Carry,
+        out: &mut WordTile,
+    ) {
+        let step = &program.steps[index];
+        let condition = |arg: Arg| self.condition(program, leaves, arg, bindings);
+        match step.kind {
+            Kind::Order => self.order(lanes, program, leaves, step, bindings, out),
+            Kind::Compare(op) => {
+                let Arg::Step(order) = step.args[0] else { return };
+                compare(self.words_of(program, order, bindings), op, self.words, out);
+            }
+            Kind::Cross { above } => {
+                let Arg::Step(order) = step.args[0] else { return };
+                cross(self.words_of(program, order, bindings), above, self.words, carry, out);
+            }
+            Kind::Logic(Op::Not) => {
+                let part = condition(step.args[0]);
+                for w in 0..WORDS {
+                    out.defined[w] = part.defined[w];
+                    out.value[w] = part.defined[w] & !part.value[w];
+                }
+            }
+            Kind::Logic(op) => {
+                let mut all = condition(step.args[0]);
+                for &arg in &step.args[1..] {
+                    let part = condition(arg);
+                    for w in 0..WORDS {
+                        all.defined[w] &= part.defined[w];
+                        all.value[w] = if op == Op::And {
+                            all.value[w] & part.value[w]
+                        } else {
+                            (all.value[w] | part.value[w]) & all.defined[w]
+                        };
+                    }
+                }
+                for w in 0..WORDS {
+                    out.defined[w] = all.defined[w];
+                    out.value[w] = all.value[w] & all.defined[w];
+                }
+            }
+            Kind::ConditionCase => self.condition_case(program, leaves, step, bindings, out),
+            Kind::Number => {}
+        }
+    }
+
+    /// A condition argument as words.
+    #[inline(always)]
+    fn condition(&self, program: &TileProgram, leaves: &[Leaf], arg: Arg, bindings: Bindings<'_>) -> WordTile {
+        let mut out = WordTile::EMPTY;
+        match arg {
+            Arg::Step(step) => return *self.words_of(program, step, bindings),
+            Arg::Leaf(leaf) => {
+                if let Leaf::Conditions(bits) = &leaves[bindings.leaves[leaf] as usize] {
+                    let range = self.first_word..self.first_word + self.words;
+                    out.value[..self.words].copy_from_slice(&bits.value_words()[range.clone()]);
+                    out.defined[..self.words].copy_from_slice(&bits.defined_words()[range]);
+                }
+            }
+            Arg::Scalar(scalar) => {
+                let value = bindings.scalars[scalar];
+                if !value.is_nan() {
+                    out.defined = self.every_bar();
+                }
+                if value == 1.0 {
+                    out.value = out.defined;
+                }
+            }
+        }
+        out
+    }
+
+    fn every_bar(&self) -> Words {
+        let mut words = [0; WORDS];
+        words[..self.words].fill(u64::MAX);
+        words[self.words - 1] = self.last_mask;
+        words
+    }
+
+    #[inline(always)]
+    fn condition_case(
+        &self,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        step: &Step,
+        bindings: Bindings<'_>,
+        out: &mut WordTile,
+    ) {
+        *out = WordTile::EMPTY;
+        let mut open = [u64::MAX; WORDS];
+        let (pairs, rest) = step.args.as_chunks::<2>();
+        for pair in pairs {
+            let condition = self.condition(program, leaves, pair[0], bindings);
+            let then = self.condition(program, leaves, pair[1], bindings);
+            for w in 0..WORDS {
+                let taken = open[w] & condition.value[w];
+                out.value[w] |= taken & then.value[w];
+                out.defined[w] |= taken & then.defined[w];
+                open[w] &= condition.defined[w] & !condition.value[w];
+            }
+        }
+        if let [otherwise] = rest {
+            let otherwise = self.condition(program, leaves, *otherwise, bindings);
+            for w in 0..WORDS {
+                out.value[w] |= open[w] & otherwise.value[w];
+                out.defined[w] |= open[w] & otherwise.defined[w];
+            }
+        }
+    }
+
+    /// A block of 64 numbers of an argument, and where they are defined.
+    #[inline(always)]
+    fn block<'t>(
+        &'t self,
+        program: &TileProgram,
+        leaves: &'t [Leaf],
+        arg: Arg,
+        bindings: Bindings<'_>,
+        word: usize,
+        constant: &'t mut [f64; 64],
+    ) -> &'t [f64; 64] {
+        match arg {
+            Arg::Leaf(leaf) => match &leaves[bindings.leaves[leaf] as usize] {
+                Leaf::Numbers(numbers) => return numbers.block(self.first_word + word),
+                Leaf::Conditions(_) => constant.fill(f64::NAN),
+            },
+            Arg::Step(step) => {
+                let numbers = self.numbers_of(program, step, bindings);
+                if let Some(block) = numbers.as_chunks::<64>().0.get(word) {
+                    return block;
+                }
+            }
+            Arg::Scalar(scalar) => constant.fill(bindings.scalars[scalar]),
+        }
+        constant
+    }
+
+    #[inline(always)]
+    fn order<L: Lanes>(
+        &self,
+        lanes: L,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        step: &Step,
+        bindings: Bindings<'_>,
+        out: &mut WordTile,
+    ) {
+        let (a, b) = (step.args[0], step.args[1]);
+        if let (Arg::Leaf(a), Arg::Leaf(b)) = (a, b)
+            && let (Leaf::Numbers(a), Leaf::Numbers(b)) =
+                (&leaves[bindings.leaves[a] as usize], &leaves[bindings.leaves[b] as usize])
+        {
+            self.order_leaves(lanes, a, b, out);
+            return;
+        }
+        let (mut room_a, mut room_b) = ([0.0; 64], [0.0; 64]);
+        for w in 0..self.words {
+            let a = self.block(program, leaves, a, bindings, w, &mut room_a);
+            let b = self.block(program, leaves, b, bindings, w, &mut room_b);
+            out.value[w] = lanes.lt(b, a);
+            out.equal[w] = lanes.eq(a, b);
+            out.defined[w] = lanes.eq(a, a) & lanes.eq(b, b);
+        }
+        self.cut(out);
+    }
+
+    /// Scalars and numbers computed on the tile go on past the last bar.
+    #[inline(always)]
+    fn cut(&self, out: &mut WordTile) {
+        let last = self.words - 1;
+        out.value[last] &= self.last_mask;
+        out.equal[last] &= self.last_mask;
+        out.defined[last] &= self.last_mask;
+        out.value[self.words..].fill(0);
+        out.equal[self.words..].fill(0);
+        out.defined[self.words..].fill(0);
+    }
+
+    #[inline(always)]
+    fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
+        let defined = (a.series.defined_words(), b.series.defined_words());
+        let coded = a.codes.as_chunks::<64>().0.iter().zip(b.codes.as_chunks::<64>().0);
+        let mut coded = coded.take(self.words);
+        for w in 0..self.words {
+            let at = self.first_word + w;
+            let both = defined.0[at] & defined.1[at];
+            let (greater, equal) = match coded.next() {
+                Some((x, y)) => {
+                    let (greater, same) = lanes.order(x, y);
+                    let (greater, same) = (greater & both, same & both);
+                    if same == 0 { (greater, 0) } else { decide(a.block(at), b.block(at), greater, same) }
+                }
+                None => (lanes.lt(b.block(at), a.block(at)), lanes.eq(a.block(at), b.block(at))),
+            };
+            out.value[w] = greater;
+            out.equal[w] = equal;
+            out.defined[w] = both;
+        }
+        self.cut(out);
+    }
+
+    #[inline(always)]
+    fn compute_numbers(
+        &mut self,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        index: usize,
+        bindings: Bindings<'_>,
+        shared: Option<usize>,
+    ) {
+        let place = match shared {
+            Some(instance) => &mut self.shared_numbers[instance],
+            None => &mut self.private_numbers[index],
+        };
+        let mut out = std::mem::take(place);
+        let step = &program.steps[index];
+        for w in 0..self.words {
+            let Some(out) = out.as_chunks_mut::<64>().0.get_mut(w) else { break };
+            if step.op == Op::Case {
+                self.number_case(program, leaves, step, bindings, w, out);
+                continue;
+            }
+            let mut room = [0.0; 64];
+            *out = *self.block(program, leaves, step.args[0], bindings, w, &mut room);
+            if step.args.len() == 1 {
+                elementwise::unary_block(step.op, out);
+            }
+            for &arg in &step.args[1..] {
+                let other = self.block(program, leaves, arg, bindings, w, &mut room);
+                elementwise::binary_block(step.op, out, other);
+            }
+        }
+        match shared {
+            Some(instance) => self.shared_numbers[instance] = out,
+            None => self.private_numbers[index] = out,
+        }
+    }
+
+    fn number_case(
+        &self,
+        program: &TileProgram,
+        leaves: &[Leaf],
+        step: &Step,
+        bindings: Bindings<'_>,
+        word: usize,
+        out: &mut [f64; 64],
+    ) {
+        out.fill(f64::NAN);
+        let mut open = u64::MAX;
+        let mut room = [0.0; 64];
+        let mut take = |mut chosen: u64, arg: Arg| {
+            let from = self.block(program, leaves, arg, bindings, word, &mut room);
+            while chosen != 0 {
+                let i = chosen.trailing_zeros() as usize;
+                out[i] = finite(from[i]);
+                chosen &= chosen - 1;
+            }
+        };
+        let (pairs, rest) = step.args.as_chunks::<2>();
+        for pair in pairs {
+            let condition = self.condition(program, leaves, pair[0], bindings);
+            take(open & condition.value[word], pair[1]);
+            open &= condition.defined[word] & !condition.value[word];
+        }
+        if let [otherwise] = rest {
+            take(open, *otherwise);
+        }
+    }
+}
+
+/// Equal codes do not say which number is the larger one; the numbers do.
+#[cold]
+#[inline(never)]
+fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
+    let (mut greater, mut equal, mut open) = (greater, 0, same);
+    while open != 0 {
+        let i = open.trailing_zeros() as usize;
+        greater |= u64::from(a[i] > b[i]) << i;
+        equal |= u64::from(a[i] == b[i]) << i;
+        open &= open - 1;
+    }
+    (greater, equal)
+}
+
+#[inline(always)]
+fn compare(order: &WordTile, op: Op, words: usize, out: &mut WordTile) {
+    let _ = words;
+    for w in 0..WORDS {
+        let (greater, equal, defined) = (order.value[w], order.equal[w], order.defined[w]);
+        out.defined[w] = defined;
+        out.value[w] = match op {
+            Op::Gt => greater,
+            Op::Ge => greater | equal,
+            Op::Lt => defined & !(greater | equal),
+            Op::Le => defined & !greater,
+            Op::Eq => equal,
+            _ => defined & !equal,
+        };
+    }
+}
+
+/// Greater now and not before, or the mirror of it; defined where both bars are.
+#[inline(always)]
+fn cross(order: &WordTile, above: bool, words: usize, carry: &mut Carry, out: &mut WordTile) {
+    let mut was = (carry.greater, carry.equal, carry.defined);
+    let shift = |now: u64, before: bool| now << 1 | u64::from(before);
+    for w in 0..words {
+        let (greater, equal, defined) = (order.value[w], order.equal[w], order.defined[w]);
+        let before = shift(defined, was.2);
+        out.defined[w] = defined & before;
+        out.value[w] = if above {
+            greater & before & !shift(greater, was.0)
+        } else {
+            defined & !greater & !equal & shift(greater | equal, was.0 | was.1)
+        };
+        was = (greater >> 63 == 1, equal >> 63 == 1, defined >> 63 == 1);
+    }
+    out.value[words..].fill(0);
+    out.defined[words..].fill(0);
+    *carry = Carry { greater: was.0, equal: was.1, defined: was.2 };
+}
+
+/// Gives every number leaf of `coded` a code of 16 bits per bar of the tile, in the order of the numbers: of two numbers the
+/// one with the larger code is larger. Codes of undefined bars mean nothing.
+pub(super) struct Coding<'c> {
+    pub(super) leaves: &'c mut [Leaf],
+    pub(super) coded: &'c [usize],
+    pub(super) first_word: usize,
+    pub(super) words: usize,
+}
+
+impl Coding<'_> {
+    #[inline(always)]
+    pub(super) fn encode(self) {
+        let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
+        for &leaf in self.coded {
+            let Leaf::Numbers(leaf) = &self.leaves[leaf] else { continue };
+            for w in 0..self.words {
+                for eight in leaf.block(self.first_word + w).as_chunks::<8>().0 {
+                    for i in 0..8 {
+                        low[i] = if eight[i] < low[i] { eight[i] } else { low[i] };
+                        high[i] = if eight[i] > high[i] { eight[i] } else { high[i] };
+                    }
+                }
+            }
+        }
+        let low = low.into_iter().fold(f64::INFINITY, f64::min);
+        let high = high.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        let scale = 65_000.0 / (high - low);
+        for &leaf in self.coded {
+            let Leaf::Numbers(leaf) = &mut self.leaves[leaf] else { continue };
+            leaf.codes.clear();
+            if !(scale.is_finite() && scale > 0.0) {
+                continue;
+            }
+            leaf.codes.resize(TILE, 0);
+            let mut codes = std::mem::take(&mut leaf.codes);
+            for (w, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate().take(self.words) {
+                let block = leaf.block(self.first_word + w);
+                for i in 0..64 {
+                    // Adding 2^52 leaves the rounded number in the lowest bits; rounding keeps the order.
+                    codes[i] = ((block[i] - low) * scale + 4_503_599_627_370_496.0).to_bits() as u16;
+                }
+            }
+            leaf.codes = codes;
+        }
+    }
+}
