@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::account::{Account, Exit};
 use super::cluster::{Budget, Instances, varying};
 use super::compile::{Arg, TileProgram};
-use super::events::{self, SignalWords};
+use super::events::{self, Found, SignalWords};
 use super::fold::{self, Fold};
 use super::market::Market;
 use super::rules::{Rules, Sizing};
-use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, TILE, TileRoom, WORDS, Words};
+use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, Source, Span, TILE, TileRoom, View, WORDS, Words};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
 use crate::program::Program;
 use crate::sim::{ExitReason, Fill, Side, SimConfig};
@@ -102,7 +102,28 @@ struct Cluster<'b> {
     shared: Vec<(usize, u32)>,
     /// Leaves that get codes.
     coded: Vec<usize>,
-    events: Vec<Vec<u32>>,
+    events: Events,
+}
+
+/// The events of a cluster's combinations, tile after tile.
+#[derive(Debug, Default)]
+struct Events {
+    bars: Vec<u32>,
+    /// Where the events of each (tile, combination) begin, and where the last ones end.
+    starts: Vec<u32>,
+}
+
+impl Events {
+    /// Puts the events of one combination together.
+    #[inline(always)]
+    fn gather(&self, place: usize, combinations: usize, out: &mut Vec<u32>) {
+        out.clear();
+        let mut tile = place;
+        while let Some(&[from, to]) = self.starts.get(tile..tile + 2) {
+            out.extend_from_slice(&self.bars[from as usize..to as usize]);
+            tile += combinations;
+        }
+    }
 }
 
 impl<'b> Cluster<'b> {
@@ -120,7 +141,7 @@ impl<'b> Cluster<'b> {
             leaves: Vec::new(),
             shared: Vec::new(),
             coded: Vec::new(),
-            events: vec![Vec::new(); rows.len()],
+            events: Events::default(),
             rows,
         }
     }
@@ -229,74 +250,71 @@ impl Kernel for Signals<'_, '_> {
         let mut private_carry = vec![Carry::default(); cluster.rows.len() * tiles.private.len()];
         let mut held = vec![0u8; cluster.rows.len()];
         let mut events = std::mem::take(&mut cluster.events);
-        let mut order: Vec<usize> = (0..cluster.shared.len()).collect();
-        order.sort_by_key(|&instance| cluster.shared[instance].0);
-        let mut total = 0;
+        events.bars.clear();
+        events.starts.clear();
+        let mut found = Found::new();
         for first_bar in (0..bars).step_by(TILE) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            room.move_to(first_bar, bars);
-            let (first_word, words) = (room.first_word, room.words);
-            Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, first_word, words }.encode();
-            for &instance in &order {
-                let (step, place) = cluster.shared[instance];
+            let span = Span::new(first_bar, bars);
+            Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
+            let source = Source { program: tiles, leaves: &cluster.leaves, span };
+            for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
                 let bindings = cluster.bindings(place as usize);
                 let carry = &mut shared_carry[instance];
-                room.compute(lanes, tiles, &cluster.leaves, step, bindings, Some(instance), carry);
+                room.compute_shared(lanes, source, (step, instance), bindings, carry);
             }
             for place in 0..cluster.rows.len() {
                 let bindings = cluster.bindings(place);
-                for (index, &step) in tiles.private.iter().enumerate() {
-                    let carry = &mut private_carry[place * tiles.private.len() + index];
-                    room.compute(lanes, tiles, &cluster.leaves, step, bindings, None, carry);
+                let carries = &mut private_carry[place * tiles.private.len()..][..tiles.private.len()];
+                for (index, carry) in carries.iter_mut().enumerate() {
+                    room.compute_private(lanes, source, index, bindings, carry);
                 }
-                let before = events[place].len();
-                extract(&room, cluster, bindings, first_bar as u32, &mut held[place], &mut events[place]);
-                total += events[place].len() - before;
+                events.starts.push(events.bars.len() as u32);
+                let view = room.view(source, bindings);
+                extract(&view, &tiles.roots, first_bar as u32, &mut held[place], &mut found);
+                events.bars.extend_from_slice(found.bars());
             }
-            if total > MAX_EVENTS && cluster.rows.len() > 1 {
+            if events.bars.len() > MAX_EVENTS && cluster.rows.len() > 1 {
                 return Ok(false);
             }
         }
+        events.starts.push(events.bars.len() as u32);
         cluster.events = events;
         Ok(true)
     }
 }
 
 #[inline(always)]
-fn extract(
-    room: &TileRoom,
-    cluster: &Cluster<'_>,
-    bindings: Bindings<'_>,
-    first_bar: u32,
-    held: &mut u8,
-    events: &mut Vec<u32>,
-) {
+fn extract(view: &View<'_>, roots: &[Option<Arg>; 4], first_bar: u32, held: &mut u8, events: &mut Found) {
     let mut constants: [Words; 4] = [[0; WORDS]; 4];
     let [a, b, c, d] = &mut constants;
-    let words = |root: Option<Arg>, constant| match root {
-        Some(root) => room.root(cluster.tiles, &cluster.leaves, root, bindings, constant),
-        None => &constant[..room.words],
-    };
-    let [long_enter, long_exit, short_enter, short_exit] = cluster.tiles.roots;
+    #[inline(always)]
+    fn words<'t, 'v: 't>(view: &View<'v>, root: Option<Arg>, constant: &'t mut Words) -> &'t [u64] {
+        match root {
+            Some(root) => view.signal(root, constant),
+            None => &constant[..view.span.words],
+        }
+    }
+    let [long_enter, long_exit, short_enter, short_exit] = *roots;
     match (long_enter, short_enter) {
         (Some(_), Some(_)) => {
             let words = SignalWords {
-                long_enter: words(long_enter, a),
-                long_exit: words(long_exit, b),
-                short_enter: words(short_enter, c),
-                short_exit: words(short_exit, d),
+                long_enter: words(view, long_enter, a),
+                long_exit: words(view, long_exit, b),
+                short_enter: words(view, short_enter, c),
+                short_exit: words(view, short_exit, d),
             };
             events::decisions(words, first_bar, held, events);
         }
-        (enter, None) => toggle(words(enter, a), words(long_exit, b), first_bar, held, events),
-        (None, enter) => toggle(words(enter, c), words(short_exit, d), first_bar, held, events),
+        (enter, None) => toggle(words(view, enter, a), words(view, long_exit, b), first_bar, held, events),
+        (None, enter) => toggle(words(view, enter, c), words(view, short_exit, d), first_bar, held, events),
     }
 }
 
 #[inline(always)]
-fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut Vec<u32>) {
+fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut Found) {
     let mut is_held = *held == 1;
     events::toggles(enter, exit, first_bar, &mut is_held, events);
     *held = u8::from(is_held);
@@ -317,9 +335,11 @@ impl Kernel for Accounts<'_, '_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
         let [long_enter, _, short_enter, _] = self.cluster.tiles.roots;
+        let mut events = Vec::new();
         for (place, &row) in self.cluster.rows.iter().enumerate() {
             let row = row as usize;
-            let events = &self.cluster.events[place];
+            self.cluster.events.gather(place, self.cluster.rows.len(), &mut events);
+            let events = events.as_slice();
             let sizing = self.rules[row].sizing;
             self.out[row] = match (long_enter, short_enter) {
                 (Some(_), None) if sizing == Sizing::Equity(1.0) => self.one_side::<true>(Side::Long, sizing, events),

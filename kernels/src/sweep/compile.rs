@@ -47,8 +47,8 @@ pub(super) struct Step {
     pub(super) params: ParamSet,
     /// Whether several combinations may share its values.
     pub(super) is_shared: bool,
-    /// Place among the shared steps.
-    pub(super) shared_index: usize,
+    /// Place among the shared steps, or among the private ones.
+    pub(super) place: usize,
 }
 
 /// See the module.
@@ -152,8 +152,8 @@ impl Compiler<'_> {
         let index = out.steps.len();
         let list = if is_shared { &mut out.shared } else { &mut out.private };
         list.push(index);
-        let shared_index = list.len() - 1;
-        out.steps.push(Step { op, kind, args, params, is_shared, shared_index });
+        let place = list.len() - 1;
+        out.steps.push(Step { op, kind, args, params, is_shared, place });
         Arg::Step(index)
     }
 }

@@ -4,13 +4,38 @@
 //! the carry of an addition. Where no bar has both signals, adding the words of `enter` to those of `not exit` gives
 //! 64 bars of position in one instruction.
 
-/// Appends to `out` the bars that change the position: entry, exit, entry, ... `is_held` is the position before the first
+use super::tile::TILE;
+
+/// The events found on one tile, in a buffer of fixed size.
+pub(super) struct Found {
+    bars: Box<[u32; TILE + 4]>,
+    len: usize,
+}
+
+impl Found {
+    pub(super) fn new() -> Found {
+        Found { bars: Box::new([0; TILE + 4]), len: 0 }
+    }
+
+    pub(super) fn bars(&self) -> &[u32] {
+        &self.bars[..self.len]
+    }
+
+    #[inline(always)]
+    fn push(&mut self, event: u32) {
+        self.bars[self.len] = event;
+        self.len += 1;
+    }
+}
+
+/// Puts into `out` the bars that change the position: entry, exit, entry, ... `is_held` is the position before the first
 /// word and becomes that after the last. `first_bar` is the bar of bit 0.
 #[inline(always)]
-pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut bool, out: &mut Vec<u32>) {
+pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut bool, out: &mut Found) {
     let mut held = u64::from(*is_held);
     let mut base = first_bar;
-    out.reserve(64 * enter.len());
+    let bars = &mut *out.bars;
+    let mut len = 0;
     for (&enter, &exit) in enter.iter().zip(exit) {
         let toggles;
         if enter & exit == 0 {
@@ -18,10 +43,30 @@ pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut
         } else {
             (toggles, held) = step_toggles(enter, exit, held);
         }
-        push_bits(toggles, base, out);
+        len = push_bits(bars, len, toggles, base);
         base += 64;
     }
+    out.len = len;
     *is_held = held == 1;
+}
+
+/// Adds the bars of the set bits at `len`, and gives the new length. Two are written whether they exist or not: most words
+/// have at most two, and a loop would be mispredicted on almost every word.
+#[inline(always)]
+fn push_bits(bars: &mut [u32; TILE + 4], len: usize, word: u64, base: u32) -> usize {
+    let rest = word & word.wrapping_sub(1);
+    let Some(out) = bars.get_mut(len..len + 2) else { return len };
+    out[0] = base.wrapping_add(word.trailing_zeros());
+    out[1] = base.wrapping_add(rest.trailing_zeros());
+    let count = word.count_ones() as usize;
+    if count > 2 {
+        let mut rest = rest & rest.wrapping_sub(1);
+        for out in &mut bars[len + 2..len + count] {
+            *out = base.wrapping_add(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+        }
+    }
+    len + count
 }
 
 #[inline(always)]
@@ -51,20 +96,6 @@ fn step_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
     }
 }
 
-/// Appends the positions of the set bits. Two are written whether they exist or not: most words have at most two, and a
-/// loop would be mispredicted on almost every word.
-#[inline(always)]
-fn push_bits(word: u64, base: u32, out: &mut Vec<u32>) {
-    if word == 0 {
-        return;
-    }
-    let mut rest = word;
-    while rest != 0 {
-        out.push(base + rest.trailing_zeros());
-        rest &= rest - 1;
-    }
-}
-
 /// What is decided at a close, in the two lowest bits of an event; the bar is in the others.
 pub(super) const ENTER_LONG: u32 = 0;
 pub(super) const ENTER_SHORT: u32 = 1;
@@ -80,9 +111,10 @@ pub(super) struct SignalWords<'w> {
     pub(super) short_exit: &'w [u64],
 }
 
-/// Appends the decisions of a strategy with both sides and no exits but signals. `held` is 0 flat, 1 long, 2 short.
+/// Puts into `out` the decisions of a strategy with both sides and no exits but signals. `held` is 0 flat, 1 long, 2 short.
 #[inline(always)]
-pub(super) fn decisions(words: SignalWords<'_>, first_bar: u32, held: &mut u8, out: &mut Vec<u32>) {
+pub(super) fn decisions(words: SignalWords<'_>, first_bar: u32, held: &mut u8, out: &mut Found) {
+    out.len = 0;
     let mut base = first_bar;
     for w in 0..words.long_enter.len() {
         let (long, short) = (words.long_enter[w], words.short_enter[w]);
@@ -133,8 +165,8 @@ mod tests {
             let enter: Vec<u64> = (0..4).map(|_| word()).collect();
             let exit: Vec<u64> = (0..4).map(|_| word()).collect();
             for start in [false, true] {
-                let (mut held, mut bars) = (start, Vec::new());
-                toggles(&enter, &exit, 128, &mut held, &mut bars);
+                let (mut held, mut found) = (start, Found::new());
+                toggles(&enter, &exit, 128, &mut held, &mut found);
                 let (mut expected_held, mut expected) = (start, Vec::new());
                 for t in 0..256 {
                     let words = if expected_held { &exit } else { &enter };
@@ -143,7 +175,7 @@ mod tests {
                         expected_held = !expected_held;
                     }
                 }
-                assert_eq!((bars, held), (expected, expected_held));
+                assert_eq!((found.bars(), held), (expected.as_slice(), expected_held));
             }
         }
     }

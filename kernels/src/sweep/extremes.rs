@@ -72,6 +72,12 @@ impl RangeExtremes {
         RangeExtremes { from_start, to_end, levels }
     }
 
+    /// The tables behind [`RangeExtremes::query`], for a device that asks itself: per bar from the start of its block, per
+    /// bar to the end of its block, and level by level over whole blocks.
+    pub(super) fn tables(&self) -> (&[Extremes], &[Extremes], &[Vec<Extremes>]) {
+        (&self.from_start, &self.to_end, &self.levels)
+    }
+
     /// The extremes of `closes[from..to]`, the series this was made of; `from < to`.
     pub(super) fn query(&self, closes: &[f64], from: usize, to: usize) -> Extremes {
         let (first, last) = (from / BLOCK, (to - 1) / BLOCK);

@@ -30,21 +30,22 @@ pub(super) struct Fold<'m, const ALL_IN: bool> {
     trades: TradeSums,
 }
 
+/// Sums over closed trades, in their order.
 #[derive(Debug, Clone, Copy)]
-struct TradeSums {
-    count: u64,
-    long: u64,
-    wins: u64,
-    gross_profit: f64,
-    gross_loss: f64,
-    pnl: f64,
-    pnl_squares: f64,
-    returns: f64,
-    best: f64,
-    worst: f64,
-    losses_in_a_row: u64,
-    most_losses_in_a_row: u64,
-    bars_held: u64,
+pub(super) struct TradeSums {
+    pub(super) count: u64,
+    pub(super) long: u64,
+    pub(super) wins: u64,
+    pub(super) gross_profit: f64,
+    pub(super) gross_loss: f64,
+    pub(super) pnl: f64,
+    pub(super) pnl_squares: f64,
+    pub(super) returns: f64,
+    pub(super) best: f64,
+    pub(super) worst: f64,
+    pub(super) losses_in_a_row: u64,
+    pub(super) most_losses_in_a_row: u64,
+    pub(super) bars_held: u64,
 }
 
 impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
@@ -97,15 +98,12 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         let ends = (measure::equity_at(segment, range.min), measure::equity_at(segment, range.max));
         let (lowest, highest) = if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends };
         if highest > self.drawdown.peak || lowest < self.floor {
-            self.draw_down_exactly(segment);
+            // By value: a reference would pin every sum of this fold in memory.
+            let (drawdown, lowest) = draw_down_exactly(self.drawdown, self.market, *segment);
+            self.drawdown = drawdown;
+            self.is_fit &= lowest > 0.0;
+            self.lower_floor();
         }
-    }
-
-    #[inline(never)]
-    fn draw_down_exactly(&mut self, segment: &Segment) {
-        let lowest = self.drawdown.held(self.market, segment);
-        self.is_fit &= lowest > 0.0;
-        self.lower_floor();
     }
 
     #[inline(always)]
@@ -132,6 +130,13 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             self.sampled = measure::equity_at(segment, samples.closes[to - 1]);
         }
     }
+}
+
+#[inline(never)]
+fn draw_down_exactly(drawdown: Drawdown, market: &Market<'_>, segment: Segment) -> (Drawdown, f64) {
+    let mut drawdown = drawdown;
+    let lowest = drawdown.held(market, &segment);
+    (drawdown, lowest)
 }
 
 impl<const ALL_IN: bool> Sink for Fold<'_, ALL_IN> {
@@ -161,6 +166,27 @@ impl<const ALL_IN: bool> Sink for Fold<'_, ALL_IN> {
     }
 }
 
+/// What the statistics of a combination are made of.
+#[derive(Debug)]
+pub(super) struct Totals {
+    /// Equity at the last close.
+    pub(super) final_equity: f64,
+    /// Deepest drawdown.
+    pub(super) max_drawdown: f64,
+    /// Sums over closed trades.
+    pub(super) trades: TradeSums,
+    /// Bars held by the position still open at the end.
+    pub(super) open_bars: u64,
+    /// Fees paid.
+    pub(super) fees: f64,
+    /// Bars in which both stop and target were reachable.
+    pub(super) ambiguous_bars: u64,
+    /// Sums over returns.
+    pub(super) returns: PowerSums,
+    /// Whether the sums cover everything that happened.
+    pub(super) is_fit: bool,
+}
+
 /// The statistics of a finished account, or `None` if the fold is unfit for them.
 #[inline(always)]
 pub(super) fn finish<const ALL_IN: bool>(
@@ -168,12 +194,26 @@ pub(super) fn finish<const ALL_IN: bool>(
     ambiguous_bars: u64,
 ) -> Option<Stats> {
     let fold = &account.sink;
-    let market = fold.market;
-    let sums = &fold.trades;
-    let close = market.bars.close.last()?;
-    let mut stats = Stats {
-        final_equity: measure::equity_at(&fold.last, *close),
+    let totals = Totals {
+        final_equity: measure::equity_at(&fold.last, *fold.market.bars.close.last()?),
         max_drawdown: fold.drawdown.worst,
+        trades: fold.trades,
+        open_bars: account.open_bars as u64,
+        fees: account.fees,
+        ambiguous_bars,
+        returns: fold.sums,
+        is_fit: fold.is_fit,
+    };
+    statistics(&totals, fold.market.samples.len() as u64, fold.rows)
+}
+
+/// The statistics that totals give, or `None` if they do not hold enough digits for them.
+#[inline(always)]
+pub(super) fn statistics(totals: &Totals, observations: u64, rows: &PrefixRows) -> Option<Stats> {
+    let sums = &totals.trades;
+    let mut stats = Stats {
+        final_equity: totals.final_equity,
+        max_drawdown: totals.max_drawdown,
         trades: sums.count,
         long_trades: sums.long,
         short_trades: sums.count - sums.long,
@@ -184,9 +224,9 @@ pub(super) fn finish<const ALL_IN: bool>(
         trade_return_sum: sums.returns,
         max_consecutive_losses: sums.most_losses_in_a_row,
         bars_held: sums.bars_held,
-        bars_in_position: sums.bars_held + account.open_bars as u64,
-        fees: account.fees,
-        ambiguous_bars,
+        bars_in_position: sums.bars_held + totals.open_bars,
+        fees: totals.fees,
+        ambiguous_bars: totals.ambiguous_bars,
         ..Stats::default()
     };
     if sums.count > 0 {
@@ -198,6 +238,6 @@ pub(super) fn finish<const ALL_IN: bool>(
             return None;
         }
     }
-    fold.sums.moments(market.samples.len() as u64, &fold.rows.units, &mut stats)?;
-    fold.is_fit.then_some(stats)
+    totals.returns.moments(observations, &rows.units, &mut stats)?;
+    totals.is_fit.then_some(stats)
 }

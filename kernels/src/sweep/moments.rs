@@ -56,12 +56,17 @@ impl PrefixRows {
         rows.resize(closes.len().min(1) + 1, Row(sums));
         for r in returns() {
             for ((sum, power), scale) in sums.iter_mut().zip(powers(r)).zip(scales) {
-                *sum += (power * scale).round_ties_even() as i64;
+                *sum += nearest(power * scale);
             }
             rows.push(Row(sums));
         }
         Some(PrefixRows { rows, units: scales.map(|scale| 1.0 / scale) })
     }
+}
+
+/// The nearest whole number, halves away from 0.
+fn nearest(x: f64) -> i64 {
+    (x + if x < 0.0 { -0.5 } else { 0.5 }) as i64
 }
 
 /// The power of two that brings a total just below `2^61`; within the exponents whose inverse is a normal number.
@@ -113,9 +118,8 @@ impl PowerSums {
     #[inline(always)]
     pub(super) fn hold(&mut self, rows: &[Row], from: usize, to: usize) {
         let (first, last) = (&rows[from].0, &rows[to].0);
-        for ((sum, &last), &first) in self.held.0.iter_mut().zip(last).zip(first) {
-            *sum = sum.wrapping_add(last.wrapping_sub(first));
-        }
+        let sums = self.held.0;
+        self.held.0 = std::array::from_fn(|i| sums[i].wrapping_add(last[i].wrapping_sub(first[i])));
         self.held_samples += (to - from) as u64;
     }
 

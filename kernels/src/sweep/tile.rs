@@ -72,18 +72,53 @@ pub(super) struct Bindings<'b> {
     pub(super) scalars: &'b [f64],
 }
 
-/// The tile being worked on, and room for every operation's values on it.
-pub(super) struct TileRoom {
+/// The bars of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
     /// Word of the series that the tile begins with.
     pub(super) first_word: usize,
     /// Words of this tile, at most [`WORDS`].
     pub(super) words: usize,
     /// The last word's bits that are bars.
     last_mask: u64,
+}
+
+impl Span {
+    /// The tile that begins with bar `first_bar` of `bars`.
+    pub(super) fn new(first_bar: usize, bars: usize) -> Span {
+        let len = (bars - first_bar).min(TILE);
+        let last_mask = if len.is_multiple_of(64) { u64::MAX } else { (1 << (len % 64)) - 1 };
+        Span { first_word: first_bar / 64, words: len.div_ceil(64), last_mask }
+    }
+}
+
+/// Room for every operation's values on a tile.
+pub(super) struct TileRoom {
     shared: Vec<WordTile>,
     private: Vec<WordTile>,
     shared_numbers: Vec<Vec<f64>>,
     private_numbers: Vec<Vec<f64>>,
+}
+
+/// What a step reads: the leaves, and the results of the steps before it.
+#[derive(Clone, Copy)]
+pub(super) struct View<'v> {
+    pub(super) span: Span,
+    program: &'v TileProgram,
+    leaves: &'v [Leaf],
+    bindings: Bindings<'v>,
+    shared: &'v [WordTile],
+    private: &'v [WordTile],
+    shared_numbers: &'v [Vec<f64>],
+    private_numbers: &'v [Vec<f64>],
+}
+
+/// What a cluster reads on every tile.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'v> {
+    pub(super) program: &'v TileProgram,
+    pub(super) leaves: &'v [Leaf],
+    pub(super) span: Span,
 }
 
 /// The last bits of the tile before, per cross.
@@ -97,167 +132,186 @@ pub(super) struct Carry {
 impl TileRoom {
     /// Room for `shared` operations' instances, and for one combination's own.
     pub(super) fn new(program: &TileProgram, shared: &[usize]) -> TileRoom {
-        let is_number = |&step: &usize| program.steps[step].kind == Kind::Number;
-        let numbers = |is_number: bool| if is_number { vec![0.0; TILE] } else { Vec::new() };
-        let own = || 0..program.steps.len();
+        let numbers = |step: usize| {
+            if program.steps[step].kind == Kind::Number { vec![0.0; TILE] } else { Vec::new() }
+        };
         TileRoom {
-            first_word: 0,
-            words: 0,
-            last_mask: u64::MAX,
             shared: vec![WordTile::EMPTY; shared.len()],
-            private: own().map(|_| WordTile::EMPTY).collect(),
-            shared_numbers: shared.iter().map(|step| numbers(is_number(step))).collect(),
-            private_numbers: own()
-                .map(|step| numbers(is_number(&step) && !program.steps[step].is_shared))
-                .collect(),
+            private: vec![WordTile::EMPTY; program.private.len()],
+            shared_numbers: shared.iter().map(|&step| numbers(step)).collect(),
+            private_numbers: program.private.iter().map(|&step| numbers(step)).collect(),
         }
     }
 
-    /// Moves to the tile that begins with bar `first_bar` of `bars`.
-    pub(super) fn move_to(&mut self, first_bar: usize, bars: usize) {
-        self.first_word = first_bar / 64;
-        self.words = (bars - first_bar).min(TILE).div_ceil(64);
-        let rest = (bars - first_bar).min(TILE) % 64;
-        self.last_mask = if rest == 0 { u64::MAX } else { (1 << rest) - 1 };
+    /// Everything computed so far, as a combination sees it.
+    #[inline(always)]
+    pub(super) fn view<'v>(&'v self, source: Source<'v>, bindings: Bindings<'v>) -> View<'v> {
+        View {
+            span: source.span,
+            program: source.program,
+            leaves: source.leaves,
+            bindings,
+            shared: &self.shared,
+            private: &self.private,
+            shared_numbers: &self.shared_numbers,
+            private_numbers: &self.private_numbers,
+        }
     }
 
-    /// The words of a root for one combination, `None` where the root is a scalar that holds nowhere.
+    /// Computes the instance `instance` of a shared step for the combination that stands for it. Instances of the steps it
+    /// reads come before it.
     #[inline(always)]
-    pub(super) fn root<'t>(
-        &'t self,
-        program: &TileProgram,
-        leaves: &'t [Leaf],
-        root: Arg,
+    pub(super) fn compute_shared<L: Lanes>(
+        &mut self,
+        lanes: L,
+        source: Source<'_>,
+        (index, instance): (usize, usize),
         bindings: Bindings<'_>,
-        constant: &'t mut Words,
-    ) -> &'t [u64] {
+        carry: &mut Carry,
+    ) {
+        let (before, after) = self.shared.split_at_mut(instance);
+        let (before_numbers, after_numbers) = self.shared_numbers.split_at_mut(instance);
+        let view = View {
+            span: source.span,
+            program: source.program,
+            leaves: source.leaves,
+            bindings,
+            shared: before,
+            private: &[],
+            shared_numbers: before_numbers,
+            private_numbers: &[],
+        };
+        view.compute(lanes, index, carry, &mut after[0], &mut after_numbers[0]);
+    }
+
+    /// Computes the private step at `place` of the program's private steps for one combination.
+    #[inline(always)]
+    pub(super) fn compute_private<L: Lanes>(
+        &mut self,
+        lanes: L,
+        source: Source<'_>,
+        place: usize,
+        bindings: Bindings<'_>,
+        carry: &mut Carry,
+    ) {
+        let (before, after) = self.private.split_at_mut(place);
+        let (before_numbers, after_numbers) = self.private_numbers.split_at_mut(place);
+        let view = View {
+            span: source.span,
+            program: source.program,
+            leaves: source.leaves,
+            bindings,
+            shared: &self.shared,
+            private: before,
+            shared_numbers: &self.shared_numbers,
+            private_numbers: before_numbers,
+        };
+        view.compute(lanes, source.program.private[place], carry, &mut after[0], &mut after_numbers[0]);
+    }
+}
+
+impl<'v> View<'v> {
+    /// The words of a signal: where it is defined and TRUE. `constant` is room for one that no bar changes.
+    #[inline(always)]
+    pub(super) fn signal<'t>(&self, root: Arg, constant: &'t mut Words) -> &'t [u64]
+    where
+        'v: 't,
+    {
+        let Span { first_word, words, .. } = self.span;
         match root {
-            Arg::Step(step) => &self.words_of(program, step, bindings).value[..self.words],
-            Arg::Leaf(leaf) => match &leaves[bindings.leaves[leaf] as usize] {
-                Leaf::Conditions(bits) => &bits.value_words()[self.first_word..self.first_word + self.words],
-                Leaf::Numbers(_) => &constant[..self.words],
+            Arg::Step(step) => &self.words_of(step).value[..words],
+            Arg::Leaf(leaf) => match &self.leaves[self.bindings.leaves[leaf] as usize] {
+                Leaf::Conditions(bits) => &bits.value_words()[first_word..first_word + words],
+                Leaf::Numbers(_) => &constant[..words],
             },
             Arg::Scalar(scalar) => {
-                if bindings.scalars[scalar] == 1.0 {
-                    constant[..self.words].fill(u64::MAX);
-                    constant[self.words - 1] = self.last_mask;
+                if self.bindings.scalars[scalar] == 1.0 {
+                    *constant = self.every_bar();
                 }
-                &constant[..self.words]
+                &constant[..words]
             }
         }
     }
 
     #[inline(always)]
-    fn words_of(&self, program: &TileProgram, step: usize, bindings: Bindings<'_>) -> &WordTile {
-        let Step { is_shared, shared_index, .. } = program.steps[step];
-        if is_shared { &self.shared[bindings.shared[shared_index] as usize] } else { &self.private[step] }
+    fn words_of(&self, step: usize) -> &'v WordTile {
+        let Step { is_shared, place, .. } = self.program.steps[step];
+        if is_shared { &self.shared[self.bindings.shared[place] as usize] } else { &self.private[place] }
     }
 
     #[inline(always)]
-    fn numbers_of(&self, program: &TileProgram, step: usize, bindings: Bindings<'_>) -> &[f64] {
-        let Step { is_shared, shared_index, .. } = program.steps[step];
+    fn numbers_of(&self, step: usize) -> &'v [f64] {
+        let Step { is_shared, place, .. } = self.program.steps[step];
         if is_shared {
-            &self.shared_numbers[bindings.shared[shared_index] as usize]
+            &self.shared_numbers[self.bindings.shared[place] as usize]
         } else {
-            &self.private_numbers[step]
-        }
-    }
-
-    /// Computes a step for a combination, into the instance `shared` or into the combination's own room.
-    #[inline(always)]
-    pub(super) fn compute<L: Lanes>(
-        &mut self,
-        lanes: L,
-        program: &TileProgram,
-        leaves: &[Leaf],
-        step: usize,
-        bindings: Bindings<'_>,
-        shared: Option<usize>,
-        carry: &mut Carry,
-    ) {
-        if program.steps[step].kind == Kind::Number {
-            self.compute_numbers(program, leaves, step, bindings, shared);
-            return;
-        }
-        let mut out = match shared {
-            Some(instance) => self.shared[instance],
-            None => self.private[step],
-        };
-        self.compute_words(lanes, program, leaves, step, bindings, carry, &mut out);
-        match shared {
-            Some(instance) => self.shared[instance] = out,
-            None => self.private[step] = out,
+            &self.private_numbers[place]
         }
     }
 
     #[inline(always)]
-    fn compute_words<L: Lanes>(
+    fn compute<L: Lanes>(
         &self,
         lanes: L,
-        program: &TileProgram,
-        leaves: &[Leaf],
         index: usize,
-        bindings: Bindings<'_>,
         carry: &mut Carry,
         out: &mut WordTile,
+        numbers: &mut [f64],
     ) {
-        let step = &program.steps[index];
-        let condition = |arg: Arg| self.condition(program, leaves, arg, bindings);
+        let step = &self.program.steps[index];
         match step.kind {
-            Kind::Order => self.order(lanes, program, leaves, step, bindings, out),
+            Kind::Number => self.compute_numbers(step, numbers),
+            Kind::Order => self.order(lanes, step, out),
             Kind::Compare(op) => {
                 let Arg::Step(order) = step.args[0] else { return };
-                compare(self.words_of(program, order, bindings), op, self.words, out);
+                compare(self.words_of(order), op, out);
             }
             Kind::Cross { above } => {
                 let Arg::Step(order) = step.args[0] else { return };
-                cross(self.words_of(program, order, bindings), above, self.words, carry, out);
+                cross(self.words_of(order), above, self.span.words, carry, out);
             }
-            Kind::Logic(Op::Not) => {
-                let part = condition(step.args[0]);
-                for w in 0..WORDS {
-                    out.defined[w] = part.defined[w];
-                    out.value[w] = part.defined[w] & !part.value[w];
-                }
+            Kind::Logic(op) => self.logic(step, op, out),
+            Kind::ConditionCase => self.condition_case(step, out),
+        }
+    }
+
+    #[inline(always)]
+    fn logic(&self, step: &Step, op: Op, out: &mut WordTile) {
+        let mut all = self.condition(step.args[0]);
+        if op == Op::Not {
+            for w in 0..WORDS {
+                all.value[w] = all.defined[w] & !all.value[w];
             }
-            Kind::Logic(op) => {
-                let mut all = condition(step.args[0]);
-                for &arg in &step.args[1..] {
-                    let part = condition(arg);
-                    for w in 0..WORDS {
-                        all.defined[w] &= part.defined[w];
-                        all.value[w] = if op == Op::And {
-                            all.value[w] & part.value[w]
-                        } else {
-                            (all.value[w] | part.value[w]) & all.defined[w]
-                        };
-                    }
-                }
-                for w in 0..WORDS {
-                    out.defined[w] = all.defined[w];
-                    out.value[w] = all.value[w] & all.defined[w];
-                }
+        }
+        for &arg in &step.args[1..] {
+            let part = self.condition(arg);
+            for w in 0..WORDS {
+                all.defined[w] &= part.defined[w];
+                all.value[w] =
+                    if op == Op::And { all.value[w] & part.value[w] } else { all.value[w] | part.value[w] };
             }
-            Kind::ConditionCase => self.condition_case(program, leaves, step, bindings, out),
-            Kind::Number => {}
+        }
+        for w in 0..WORDS {
+            out.defined[w] = all.defined[w];
+            out.value[w] = all.value[w] & all.defined[w];
         }
     }
 
     /// A condition argument as words.
     #[inline(always)]
-    fn condition(&self, program: &TileProgram, leaves: &[Leaf], arg: Arg, bindings: Bindings<'_>) -> WordTile {
+    fn condition(&self, arg: Arg) -> WordTile {
         let mut out = WordTile::EMPTY;
         match arg {
-            Arg::Step(step) => return *self.words_of(program, step, bindings),
+            Arg::Step(step) => return *self.words_of(step),
             Arg::Leaf(leaf) => {
-                if let Leaf::Conditions(bits) = &leaves[bindings.leaves[leaf] as usize] {
-                    let range = self.first_word..self.first_word + self.words;
-                    out.value[..self.words].copy_from_slice(&bits.value_words()[range.clone()]);
-                    out.defined[..self.words].copy_from_slice(&bits.defined_words()[range]);
+                if let Leaf::Conditions(bits) = &self.leaves[self.bindings.leaves[leaf] as usize] {
+                    let range = self.span.first_word..self.span.first_word + self.span.words;
+                    out.value[..self.span.words].copy_from_slice(&bits.value_words()[range.clone()]);
+                    out.defined[..self.span.words].copy_from_slice(&bits.defined_words()[range]);
                 }
             }
             Arg::Scalar(scalar) => {
-                let value = bindings.scalars[scalar];
+                let value = self.bindings.scalars[scalar];
                 if !value.is_nan() {
                     out.defined = self.every_bar();
                 }
@@ -271,26 +325,23 @@ impl TileRoom {
 
     fn every_bar(&self) -> Words {
         let mut words = [0; WORDS];
-        words[..self.words].fill(u64::MAX);
-        words[self.words - 1] = self.last_mask;
+        words[..self.span.words].fill(u64::MAX);
+        words[self.span.words - 1] = self.span.last_mask;
         words
     }
 
     #[inline(always)]
     fn condition_case(
         &self,
-        program: &TileProgram,
-        leaves: &[Leaf],
         step: &Step,
-        bindings: Bindings<'_>,
         out: &mut WordTile,
     ) {
         *out = WordTile::EMPTY;
         let mut open = [u64::MAX; WORDS];
         let (pairs, rest) = step.args.as_chunks::<2>();
         for pair in pairs {
-            let condition = self.condition(program, leaves, pair[0], bindings);
-            let then = self.condition(program, leaves, pair[1], bindings);
+            let condition = self.condition(pair[0]);
+            let then = self.condition(pair[1]);
             for w in 0..WORDS {
                 let taken = open[w] & condition.value[w];
                 out.value[w] |= taken & then.value[w];
@@ -299,7 +350,7 @@ impl TileRoom {
             }
         }
         if let [otherwise] = rest {
-            let otherwise = self.condition(program, leaves, *otherwise, bindings);
+            let otherwise = self.condition(*otherwise);
             for w in 0..WORDS {
                 out.value[w] |= open[w] & otherwise.value[w];
                 out.defined[w] |= open[w] & otherwise.defined[w];
@@ -311,25 +362,22 @@ impl TileRoom {
     #[inline(always)]
     fn block<'t>(
         &'t self,
-        program: &TileProgram,
-        leaves: &'t [Leaf],
         arg: Arg,
-        bindings: Bindings<'_>,
         word: usize,
         constant: &'t mut [f64; 64],
     ) -> &'t [f64; 64] {
         match arg {
-            Arg::Leaf(leaf) => match &leaves[bindings.leaves[leaf] as usize] {
-                Leaf::Numbers(numbers) => return numbers.block(self.first_word + word),
+            Arg::Leaf(leaf) => match &self.leaves[self.bindings.leaves[leaf] as usize] {
+                Leaf::Numbers(numbers) => return numbers.block(self.span.first_word + word),
                 Leaf::Conditions(_) => constant.fill(f64::NAN),
             },
             Arg::Step(step) => {
-                let numbers = self.numbers_of(program, step, bindings);
+                let numbers = self.numbers_of(step);
                 if let Some(block) = numbers.as_chunks::<64>().0.get(word) {
                     return block;
                 }
             }
-            Arg::Scalar(scalar) => constant.fill(bindings.scalars[scalar]),
+            Arg::Scalar(scalar) => constant.fill(self.bindings.scalars[scalar]),
         }
         constant
     }
@@ -338,24 +386,21 @@ impl TileRoom {
     fn order<L: Lanes>(
         &self,
         lanes: L,
-        program: &TileProgram,
-        leaves: &[Leaf],
         step: &Step,
-        bindings: Bindings<'_>,
         out: &mut WordTile,
     ) {
         let (a, b) = (step.args[0], step.args[1]);
         if let (Arg::Leaf(a), Arg::Leaf(b)) = (a, b)
             && let (Leaf::Numbers(a), Leaf::Numbers(b)) =
-                (&leaves[bindings.leaves[a] as usize], &leaves[bindings.leaves[b] as usize])
+                (&self.leaves[self.bindings.leaves[a] as usize], &self.leaves[self.bindings.leaves[b] as usize])
         {
             self.order_leaves(lanes, a, b, out);
             return;
         }
         let (mut room_a, mut room_b) = ([0.0; 64], [0.0; 64]);
-        for w in 0..self.words {
-            let a = self.block(program, leaves, a, bindings, w, &mut room_a);
-            let b = self.block(program, leaves, b, bindings, w, &mut room_b);
+        for w in 0..self.span.words {
+            let a = self.block(a, w, &mut room_a);
+            let b = self.block(b, w, &mut room_b);
             out.value[w] = lanes.lt(b, a);
             out.equal[w] = lanes.eq(a, b);
             out.defined[w] = lanes.eq(a, a) & lanes.eq(b, b);
@@ -366,22 +411,22 @@ impl TileRoom {
     /// Scalars and numbers computed on the tile go on past the last bar.
     #[inline(always)]
     fn cut(&self, out: &mut WordTile) {
-        let last = self.words - 1;
-        out.value[last] &= self.last_mask;
-        out.equal[last] &= self.last_mask;
-        out.defined[last] &= self.last_mask;
-        out.value[self.words..].fill(0);
-        out.equal[self.words..].fill(0);
-        out.defined[self.words..].fill(0);
+        let last = self.span.words - 1;
+        out.value[last] &= self.span.last_mask;
+        out.equal[last] &= self.span.last_mask;
+        out.defined[last] &= self.span.last_mask;
+        out.value[self.span.words..].fill(0);
+        out.equal[self.span.words..].fill(0);
+        out.defined[self.span.words..].fill(0);
     }
 
     #[inline(always)]
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
         let defined = (a.series.defined_words(), b.series.defined_words());
         let coded = a.codes.as_chunks::<64>().0.iter().zip(b.codes.as_chunks::<64>().0);
-        let mut coded = coded.take(self.words);
-        for w in 0..self.words {
-            let at = self.first_word + w;
+        let mut coded = coded.take(self.span.words);
+        for w in 0..self.span.words {
+            let at = self.span.first_word + w;
             let both = defined.0[at] & defined.1[at];
             let (greater, equal) = match coded.next() {
                 Some((x, y)) => {
@@ -399,48 +444,26 @@ impl TileRoom {
     }
 
     #[inline(always)]
-    fn compute_numbers(
-        &mut self,
-        program: &TileProgram,
-        leaves: &[Leaf],
-        index: usize,
-        bindings: Bindings<'_>,
-        shared: Option<usize>,
-    ) {
-        let place = match shared {
-            Some(instance) => &mut self.shared_numbers[instance],
-            None => &mut self.private_numbers[index],
-        };
-        let mut out = std::mem::take(place);
-        let step = &program.steps[index];
-        for w in 0..self.words {
-            let Some(out) = out.as_chunks_mut::<64>().0.get_mut(w) else { break };
+    fn compute_numbers(&self, step: &Step, numbers: &mut [f64]) {
+        let mut room = [0.0; 64];
+        for (w, out) in numbers.as_chunks_mut::<64>().0.iter_mut().enumerate().take(self.span.words) {
             if step.op == Op::Case {
-                self.number_case(program, leaves, step, bindings, w, out);
+                self.number_case(step, w, out);
                 continue;
             }
-            let mut room = [0.0; 64];
-            *out = *self.block(program, leaves, step.args[0], bindings, w, &mut room);
+            *out = *self.block(step.args[0], w, &mut room);
             if step.args.len() == 1 {
                 elementwise::unary_block(step.op, out);
             }
             for &arg in &step.args[1..] {
-                let other = self.block(program, leaves, arg, bindings, w, &mut room);
-                elementwise::binary_block(step.op, out, other);
+                elementwise::binary_block(step.op, out, self.block(arg, w, &mut room));
             }
-        }
-        match shared {
-            Some(instance) => self.shared_numbers[instance] = out,
-            None => self.private_numbers[index] = out,
         }
     }
 
     fn number_case(
         &self,
-        program: &TileProgram,
-        leaves: &[Leaf],
         step: &Step,
-        bindings: Bindings<'_>,
         word: usize,
         out: &mut [f64; 64],
     ) {
@@ -448,7 +471,7 @@ impl TileRoom {
         let mut open = u64::MAX;
         let mut room = [0.0; 64];
         let mut take = |mut chosen: u64, arg: Arg| {
-            let from = self.block(program, leaves, arg, bindings, word, &mut room);
+            let from = self.block(arg, word, &mut room);
             while chosen != 0 {
                 let i = chosen.trailing_zeros() as usize;
                 out[i] = finite(from[i]);
@@ -457,7 +480,7 @@ impl TileRoom {
         };
         let (pairs, rest) = step.args.as_chunks::<2>();
         for pair in pairs {
-            let condition = self.condition(program, leaves, pair[0], bindings);
+            let condition = self.condition(pair[0]);
             take(open & condition.value[word], pair[1]);
             open &= condition.defined[word] & !condition.value[word];
         }
@@ -482,8 +505,7 @@ fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
 }
 
 #[inline(always)]
-fn compare(order: &WordTile, op: Op, words: usize, out: &mut WordTile) {
-    let _ = words;
+fn compare(order: &WordTile, op: Op, out: &mut WordTile) {
     for w in 0..WORDS {
         let (greater, equal, defined) = (order.value[w], order.equal[w], order.defined[w]);
         out.defined[w] = defined;
@@ -524,8 +546,7 @@ fn cross(order: &WordTile, above: bool, words: usize, carry: &mut Carry, out: &m
 pub(super) struct Coding<'c> {
     pub(super) leaves: &'c mut [Leaf],
     pub(super) coded: &'c [usize],
-    pub(super) first_word: usize,
-    pub(super) words: usize,
+    pub(super) span: Span,
 }
 
 impl Coding<'_> {
@@ -534,8 +555,8 @@ impl Coding<'_> {
         let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
         for &leaf in self.coded {
             let Leaf::Numbers(leaf) = &self.leaves[leaf] else { continue };
-            for w in 0..self.words {
-                for eight in leaf.block(self.first_word + w).as_chunks::<8>().0 {
+            for w in 0..self.span.words {
+                for eight in leaf.block(self.span.first_word + w).as_chunks::<8>().0 {
                     for i in 0..8 {
                         low[i] = if eight[i] < low[i] { eight[i] } else { low[i] };
                         high[i] = if eight[i] > high[i] { eight[i] } else { high[i] };
@@ -554,8 +575,8 @@ impl Coding<'_> {
             }
             leaf.codes.resize(TILE, 0);
             let mut codes = std::mem::take(&mut leaf.codes);
-            for (w, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate().take(self.words) {
-                let block = leaf.block(self.first_word + w);
+            for (w, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate().take(self.span.words) {
+                let block = leaf.block(self.span.first_word + w);
                 for i in 0..64 {
                     // Adding 2^52 leaves the rounded number in the lowest bits; rounding keeps the order.
                     codes[i] = ((block[i] - low) * scale + 4_503_599_627_370_496.0).to_bits() as u16;
