@@ -8,6 +8,7 @@ mod account;
 mod block;
 mod cluster;
 mod compile;
+pub(crate) mod device;
 mod error;
 mod events;
 mod extremes;

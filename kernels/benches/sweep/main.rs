@@ -1,8 +1,9 @@
-//! The sweep beside a bar-by-bar loop, in one process: `cargo bench -p polybolos-kernels --bench sweep [FILTER]`.
+//! The sweep beside a bar-by-bar loop, in one process: `cargo bench -p polybolos-kernels --bench sweep [FILTER] [--profile]`.
 //!
 //! W1 and W2 are the house's reference workloads: 43,800 bars; an SMA cross over 50 x 100 combinations, and an RSI reversion
 //! with stop and target over 20 x 4 x 5 x 4 x 5. The sweep computes its indicators and every metric's statistics; the loop gets
-//! its indicators for nothing and six metrics. One thread; medians of whole blocks, the two alternating.
+//! its indicators for nothing and six metrics. One thread; medians of whole blocks, the two alternating; `--profile`
+//! runs the sweep alone, for a profiler.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 
@@ -65,16 +66,20 @@ fn compare(
 ) {
     let combinations = work.combinations();
     let mut out = vec![Stats::default(); combinations];
+    if std::env::args().any(|arg| arg == "--profile") {
+        let mut times: Vec<f64> = (0..30).map(|_| sweep_once(bars, work, config, isa, &mut out)).collect();
+        times.sort_by(f64::total_cmp);
+        let rate = |seconds: f64| (bars.len() * combinations) as f64 / seconds / 1e9;
+        println!("{title:<34} {:>9.2} {:>9.2} (best {:.2} ms)", times[15] * 1e3, rate(times[15]), times[0] * 1e3);
+        return;
+    }
     // The loop is run on every 20th combination, and counted for all.
     let sampled: Vec<usize> = (0..combinations).step_by(20).collect();
     let series: Vec<Vec<Vec<f64>>> = sampled.iter().map(|&row| inputs(bars, work, work.row(row))).collect();
     let mut reports = vec![Report::default(); sampled.len()];
     let (mut fast, mut slow) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let started = Instant::now();
-        let mut sweep = Sweep::new(&work.program, bars, config).unwrap().with_isa(isa);
-        sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();
-        fast.push(started.elapsed().as_secs_f64());
+        fast.push(sweep_once(bars, work, config, isa, &mut out));
         let started = Instant::now();
         for ((report, series), &row) in reports.iter_mut().zip(&series).zip(&sampled) {
             *report = black_box(naive(bars, series, work.row(row)));
@@ -96,6 +101,14 @@ fn compare(
         slow * 1e3,
         slow / fast,
     );
+}
+
+/// Seconds of one sweep, from bars in memory to statistics.
+fn sweep_once(bars: &Bars, work: &Workload, config: &SimConfig, isa: Isa, out: &mut [Stats]) -> f64 {
+    let started = Instant::now();
+    let mut sweep = Sweep::new(&work.program, bars, config).unwrap().with_isa(isa);
+    sweep.run_block(&work.values, out, &AtomicBool::new(false)).unwrap();
+    started.elapsed().as_secs_f64()
 }
 
 /// The number series that a combination's signals compare.
