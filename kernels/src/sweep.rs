@@ -9,6 +9,7 @@ mod block;
 mod cluster;
 mod compile;
 pub(crate) mod device;
+mod eight;
 mod error;
 mod events;
 mod extremes;

@@ -65,7 +65,7 @@ pub(super) struct Account<'c, S> {
     /// Bars held by a position that is open after the last bar.
     pub(super) open_bars: usize,
     /// Closes before this bar are in a segment.
-    marked: usize,
+    pub(super) marked: usize,
     pub(super) sink: S,
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::account::{Account, Exit};
 use super::cluster::{Budget, Instances, varying};
 use super::compile::{Arg, TileProgram};
+use super::eight::{EIGHT, EightAccounts, Trades};
 use super::events::{self, Found, SignalWords};
 use super::fold::{self, Fold};
 use super::market::Market;
@@ -333,72 +334,100 @@ impl Kernel for Accounts<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Lanes>(mut self, _: L) {
         let [long_enter, _, short_enter, _] = self.cluster.tiles.roots;
-        let mut events = Vec::new();
-        for (place, &row) in self.cluster.rows.iter().enumerate() {
-            let row = row as usize;
-            self.cluster.events.gather(place, self.cluster.rows.len(), &mut events);
-            let events = events.as_slice();
-            let sizing = self.rules[row].sizing;
-            self.out[row] = match (long_enter, short_enter) {
-                (Some(_), None) if sizing == Sizing::Equity(1.0) => self.one_side::<true>(Side::Long, sizing, events),
-                (Some(_), None) => self.one_side::<false>(Side::Long, sizing, events),
-                (None, _) => self.one_side::<false>(Side::Short, sizing, events),
-                (Some(_), Some(_)) => self.both_sides(sizing, events),
-            };
+        let side = if long_enter.is_some() { Side::Long } else { Side::Short };
+        let is_one_sided = long_enter.is_none() || short_enter.is_none();
+        let combinations = self.cluster.rows.len();
+        let mut events: [Vec<u32>; EIGHT] = Default::default();
+        for (group, rows) in self.cluster.rows.chunks(EIGHT).enumerate() {
+            for (place, events) in events.iter_mut().enumerate().take(rows.len()) {
+                self.cluster.events.gather(group * EIGHT + place, combinations, events);
+            }
+            let all_in = |&row: &u32| self.rules[row as usize].sizing == Sizing::Equity(1.0);
+            if !is_one_sided {
+                for (&row, events) in rows.iter().zip(&events) {
+                    self.out[row as usize] = self.both_sides(self.rules[row as usize].sizing, events);
+                }
+            } else if side == Side::Long && rows.iter().all(all_in) {
+                self.one_side::<true>(side, rows, &events);
+            } else if side == Side::Long && rows.iter().any(all_in) {
+                // The kinds of sums differ: one by one.
+                for (&row, events) in rows.iter().zip(&events) {
+                    let events = std::slice::from_ref(events);
+                    if all_in(&row) {
+                        self.one_side::<true>(side, &[row], events);
+                    } else {
+                        self.one_side::<false>(side, &[row], events);
+                    }
+                }
+            } else {
+                self.one_side::<false>(side, rows, &events);
+            }
         }
     }
 }
 
-impl Accounts<'_, '_, '_> {
-    /// Bar of a fill decided at the close of bar `t`, as an offset, and the prices it is made at.
-    #[inline(always)]
-    fn fills(&self) -> (usize, &[f64]) {
-        match self.config.fill {
-            Fill::NextOpen => (1, &self.market.bars.open),
-            Fill::Close => (0, &self.market.bars.close),
-        }
+/// Bar of a fill decided at the close of bar `t`, as an offset, and the prices it is made at.
+fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &'m [f64]) {
+    match config.fill {
+        Fill::NextOpen => (1, &market.bars.open),
+        Fill::Close => (0, &market.bars.close),
     }
+}
 
+impl Accounts<'_, '_, '_> {
+    /// Up to eight combinations that trade one side.
     #[inline(always)]
-    fn one_side<const ALL_IN: bool>(&self, side: Side, sizing: Sizing, events: &[u32]) -> Option<Stats> {
-        let rows = self.market.rows.as_ref()?;
+    fn one_side<const ALL_IN: bool>(&mut self, side: Side, rows: &[u32], events: &[Vec<u32>]) {
+        let Some(prefix) = self.market.rows.as_ref() else { return };
         let bars = self.market.bars.len();
-        let (delay, prices) = self.fills();
-        let fold = Fold::<ALL_IN>::new(self.market, rows, self.config.cash);
-        let mut account = Account::new(self.config, sizing, fold);
-        let mut open = None;
-        let (pairs, rest) = events.as_chunks::<2>();
-        for &[enter, leave] in pairs {
-            let (enter, leave) = (enter as usize + delay, leave as usize + delay);
-            let Some(position) = account.enter(side, enter, prices[enter]) else {
-                account.sink.give_up();
-                break;
-            };
-            let Some(&raw) = prices.get(leave) else {
-                open = Some(position);
-                break;
-            };
-            let bars_held = leave + 1 - delay - position.first_bar;
-            account.leave(&position, &Exit { bar: leave, raw, reason: ExitReason::Signal, bars_held });
+        let (delay, prices) = fills(self.market, self.config);
+        let lane = |i: usize| i.min(rows.len() - 1);
+        let sizing = std::array::from_fn(|i| self.rules[rows[lane(i)] as usize].sizing);
+        let mut eight = EightAccounts::<ALL_IN>::new(self.market, prefix, self.config, side, sizing);
+        let pairs: [&[[u32; 2]]; EIGHT] = std::array::from_fn(|i| {
+            let pairs = if i < rows.len() { events[i].as_chunks::<2>().0 } else { &[] };
+            // The last exit may be decided too late to be filled.
+            let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= bars);
+            &pairs[..pairs.len() - usize::from(is_late)]
+        });
+        let most = pairs.iter().map(|pairs| pairs.len()).max().unwrap_or_default();
+        let nothing = [0, 0];
+        for k in 0..most {
+            let trade: [[u32; 2]; EIGHT] = std::array::from_fn(|i| *pairs[i].get(k).unwrap_or(&nothing));
+            let is_active = std::array::from_fn(|i| k < pairs[i].len());
+            let enter_bar = trade.map(|[enter, _]| enter + delay as u32);
+            let leave_bar = trade.map(|[_, leave]| leave + delay as u32);
+            let price = |bar: u32| prices.get(bar as usize).copied().unwrap_or(1.0);
+            eight.trade(&Trades {
+                is_active,
+                enter_bar,
+                leave_bar,
+                enter_raw: enter_bar.map(price),
+                leave_raw: leave_bar.map(price),
+            });
         }
-        if let [enter] = rest
-            && let Some(&raw) = prices.get(*enter as usize + delay)
-        {
-            open = account.enter(side, *enter as usize + delay, raw);
-            if open.is_none() {
-                account.sink.give_up();
+        for (i, &row) in rows.iter().enumerate() {
+            let mut account = eight.account(i);
+            let mut open = None;
+            if let Some(&enter) = events[i].get(2 * pairs[i].len())
+                && let Some(&raw) = prices.get(enter as usize + delay)
+            {
+                open = account.enter(side, enter as usize + delay, raw);
+                if open.is_none() {
+                    account.sink.give_up();
+                }
             }
+            account.finish(bars, open.as_ref());
+            self.out[row as usize] = fold::finish(&account, 0);
         }
-        account.finish(bars, open.as_ref());
-        fold::finish(&account, 0)
     }
 
     #[inline(always)]
     fn both_sides(&self, sizing: Sizing, events: &[u32]) -> Option<Stats> {
         let rows = self.market.rows.as_ref()?;
-        let (delay, prices) = self.fills();
+        let (delay, prices) = fills(self.market, self.config);
         let fold = Fold::<false>::new(self.market, rows, self.config.cash);
         let mut account = Account::new(self.config, sizing, fold);
         let mut open = None;

@@ -19,15 +19,15 @@ const MARGIN: f64 = 1e-15;
 pub(super) struct Fold<'m, const ALL_IN: bool> {
     market: &'m Market<'m>,
     rows: &'m PrefixRows,
-    drawdown: Drawdown,
+    pub(super) drawdown: Drawdown,
     /// Equity from which on there is neither a new drawdown nor one that rounding could make.
-    floor: f64,
+    pub(super) floor: f64,
     /// Equity at the last sample.
-    sampled: f64,
+    pub(super) sampled: f64,
     last: Segment,
-    sums: PowerSums,
-    is_fit: bool,
-    trades: TradeSums,
+    pub(super) sums: PowerSums,
+    pub(super) is_fit: bool,
+    pub(super) trades: TradeSums,
 }
 
 /// Sums over closed trades, in their order.
@@ -108,7 +108,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
 
     #[inline(always)]
     fn lower_floor(&mut self) {
-        self.floor = self.drawdown.peak * ((1.0 - self.drawdown.worst) + MARGIN);
+        self.floor = floor_of(self.drawdown);
     }
 
     #[inline(always)]
@@ -132,8 +132,14 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
     }
 }
 
+/// Equity from which on a close makes no new drawdown, see [`Fold::floor`].
+#[inline(always)]
+pub(super) fn floor_of(drawdown: Drawdown) -> f64 {
+    drawdown.peak * ((1.0 - drawdown.worst) + MARGIN)
+}
+
 #[inline(never)]
-fn draw_down_exactly(drawdown: Drawdown, market: &Market<'_>, segment: Segment) -> (Drawdown, f64) {
+pub(super) fn draw_down_exactly(drawdown: Drawdown, market: &Market<'_>, segment: Segment) -> (Drawdown, f64) {
     let mut drawdown = drawdown;
     let lowest = drawdown.held(market, &segment);
     (drawdown, lowest)

@@ -268,7 +268,7 @@ impl<'v> View<'v> {
             }
             Kind::Cross { above } => {
                 let Arg::Step(order) = step.args[0] else { return };
-                cross(self.words_of(order), above, self.span.words, carry, out);
+                cross(self.words_of(order), above, carry, out);
             }
             Kind::Logic(op) => self.logic(step, op, out),
             Kind::ConditionCase => self.condition_case(step, out),
@@ -422,25 +422,35 @@ impl<'v> View<'v> {
 
     #[inline(always)]
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
-        let defined = (a.series.defined_words(), b.series.defined_words());
-        let coded = a.codes.as_chunks::<64>().0.iter().zip(b.codes.as_chunks::<64>().0);
-        let mut coded = coded.take(self.span.words);
-        for w in 0..self.span.words {
-            let at = self.span.first_word + w;
-            let both = defined.0[at] & defined.1[at];
-            let (greater, equal) = match coded.next() {
-                Some((x, y)) => {
-                    let (greater, same) = lanes.order(x, y);
-                    let (greater, same) = (greater & both, same & both);
-                    if same == 0 { (greater, 0) } else { decide(a.block(at), b.block(at), greater, same) }
+        let Span { first_word, words, .. } = self.span;
+        let range = first_word..first_word + words;
+        let defined = a.series.defined_words()[range.clone()].iter().zip(&b.series.defined_words()[range]);
+        let out_words = out.value.iter_mut().zip(&mut out.equal).zip(&mut out.defined);
+        let both = out_words.zip(defined).enumerate();
+        let (a_codes, b_codes) = (a.codes.as_chunks::<64>().0, b.codes.as_chunks::<64>().0);
+        if a_codes.len() >= words && b_codes.len() >= words {
+            for ((w, (((value, equal), defined), (x, y))), (a_codes, b_codes)) in
+                both.zip(a_codes.iter().zip(b_codes))
+            {
+                let (greater, same) = lanes.order(a_codes, b_codes);
+                let both = x & y;
+                (*value, *equal, *defined) = (greater & both, same & both, both);
+                if *equal != 0 {
+                    let at = first_word + w;
+                    (*value, *equal) = decide(a.block(at), b.block(at), *value, *equal);
                 }
-                None => (lanes.lt(b.block(at), a.block(at)), lanes.eq(a.block(at), b.block(at))),
-            };
-            out.value[w] = greater;
-            out.equal[w] = equal;
-            out.defined[w] = both;
+            }
+        } else {
+            for (w, (((value, equal), defined), (x, y))) in both {
+                let (a, b) = (a.block(first_word + w), b.block(first_word + w));
+                (*value, *equal, *defined) = (lanes.lt(b, a), lanes.eq(a, b), x & y);
+            }
         }
-        self.cut(out);
+        if words < WORDS {
+            out.value[words..].fill(0);
+            out.equal[words..].fill(0);
+            out.defined[words..].fill(0);
+        }
     }
 
     #[inline(always)]
@@ -520,25 +530,39 @@ fn compare(order: &WordTile, op: Op, out: &mut WordTile) {
     }
 }
 
-/// Greater now and not before, or the mirror of it; defined where both bars are.
+/// Greater now and not before, or the mirror of it; defined where both bars are. Words past the end are zero in an
+/// ordering, and no tile follows one that has them.
 #[inline(always)]
-fn cross(order: &WordTile, above: bool, words: usize, carry: &mut Carry, out: &mut WordTile) {
-    let mut was = (carry.greater, carry.equal, carry.defined);
-    let shift = |now: u64, before: bool| now << 1 | u64::from(before);
-    for w in 0..words {
-        let (greater, equal, defined) = (order.value[w], order.equal[w], order.defined[w]);
-        let before = shift(defined, was.2);
-        out.defined[w] = defined & before;
-        out.value[w] = if above {
-            greater & before & !shift(greater, was.0)
-        } else {
-            defined & !greater & !equal & shift(greater | equal, was.0 | was.1)
-        };
-        was = (greater >> 63 == 1, equal >> 63 == 1, defined >> 63 == 1);
+fn cross(order: &WordTile, above: bool, carry: &mut Carry, out: &mut WordTile) {
+    let defined_before = later(&order.defined, carry.defined);
+    let greater_before = later(&order.value, carry.greater);
+    if above {
+        for w in 0..WORDS {
+            out.defined[w] = order.defined[w] & defined_before[w];
+            out.value[w] = order.value[w] & defined_before[w] & !greater_before[w];
+        }
+    } else {
+        let equal_before = later(&order.equal, carry.equal);
+        for w in 0..WORDS {
+            out.defined[w] = order.defined[w] & defined_before[w];
+            let is_less = order.defined[w] & !(order.value[w] | order.equal[w]);
+            out.value[w] = is_less & (greater_before[w] | equal_before[w]);
+        }
     }
-    out.value[words..].fill(0);
-    out.defined[words..].fill(0);
-    *carry = Carry { greater: was.0, equal: was.1, defined: was.2 };
+    let last = |words: &Words| words[WORDS - 1] >> 63 == 1;
+    *carry =
+        Carry { greater: last(&order.value), equal: last(&order.equal), defined: last(&order.defined) };
+}
+
+/// Every bit one bar later.
+#[inline(always)]
+fn later(words: &Words, carry: bool) -> Words {
+    let mut out = [0; WORDS];
+    out[0] = words[0] << 1 | u64::from(carry);
+    for w in 1..WORDS {
+        out[w] = words[w] << 1 | words[w - 1] >> 63;
+    }
+    out
 }
 
 /// Gives every number leaf of `coded` a code of 16 bits per bar of the tile, in the order of the numbers: of two numbers the
