@@ -184,6 +184,22 @@ pub(crate) fn next_set(words: usize, from: usize, word: impl Fn(usize) -> u64) -
     Some(index * 64 + current.trailing_zeros() as usize)
 }
 
+/// Sets the bits of `range`.
+pub(crate) fn set_range(words: &mut [u64], range: std::ops::Range<usize>) {
+    if range.is_empty() {
+        return;
+    }
+    let (first, last) = (range.start / 64, (range.end - 1) / 64);
+    let (head, tail) = (u64::MAX << (range.start % 64), u64::MAX >> (63 - (range.end - 1) % 64));
+    if first == last {
+        words[first] |= head & tail;
+        return;
+    }
+    words[first] |= head;
+    words[first + 1..last].fill(u64::MAX);
+    words[last] |= tail;
+}
+
 /// All `len` bits set, those past the end zero.
 fn ones(len: usize) -> Vec<u64> {
     let mut words = vec![u64::MAX; len.div_ceil(64)];

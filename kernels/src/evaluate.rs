@@ -19,6 +19,7 @@ use crate::frames::{Frame, check_times};
 use crate::indicators::{Indicator, MAX_PERIOD};
 use crate::program::{Node, NodeId, Op, Program, Shape, Type};
 use crate::series::{Numbers, Series};
+use crate::simd::Isa;
 use memo::Memo;
 
 pub use error::EvalError;
@@ -412,7 +413,7 @@ impl<'a> Evaluator<'a> {
                 }
             });
         }
-        let outputs = def.compute(&inputs, &params).into_iter().map(|values| Arc::new(Series::new(values)));
+        let outputs = def.compute_many(Isa::detect(), &inputs, &[&params]).into_iter().flatten().map(Arc::new);
         Ok(Value::Bundle(outputs.collect()))
     }
 

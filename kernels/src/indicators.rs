@@ -9,18 +9,22 @@
 
 use std::fmt;
 
-use crate::series::Series;
 use crate::simd::Isa;
 
 mod adx;
 mod atr;
 mod bollinger;
+mod compute;
+mod deviation;
 mod directional;
 mod ema;
 mod extremes;
+mod levels;
 mod macd;
 mod mom;
+mod recursion;
 mod roc;
+mod rolling;
 mod rsi;
 mod sma;
 mod stddev;
@@ -58,8 +62,13 @@ pub trait Incremental: Send {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]);
 }
 
-/// Batch body: finite inputs of equal length, one slice of that length per output. Writes every element.
-pub(crate) type Batch = fn(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]);
+/// The outputs of one parameter set, each as long as the inputs.
+pub(crate) type Outputs<'o> = Vec<&'o mut [f64]>;
+
+/// Batch body for several parameter sets: finite inputs of equal length, which is greater than `first` of every set. Writes
+/// every output from `first` on; what stands before it is the caller's. The bits do not depend on the instruction set, nor
+/// on which sets are computed together.
+pub(crate) type Batch = fn(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]);
 
 /// One row of [`INDICATORS`].
 pub struct Indicator {
@@ -161,51 +170,6 @@ impl Indicator {
             }
         }
         Ok(())
-    }
-
-    /// Computes all outputs over whole series; undefined elements are `NaN`. See the module for undefined inputs.
-    ///
-    /// `inputs` have equal length `n`; the result has one vector of length `n` per output. `params` must have passed
-    /// [`Indicator::check_params`].
-    pub fn compute(&self, inputs: &[&[f64]], params: &[f64]) -> Vec<Vec<f64>> {
-        let n = inputs.first().map_or(0, |series| series.len());
-        let mut outputs = vec![vec![f64::NAN; n]; self.outputs.len()];
-        let defined = |t: usize| inputs.iter().all(|series| series[t].is_finite());
-        let mut start = 0;
-        while start < n {
-            if !defined(start) {
-                start += 1;
-                continue;
-            }
-            let end = (start..n).find(|&t| !defined(t)).unwrap_or(n);
-            let run: Vec<&[f64]> = inputs.iter().map(|series| &series[start..end]).collect();
-            let mut out: Vec<&mut [f64]> = outputs.iter_mut().map(|series| &mut series[start..end]).collect();
-            (self.batch)(&run, params, &mut out);
-            start = end;
-        }
-        for value in outputs.iter_mut().flatten() {
-            if !value.is_finite() {
-                *value = f64::NAN;
-            }
-        }
-        outputs
-    }
-
-    /// Computes all outputs for many parameter sets over the same inputs, as series: per parameter set what
-    /// [`Indicator::compute`] gives for it, to the bit.
-    ///
-    /// `inputs` have equal length; every parameter set must have passed [`Indicator::check_params`].
-    pub fn compute_many<P: AsRef<[f64]>>(
-        &self,
-        isa: Isa,
-        inputs: &[&[f64]],
-        param_sets: &[P],
-    ) -> Vec<Vec<Series>> {
-        let _ = isa;
-        param_sets
-            .iter()
-            .map(|params| self.compute(inputs, params.as_ref()).into_iter().map(Series::new).collect())
-            .collect()
     }
 
     /// Starts the incremental form.

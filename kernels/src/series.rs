@@ -23,6 +23,16 @@ impl Series {
         Series { values, defined: OnceLock::new() }
     }
 
+    /// Takes over values that are finite or the undefined number already, with the words that say which.
+    pub(crate) fn with_words(values: Vec<f64>, defined: Vec<u64>) -> Series {
+        Series { values, defined: OnceLock::from(defined) }
+    }
+
+    /// The values, without a copy.
+    pub fn into_values(self) -> Vec<f64> {
+        self.values
+    }
+
     /// The same number on `len` bars.
     pub fn constant(len: usize, value: f64) -> Series {
         Series::new(vec![value; len])
@@ -45,6 +55,51 @@ impl Deref for Series {
     fn deref(&self) -> &[f64] {
         &self.values
     }
+}
+
+/// Memory of series that are no longer needed, for series to come.
+///
+/// A fresh vector of a million numbers costs the operating system more time (a page fault for every 4 KiB) than most
+/// indicators take to fill it. Whoever computes series after series hands the old ones back here.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: Vec<Vec<f64>>,
+}
+
+impl Buffers {
+    /// Nothing to reuse yet.
+    pub fn new() -> Buffers {
+        Buffers::default()
+    }
+
+    /// Keeps the memory of a series for a later one.
+    pub fn recycle(&mut self, series: Series) {
+        self.free.push(series.into_values());
+    }
+
+    /// `len` numbers of any value: the taker writes every one.
+    pub(crate) fn take(&mut self, len: usize) -> Vec<f64> {
+        match self.free.pop() {
+            Some(mut values) if values.capacity() >= len => {
+                values.resize(len, 0.0);
+                values
+            }
+            _ => vec![0.0; len],
+        }
+    }
+}
+
+/// Whether every number is finite.
+pub(crate) fn all_finite(values: &[f64]) -> bool {
+    // A finite number times zero is zero, any other is not a number; sixteen sums keep the vector units busy.
+    let (blocks, rest) = values.as_chunks::<16>();
+    let mut zeros = [0.0; 16];
+    for block in blocks {
+        for (zero, value) in zeros.iter_mut().zip(block) {
+            *zero += value * 0.0;
+        }
+    }
+    zeros.iter().all(|&zero| zero == 0.0) && rest.iter().all(|value| value.is_finite())
 }
 
 /// A number as this crate keeps it: itself if finite, else the one undefined number.

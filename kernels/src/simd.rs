@@ -5,7 +5,12 @@
 //! lanes it computes, whatever the width of the registers. Only what plain Rust cannot say well (64 comparisons to one
 //! word) is an operation of [`Lanes`], once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
 
+mod eight;
+mod number;
+
 use std::fmt;
+
+pub(crate) use number::{Eight, Number};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +103,8 @@ impl<K: Kernel, L: Lanes> pulp::NullaryFnOnce for Call<K, L> {
     }
 }
 
-/// 64 comparisons to a word: bit `i` is the answer for element `i`. A comparison with a NaN is false.
+/// What an instruction set does at once. The first four: 64 comparisons to a word, bit `i` the answer for element `i`; a
+/// comparison with a NaN is false.
 pub(crate) trait Lanes: Copy {
     /// `a < b`.
     fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
@@ -108,6 +114,15 @@ pub(crate) trait Lanes: Copy {
     fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
     /// `a > b` and `a = b` of two rows of codes.
     fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64);
+
+    /// Eight numbers, for recursions whose lanes are independent of each other.
+    type Eight: Eight;
+    /// Eight numbers of memory.
+    fn eight(self, values: &[f64; 8]) -> Self::Eight;
+    /// One number eight times.
+    fn splat(self, value: f64) -> Self::Eight;
+    /// Lane `j` of result `i` is lane `i` of row `j`.
+    fn transpose(self, rows: [Self::Eight; 8]) -> [Self::Eight; 8];
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,11 +157,29 @@ impl Lanes for Portable {
     fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
         (word(|i| a[i] > b[i]), word(|i| a[i] == b[i]))
     }
+
+    type Eight = eight::Array;
+
+    #[inline(always)]
+    fn eight(self, values: &[f64; 8]) -> eight::Array {
+        eight::Array(*values)
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f64) -> eight::Array {
+        eight::Array([value; 8])
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [eight::Array; 8]) -> [eight::Array; 8] {
+        eight::transpose_arrays(rows)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Lanes;
+    use super::eight::{Ymm, Zmm};
     use pulp::x86::{V3, V4};
     use pulp::{cast, f64x4, f64x8, u16x32};
     use std::arch::x86_64::{__m256d, __m256i};
@@ -192,6 +225,23 @@ mod x86 {
                 not_less |= u64::from(self.0.cmp_le_u16x32(b, a).0) << (32 * i);
             }
             (greater, not_less & !greater)
+        }
+
+        type Eight = Zmm;
+
+        #[inline(always)]
+        fn eight(self, values: &[f64; 8]) -> Zmm {
+            Zmm::load(self.0, values)
+        }
+
+        #[inline(always)]
+        fn splat(self, value: f64) -> Zmm {
+            Zmm::splat(self.0, value)
+        }
+
+        #[inline(always)]
+        fn transpose(self, rows: [Zmm; 8]) -> [Zmm; 8] {
+            Zmm::transpose(self.0, rows)
         }
     }
 
@@ -254,6 +304,23 @@ mod x86 {
             }
             (not_less & !equal, equal)
         }
+
+        type Eight = Ymm;
+
+        #[inline(always)]
+        fn eight(self, values: &[f64; 8]) -> Ymm {
+            Ymm::load(self.0, values)
+        }
+
+        #[inline(always)]
+        fn splat(self, value: f64) -> Ymm {
+            Ymm::splat(self.0, value)
+        }
+
+        #[inline(always)]
+        fn transpose(self, rows: [Ymm; 8]) -> [Ymm; 8] {
+            Ymm::transpose(self.0, rows)
+        }
     }
 }
 
@@ -297,6 +364,76 @@ mod tests {
                 let words = isa.dispatch(Words { numbers: (&a, &b), codes: (&x, &y) });
                 assert_eq!(words, expected, "{isa}, shift {shift}");
             }
+        }
+    }
+
+    /// Every operation of [`Number`] and [`Eight`] on all pairs of lanes, as bits; a NaN is one NaN.
+    struct Operations<'a>(&'a [[f64; 8]; 8]);
+
+    impl Kernel for Operations<'_> {
+        type Output = Vec<u64>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<u64> {
+            let mut bits = Vec::new();
+            let mut rows = [lanes.splat(0.0); 8];
+            for (row, values) in rows.iter_mut().zip(self.0) {
+                *row = lanes.eight(values);
+            }
+            for a in rows {
+                for b in rows {
+                    for value in [
+                        a + b,
+                        a - b,
+                        a * b,
+                        a / b,
+                        a.abs(),
+                        a.sqrt(),
+                        a.max(b),
+                        a.min(b),
+                        a.where_equal(b, a.like(1.0), b),
+                        a.where_less(b, a.like(1.0), b),
+                        a.where_at_most(b, a.like(1.0), b),
+                    ] {
+                        bits.extend(value.array().map(one_nan));
+                    }
+                    bits.push(u64::from(a.less(b)));
+                }
+            }
+            bits.extend(lanes.transpose(rows).map(|row| row.array().map(one_nan)).as_flattened());
+            bits
+        }
+    }
+
+    fn one_nan(value: f64) -> u64 {
+        if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }
+    }
+
+    #[test]
+    fn every_instruction_set_calculates_alike_and_like_single_numbers() {
+        let odd = [f64::NAN, 0.0, -0.0, 1.0, -1.5, 5e-324, 1e300, f64::NEG_INFINITY];
+        let rows: [[f64; 8]; 8] = std::array::from_fn(|i| std::array::from_fn(|j| odd[(i + j) % 8]));
+        let mut single = Vec::new();
+        for x in rows {
+            for y in rows {
+                let mut each = |f: fn(f64, f64) -> f64| single.extend((0..8).map(|i| one_nan(f(x[i], y[i]))));
+                each(|a, b| a + b);
+                each(|a, b| a - b);
+                each(|a, b| a * b);
+                each(|a, b| a / b);
+                each(|a, _| a.abs());
+                each(|a, _| a.sqrt());
+                each(|a, b| if a > b { a } else { b });
+                each(|a, b| if a < b { a } else { b });
+                each(|a, b| if a == b { 1.0 } else { b });
+                each(|a, b| if a < b { 1.0 } else { b });
+                each(|a, b| if a <= b { 1.0 } else { b });
+                single.push((0..8).fold(0, |bits, i| bits | u64::from(x[i] < y[i]) << i));
+            }
+        }
+        single.extend((0..8).flat_map(|i| (0..8).map(move |j| one_nan(rows[j][i]))));
+        for isa in Isa::ALL {
+            assert_eq!(isa.dispatch(Operations(&rows)), single, "{isa}");
         }
     }
 

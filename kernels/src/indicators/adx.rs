@@ -12,9 +12,11 @@
 //! first index and the 0 rules. TA-Lib also has no `dx` where the smoothed true range is 0; for bars whose close
 //! lies between low and high, a true range of 0 leaves no movement either. `n >= 2`, as in TA-Lib.
 
-use super::directional::Movement;
-use super::wilder::Wilder;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::directional::{Movement, accumulate, moves};
+use super::recursion::{self, Recursion};
+use super::wilder::{self, Wilder};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "adx",
@@ -22,10 +24,20 @@ pub(super) const DEF: Indicator = Indicator {
     inputs: &["high", "low", "close"],
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 2 } }],
     outputs: &["adx"],
-    first: |params| 2 * period(params[0]) - 1,
+    first,
     batch,
     incremental: |params| Box::new(Adx::new(period(params[0]))),
 };
+
+fn first(params: &[f64]) -> usize {
+    2 * period(params[0]) - 1
+}
+
+/// The index of one bar; meaningless where the sums are both 0.
+#[inline(always)]
+fn dx<N: Number>(plus: N, minus: N) -> N {
+    plus.like(100.0) * ((plus - minus).abs() / (plus + minus))
+}
 
 struct Adx {
     movement: Movement,
@@ -45,7 +57,7 @@ impl Adx {
         let (plus, minus) = (self.movement.plus, self.movement.minus);
         let moved = plus + minus;
         if moved != 0.0 {
-            self.average.step(100.0 * ((plus - minus).abs() / moved))
+            self.average.step(dx(plus, minus))
         } else if self.average.seeding() {
             self.average.step(0.0)
         } else {
@@ -54,12 +66,45 @@ impl Adx {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut adx = Adx::new(period(params[0]));
-    let bars = inputs[0].iter().zip(inputs[1]).zip(inputs[2]);
-    for (out, ((&high, &low), &close)) in outputs[0].iter_mut().zip(bars) {
-        *out = adx.step(high, low, close);
+/// The true range cancels, so highs and lows are all it reads.
+struct Smoothed;
+
+impl Recursion<2, 2, 2, 3, 1> for Smoothed {
+    fn constants(params: &[f64]) -> [f64; 2] {
+        let n = period(params[0]);
+        [wilder::keep(n), wilder::take(n)]
     }
+
+    fn warm_up([high, low]: [&[f64]; 2], params: &[f64]) -> ([f64; 3], [f64; 1]) {
+        let mut adx = Adx::new(period(params[0]));
+        let mut value = f64::NAN;
+        for (&high, &low) in high.iter().zip(low) {
+            value = adx.step(high, low, low);
+        }
+        ([adx.movement.plus, adx.movement.minus, adx.average.value], [value])
+    }
+
+    fn memory(params: &[f64]) -> usize {
+        2 * wilder::memory(period(params[0]))
+    }
+
+    #[inline(always)]
+    fn derive<N: Number>(now: [N; 2], before: [N; 2]) -> [N; 2] {
+        moves(now[0], now[1], before[0], before[1])
+    }
+
+    #[inline(always)]
+    fn step<N: Number>(shares: [N; 2], state: [N; 3], row: [N; 2]) -> ([N; 3], [N; 1]) {
+        let plus = accumulate(state[0], row[0], shares[0]);
+        let minus = accumulate(state[1], row[1], shares[0]);
+        let average = wilder::smooth(state[2], dx(plus, minus), shares);
+        let average = (plus + minus).where_equal(plus.like(0.0), state[2], average);
+        ([plus, minus, average], [average])
+    }
+}
+
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    recursion::batch::<Smoothed, 2, 2, 2, 3, 1>(isa, first, inputs, sets, outputs);
 }
 
 impl Incremental for Adx {

@@ -8,8 +8,10 @@
 //! Source: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978); TA-Lib's `ATR` for the seed and the
 //! first index.
 
-use super::wilder::Wilder;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::recursion::{self, Recursion};
+use super::wilder::{self, Wilder};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "atr",
@@ -17,17 +19,19 @@ pub(super) const DEF: Indicator = Indicator {
     inputs: &["high", "low", "close"],
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["atr"],
-    first: |params| period(params[0]),
+    first,
     batch,
     incremental: |params| Box::new(Atr::new(period(params[0]))),
 };
 
+fn first(params: &[f64]) -> usize {
+    period(params[0])
+}
+
 /// How far the price has ranged since the close before.
-#[inline]
-pub(super) fn true_range(high: f64, low: f64, previous_close: f64) -> f64 {
-    let top = if previous_close > high { previous_close } else { high };
-    let bottom = if previous_close < low { previous_close } else { low };
-    top - bottom
+#[inline(always)]
+pub(super) fn true_range<N: Number>(high: N, low: N, previous_close: N) -> N {
+    previous_close.max(high) - previous_close.min(low)
 }
 
 struct Atr {
@@ -49,12 +53,41 @@ impl Atr {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut atr = Atr::new(period(params[0]));
-    let bars = inputs[0].iter().zip(inputs[1]).zip(inputs[2]);
-    for (out, ((&high, &low), &close)) in outputs[0].iter_mut().zip(bars) {
-        *out = atr.step(high, low, close);
+struct Smoothed;
+
+impl Recursion<3, 1, 2, 1, 1> for Smoothed {
+    fn constants(params: &[f64]) -> [f64; 2] {
+        let n = period(params[0]);
+        [wilder::keep(n), wilder::take(n)]
     }
+
+    fn warm_up([high, low, close]: [&[f64]; 3], params: &[f64]) -> ([f64; 1], [f64; 1]) {
+        let mut atr = Atr::new(period(params[0]));
+        let mut value = f64::NAN;
+        for ((&high, &low), &close) in high.iter().zip(low).zip(close) {
+            value = atr.step(high, low, close);
+        }
+        ([atr.range.value], [value])
+    }
+
+    fn memory(params: &[f64]) -> usize {
+        wilder::memory(period(params[0]))
+    }
+
+    #[inline(always)]
+    fn derive<N: Number>([high, low, _]: [N; 3], [_, _, previous_close]: [N; 3]) -> [N; 1] {
+        [true_range(high, low, previous_close)]
+    }
+
+    #[inline(always)]
+    fn step<N: Number>(shares: [N; 2], [average]: [N; 1], [range]: [N; 1]) -> ([N; 1], [N; 1]) {
+        let average = wilder::smooth(average, range, shares);
+        ([average], [average])
+    }
+}
+
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    recursion::batch::<Smoothed, 3, 1, 2, 1, 1>(isa, first, inputs, sets, outputs);
 }
 
 impl Incremental for Atr {

@@ -10,9 +10,12 @@
 
 use std::collections::VecDeque;
 
+use super::deviation::{self, Deviation};
+use super::recursion::{eight_of, eight_of_mut};
+use super::rolling::{self, Roll};
 use super::sma::RollingMean;
-use super::stddev::Deviation;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "bollinger",
@@ -31,6 +34,13 @@ pub(super) const DEF: Indicator = Indicator {
     },
 };
 
+/// Upper, middle and lower band.
+#[inline(always)]
+fn around<N: Number>(middle: N, deviation: N, k: N) -> [N; 3] {
+    let width = k * deviation;
+    [middle + width, middle, middle - width]
+}
+
 struct Bands {
     mean: RollingMean,
     deviation: Deviation,
@@ -48,18 +58,74 @@ impl Bands {
         W: Iterator<Item = f64> + Clone,
     {
         let middle = self.mean.step(newest, leaving);
-        let width = k * self.deviation.step(newest, leaving, window);
-        [middle + width, middle, middle - width]
+        around(middle, self.deviation.step(newest, leaving, window), k)
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let (x, n, k) = (inputs[0], period(params[0]), params[1]);
-    let mut bands = Bands::new(n);
-    let [upper, middle, lower] = outputs else { return };
-    for t in 0..x.len() {
-        let values = || x[t + 1 - n..=t].iter().copied();
-        [upper[t], middle[t], lower[t]] = bands.step(k, x[t], window::leaving(x, t, n), values);
+/// One parameter set and the places of its bands.
+struct Place<'o> {
+    n: usize,
+    k: f64,
+    bands: [&'o mut [f64]; 3],
+}
+
+/// The deviation is made in the place of the lower band, once per period, and shared by the sets that have the period.
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let x = inputs[0];
+    let mut places: Vec<Place<'_>> = Vec::with_capacity(sets.len());
+    for (params, outputs) in sets.iter().zip(outputs) {
+        let Ok(bands) = <&mut [&mut [f64]; 3]>::try_from(outputs.as_mut_slice()) else { return };
+        let bands = bands.each_mut().map(|band| &mut **band);
+        places.push(Place { n: period(params[0]), k: params[1], bands });
+    }
+    places.sort_by_key(|place| place.n);
+    let mut periods: Vec<&mut [Place<'_>]> = places.chunk_by_mut(|a, b| a.n == b.n).collect();
+    let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(periods.len());
+    for place in periods.iter_mut().filter_map(|places| places.first_mut()) {
+        rolls.push(Roll { source: x, n: place.n, out: place.bands[1] });
+    }
+    rolling::means(isa, &mut rolls);
+    for places in periods {
+        let Some((place, others)) = places.split_first_mut() else { return };
+        deviation::over_series(isa, x, place.n, place.bands[2]);
+        let from = place.n - 1;
+        for other in others {
+            let [upper, middle, lower] = &mut other.bands;
+            middle[from..].copy_from_slice(&place.bands[1][from..]);
+            lower[from..].copy_from_slice(&place.bands[2][from..]);
+            isa.dispatch(Widen { upper, middle, lower, k: other.k, from });
+        }
+        let [upper, middle, lower] = &mut place.bands;
+        isa.dispatch(Widen { upper, middle, lower, k: place.k, from });
+    }
+}
+
+/// From middle band and deviation, which stands in the place of the lower band, to all three.
+struct Widen<'a> {
+    upper: &'a mut [f64],
+    middle: &'a [f64],
+    lower: &'a mut [f64],
+    k: f64,
+    from: usize,
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let k = lanes.splat(self.k);
+        let mut t = self.from;
+        while t + 8 <= self.middle.len() {
+            let middle = lanes.eight(eight_of(self.middle, t));
+            let [upper, _, lower] = around(middle, lanes.eight(eight_of(self.lower, t)), k);
+            *eight_of_mut(self.upper, t) = upper.array();
+            *eight_of_mut(self.lower, t) = lower.array();
+            t += 8;
+        }
+        for t in t..self.middle.len() {
+            [self.upper[t], _, self.lower[t]] = around(self.middle[t], self.lower[t], self.k);
+        }
     }
 }
 

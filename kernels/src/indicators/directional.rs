@@ -13,8 +13,10 @@
 //! `wilder.rs` for the difference.
 
 use super::atr::true_range;
+use super::recursion::{self, Recursion};
 use super::wilder;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const PLUS: Indicator = Indicator {
     name: "plus_di",
@@ -22,7 +24,7 @@ pub(super) const PLUS: Indicator = Indicator {
     inputs: &["high", "low", "close"],
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["plus_di"],
-    first: |params| period(params[0]),
+    first,
     batch: batch::<true>,
     incremental: |params| Box::new(Directional::<true>::new(period(params[0]))),
 };
@@ -33,10 +35,33 @@ pub(super) const MINUS: Indicator = Indicator {
     inputs: &["high", "low", "close"],
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["minus_di"],
-    first: |params| period(params[0]),
+    first,
     batch: batch::<false>,
     incremental: |params| Box::new(Directional::<false>::new(period(params[0]))),
 };
+
+fn first(params: &[f64]) -> usize {
+    period(params[0])
+}
+
+/// Movement up and down, from highs and lows.
+#[inline(always)]
+pub(super) fn moves<N: Number>(high: N, low: N, previous_high: N, previous_low: N) -> [N; 2] {
+    let (up, down, zero) = (high - previous_high, previous_low - low, high.like(0.0));
+    [down.where_less(up, up.max(zero), zero), up.where_less(down, down.max(zero), zero)]
+}
+
+/// A smoothed sum after one more bar.
+#[inline(always)]
+pub(super) fn accumulate<N: Number>(sum: N, moved: N, keep: N) -> N {
+    sum * keep + moved
+}
+
+#[inline(always)]
+fn share<N: Number>(moved: N, range: N, scale: N) -> N {
+    let zero = range.like(0.0);
+    range.where_equal(zero, zero, scale * (moved / range))
+}
 
 /// The three smoothed sums, which ADX is made of too.
 pub(super) struct Movement {
@@ -64,17 +89,20 @@ impl Movement {
         let bar = self.bars;
         self.bars += 1;
         if bar > 0 {
-            let (up, down) = (high - self.high, self.low - low);
-            let plus = if up > down && up > 0.0 { up } else { 0.0 };
-            let minus = if down > up && down > 0.0 { down } else { 0.0 };
+            let [plus, minus] = moves(high, low, self.high, self.low);
             let keep = if bar < self.n { 1.0 } else { self.keep };
-            self.plus = self.plus * keep + plus;
-            self.minus = self.minus * keep + minus;
-            self.range = self.range * keep + true_range(high, low, self.close);
+            self.plus = accumulate(self.plus, plus, keep);
+            self.minus = accumulate(self.minus, minus, keep);
+            self.range = accumulate(self.range, true_range(high, low, self.close), keep);
         }
         (self.high, self.low, self.close) = (high, low, close);
         bar >= self.n
     }
+}
+
+/// What the whole true range counts.
+fn full_scale(n: usize) -> f64 {
+    if n == 1 { 1.0 } else { 100.0 }
 }
 
 struct Directional<const PLUS: bool> {
@@ -84,7 +112,7 @@ struct Directional<const PLUS: bool> {
 
 impl<const PLUS: bool> Directional<PLUS> {
     fn new(n: usize) -> Self {
-        Directional { movement: Movement::new(n), scale: if n == 1 { 1.0 } else { 100.0 } }
+        Directional { movement: Movement::new(n), scale: full_scale(n) }
     }
 
     #[inline]
@@ -93,17 +121,46 @@ impl<const PLUS: bool> Directional<PLUS> {
             return f64::NAN;
         }
         let moved = if PLUS { self.movement.plus } else { self.movement.minus };
-        let range = self.movement.range;
-        if range == 0.0 { 0.0 } else { self.scale * (moved / range) }
+        share(moved, self.movement.range, self.scale)
     }
 }
 
-fn batch<const PLUS: bool>(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut directional = Directional::<PLUS>::new(period(params[0]));
-    let bars = inputs[0].iter().zip(inputs[1]).zip(inputs[2]);
-    for (out, ((&high, &low), &close)) in outputs[0].iter_mut().zip(bars) {
-        *out = directional.step(high, low, close);
+impl<const PLUS: bool> Recursion<3, 2, 2, 2, 1> for Directional<PLUS> {
+    fn constants(params: &[f64]) -> [f64; 2] {
+        let n = period(params[0]);
+        [wilder::keep(n), full_scale(n)]
     }
+
+    fn warm_up([high, low, close]: [&[f64]; 3], params: &[f64]) -> ([f64; 2], [f64; 1]) {
+        let mut directional = Self::new(period(params[0]));
+        let mut value = f64::NAN;
+        for ((&high, &low), &close) in high.iter().zip(low).zip(close) {
+            value = directional.step(high, low, close);
+        }
+        let movement = directional.movement;
+        ([if PLUS { movement.plus } else { movement.minus }, movement.range], [value])
+    }
+
+    fn memory(params: &[f64]) -> usize {
+        wilder::memory(period(params[0]))
+    }
+
+    #[inline(always)]
+    fn derive<N: Number>(now: [N; 3], before: [N; 3]) -> [N; 2] {
+        let [plus, minus] = moves(now[0], now[1], before[0], before[1]);
+        [if PLUS { plus } else { minus }, true_range(now[0], now[1], before[2])]
+    }
+
+    #[inline(always)]
+    fn step<N: Number>([keep, scale]: [N; 2], sums: [N; 2], row: [N; 2]) -> ([N; 2], [N; 1]) {
+        let moved = accumulate(sums[0], row[0], keep);
+        let range = accumulate(sums[1], row[1], keep);
+        ([moved, range], [share(moved, range, scale)])
+    }
+}
+
+fn batch<const PLUS: bool>(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    recursion::batch::<Directional<PLUS>, 3, 2, 2, 2, 1>(isa, first, inputs, sets, outputs);
 }
 
 impl<const PLUS: bool> Incremental for Directional<PLUS> {

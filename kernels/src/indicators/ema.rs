@@ -6,7 +6,9 @@
 //! Source: TA-Lib's `EMA` in its default (not Metastock) mode, in its order of operations without fused
 //! ones: the bits are those of a TA-Lib that is compiled that way, and within 1e-15 relative of one that fuses.
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::recursion::{self, Recursion};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "ema",
@@ -14,10 +16,30 @@ pub(super) const DEF: Indicator = Indicator {
     inputs: &["x"],
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["ema"],
-    first: |params| period(params[0]) - 1,
+    first,
     batch,
     incremental: |params| Box::new(Ema::new(period(params[0]))),
 };
+
+fn first(params: &[f64]) -> usize {
+    period(params[0]) - 1
+}
+
+/// The weight of the newest value.
+pub(super) fn weight(n: usize) -> f64 {
+    2.0 / (n as f64 + 1.0)
+}
+
+/// The average after one more value.
+#[inline(always)]
+pub(super) fn next<N: Number>(average: N, x: N, k: N) -> N {
+    (x - average) * k + average
+}
+
+/// Bars after which an average has forgotten its start: the share that is left, `(1 - k)^bars`, is below the last bit.
+pub(super) fn memory(n: usize) -> usize {
+    25 * n
+}
 
 /// One average with its seed; also the three of MACD.
 pub(super) struct Ema {
@@ -25,12 +47,12 @@ pub(super) struct Ema {
     k: f64,
     seen: usize,
     /// The sum of the seed's values until `n` have been seen, the average afterwards.
-    value: f64,
+    pub(super) value: f64,
 }
 
 impl Ema {
     pub(super) fn new(n: usize) -> Ema {
-        Ema { n, k: 2.0 / (n as f64 + 1.0), seen: 0, value: 0.0 }
+        Ema { n, k: weight(n), seen: 0, value: 0.0 }
     }
 
     /// Takes the next value; `NaN` until `n` have been seen.
@@ -40,7 +62,7 @@ impl Ema {
             return x;
         }
         if self.seen >= self.n {
-            self.value = (x - self.value) * self.k + self.value;
+            self.value = next(self.value, x, self.k);
             return self.value;
         }
         self.value += x;
@@ -53,11 +75,46 @@ impl Ema {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut ema = Ema::new(period(params[0]));
-    for (out, &x) in outputs[0].iter_mut().zip(inputs[0]) {
-        *out = ema.step(x);
+struct Average;
+
+impl Recursion<1, 1, 1, 1, 1> for Average {
+    fn constants(params: &[f64]) -> [f64; 1] {
+        [weight(period(params[0]))]
     }
+
+    fn warm_up([x]: [&[f64]; 1], params: &[f64]) -> ([f64; 1], [f64; 1]) {
+        let mut ema = Ema::new(period(params[0]));
+        let values = [x.iter().fold(f64::NAN, |_, &x| ema.step(x))];
+        ([ema.value], values)
+    }
+
+    fn memory(params: &[f64]) -> usize {
+        memory(period(params[0]))
+    }
+
+    #[inline(always)]
+    fn derive<N: Number>([x]: [N; 1], _: [N; 1]) -> [N; 1] {
+        [x]
+    }
+
+    #[inline(always)]
+    fn step<N: Number>([k]: [N; 1], [average]: [N; 1], [x]: [N; 1]) -> ([N; 1], [N; 1]) {
+        let average = next(average, x, k);
+        ([average], [average])
+    }
+}
+
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let (mut params, mut averages) = (Vec::new(), Vec::new());
+    for (set, outputs) in sets.iter().zip(outputs) {
+        if period(set[0]) == 1 {
+            outputs[0].copy_from_slice(inputs[0]);
+        } else {
+            params.push(*set);
+            averages.push(std::mem::take(outputs));
+        }
+    }
+    recursion::batch::<Average, 1, 1, 1, 1, 1>(isa, first, inputs, &params, &mut averages);
 }
 
 impl Incremental for Ema {

@@ -4,11 +4,15 @@
 //! itself. Source: TA-Lib's `MAX` and `MIN`. The results are exact; a zero is always `+0`, so that the bits do not
 //! depend on the order in which equal zeros were compared.
 //!
-//! Method: M. van Herk, *A fast algorithm for local minimum and maximum filters on rectangular and octagonal
-//! kernels* (1992). The bars are cut into blocks of `n`; a window is the tail of one block and the head of the
-//! next, so two running extremes per bar are enough whatever `n` is, and no branch depends on the prices.
+//! Method, bar by bar: M. van Herk, *A fast algorithm for local minimum and maximum filters on rectangular and
+//! octagonal kernels* (1992). The bars are cut into blocks of `n`; a window is the tail of one block and the head of
+//! the next, so two running extremes per bar are enough whatever `n` is, and no branch depends on the prices. Whole
+//! series: see `levels.rs`.
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::levels::{LONGEST, Levels, TILE};
+use super::recursion::eight_of_mut;
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Eight, Isa, Kernel, Lanes};
 
 pub(super) const HIGHEST: Indicator = Indicator {
     name: "highest",
@@ -49,7 +53,7 @@ impl<const HIGHEST: bool> Extreme<HIGHEST> {
     }
 
     #[inline]
-    fn pick(a: f64, b: f64) -> f64 {
+    pub(super) fn pick(a: f64, b: f64) -> f64 {
         if HIGHEST == (b > a) { b } else { a }
     }
 
@@ -79,10 +83,53 @@ impl<const HIGHEST: bool> Extreme<HIGHEST> {
     }
 }
 
-fn batch<const HIGHEST: bool>(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut extreme = Extreme::<HIGHEST>::new(period(params[0]));
-    for (out, &x) in outputs[0].iter_mut().zip(inputs[0]) {
-        *out = extreme.step(x);
+fn batch<const HIGHEST: bool>(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let x = inputs[0];
+    let mut windows: Vec<(usize, &mut [f64])> = Vec::with_capacity(sets.len());
+    for (params, outputs) in sets.iter().zip(outputs) {
+        windows.push((period(params[0]), outputs[0]));
+    }
+    windows.sort_by_key(|(n, _)| *n);
+    let within = windows.partition_point(|(n, _)| *n <= LONGEST);
+    let (short, long) = windows.split_at_mut(within);
+    if let Some((longest, _)) = short.last() {
+        let levels = Levels::new(*longest);
+        isa.dispatch(Extremes::<HIGHEST> { x, windows: short, levels });
+    }
+    for (n, out) in long {
+        let mut extreme = Extreme::<HIGHEST>::new(*n);
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = extreme.step(x);
+        }
+    }
+}
+
+/// The extremes of one series over windows of several lengths, none longer than the levels reach.
+struct Extremes<'a, 'o, const HIGHEST: bool> {
+    x: &'a [f64],
+    windows: &'a mut [(usize, &'o mut [f64])],
+    levels: Levels<HIGHEST>,
+}
+
+impl<const HIGHEST: bool> Kernel for Extremes<'_, '_, HIGHEST> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        for from in (0..self.x.len()).step_by(TILE) {
+            let end = self.x.len().min(from + TILE);
+            self.levels.fill(lanes, self.x, from..end);
+            for (n, out) in self.windows.iter_mut() {
+                let mut t = from.max(*n - 1);
+                while t + 8 <= end {
+                    *eight_of_mut(out, t) = self.levels.eight(lanes, *n, t).array();
+                    t += 8;
+                }
+                for t in t..end {
+                    out[t] = self.levels.one(*n, t);
+                }
+            }
+        }
     }
 }
 

@@ -8,8 +8,10 @@
 //! it is therefore not quite the function `ema(x, fast)`. `fast` and `slow` are at least 2, as in TA-Lib; `signal
 //! = 1` makes the signal the line itself.
 
-use super::ema::Ema;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period};
+use super::ema::{self, Ema};
+use super::recursion::{self, Recursion};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "macd",
@@ -21,10 +23,14 @@ pub(super) const DEF: Indicator = Indicator {
         IndicatorParam { name: "signal", kind: ParamKind::Period { min: 1 } },
     ],
     outputs: &["macd", "macd_signal", "macd_hist"],
-    first: |params| period(params[0]).max(period(params[1])) + period(params[2]) - 2,
+    first,
     batch,
     incremental: |params| Box::new(Macd::new(params)),
 };
+
+fn first(params: &[f64]) -> usize {
+    period(params[0]).max(period(params[1])) + period(params[2]) - 2
+}
 
 struct Macd {
     fast: Ema,
@@ -36,10 +42,14 @@ struct Macd {
     warmup: usize,
 }
 
+fn fast_and_slow(params: &[f64]) -> [usize; 2] {
+    let (a, b) = (period(params[0]), period(params[1]));
+    [a.min(b), a.max(b)]
+}
+
 impl Macd {
     fn new(params: &[f64]) -> Macd {
-        let (a, b) = (period(params[0]), period(params[1]));
-        let (fast, slow) = (a.min(b), a.max(b));
+        let [fast, slow] = fast_and_slow(params);
         Macd {
             fast: Ema::new(fast),
             slow: Ema::new(slow),
@@ -68,12 +78,42 @@ impl Macd {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut macd = Macd::new(params);
-    let [line, signal, histogram] = outputs else { return };
-    for (t, &x) in inputs[0].iter().enumerate() {
-        [line[t], signal[t], histogram[t]] = macd.step(x);
+struct Averages;
+
+impl Recursion<1, 1, 3, 3, 3> for Averages {
+    fn constants(params: &[f64]) -> [f64; 3] {
+        let [fast, slow] = fast_and_slow(params);
+        [fast, slow, period(params[2])].map(ema::weight)
     }
+
+    fn warm_up([x]: [&[f64]; 1], params: &[f64]) -> ([f64; 3], [f64; 3]) {
+        let mut macd = Macd::new(params);
+        let values = x.iter().fold([f64::NAN; 3], |_, &x| macd.step(x));
+        ([macd.fast.value, macd.slow.value, values[1]], values)
+    }
+
+    fn memory(params: &[f64]) -> usize {
+        ema::memory(fast_and_slow(params)[1]) + ema::memory(period(params[2]))
+    }
+
+    #[inline(always)]
+    fn derive<N: Number>([x]: [N; 1], _: [N; 1]) -> [N; 1] {
+        [x]
+    }
+
+    #[inline(always)]
+    fn step<N: Number>(k: [N; 3], averages: [N; 3], [x]: [N; 1]) -> ([N; 3], [N; 3]) {
+        let fast = ema::next(averages[0], x, k[0]);
+        let slow = ema::next(averages[1], x, k[1]);
+        let line = fast - slow;
+        // Over one bar the signal is the line itself; the formula would round.
+        let signal = k[2].where_equal(x.like(1.0), line, ema::next(averages[2], line, k[2]));
+        ([fast, slow, signal], [line, signal, line - signal])
+    }
+}
+
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    recursion::batch::<Averages, 1, 1, 3, 3, 3>(isa, first, inputs, sets, outputs);
 }
 
 impl Incremental for Macd {

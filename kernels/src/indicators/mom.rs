@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::window::{self, Change};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "mom",
@@ -17,12 +19,18 @@ pub(super) const DEF: Indicator = Indicator {
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let (x, n) = (inputs[0], period(params[0]));
-    let (warmup, rest) = outputs[0].split_at_mut(n.min(x.len()));
-    warmup.fill(f64::NAN);
-    for (out, (&newest, &past)) in rest.iter_mut().zip(x.iter().skip(n).zip(x)) {
-        *out = newest - past;
+struct Difference;
+
+impl Change for Difference {
+    #[inline(always)]
+    fn of<N: Number>(newest: N, past: N) -> N {
+        newest - past
+    }
+}
+
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    for (params, outputs) in sets.iter().zip(outputs) {
+        window::changes::<Difference>(isa, inputs[0], period(params[0]), outputs[0]);
     }
 }
 
@@ -34,7 +42,7 @@ struct State {
 impl Incremental for State {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
         if let Some(past) = window::slide(&mut self.values, self.n, inputs[0]) {
-            outputs[0] = inputs[0] - past;
+            outputs[0] = Difference::of(inputs[0], past);
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::window::{self, Change};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
+use crate::simd::{Isa, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "roc",
@@ -18,17 +20,19 @@ pub(super) const DEF: Indicator = Indicator {
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 
-#[inline]
-fn change_percent(newest: f64, past: f64) -> f64 {
-    if past == 0.0 { 0.0 } else { (newest / past - 1.0) * 100.0 }
+struct Percent;
+
+impl Change for Percent {
+    #[inline(always)]
+    fn of<N: Number>(newest: N, past: N) -> N {
+        let zero = past.like(0.0);
+        past.where_equal(zero, zero, (newest / past - past.like(1.0)) * past.like(100.0))
+    }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let (x, n) = (inputs[0], period(params[0]));
-    let (warmup, rest) = outputs[0].split_at_mut(n.min(x.len()));
-    warmup.fill(f64::NAN);
-    for (out, (&newest, &past)) in rest.iter_mut().zip(x.iter().skip(n).zip(x)) {
-        *out = change_percent(newest, past);
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    for (params, outputs) in sets.iter().zip(outputs) {
+        window::changes::<Percent>(isa, inputs[0], period(params[0]), outputs[0]);
     }
 }
 
@@ -40,7 +44,7 @@ struct State {
 impl Incremental for State {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
         if let Some(past) = window::slide(&mut self.values, self.n, inputs[0]) {
-            outputs[0] = change_percent(inputs[0], past);
+            outputs[0] = Percent::of(inputs[0], past);
         }
     }
 }

@@ -8,7 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::rolling::{self, Roll};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::simd::Isa;
 
 pub(super) const DEF: Indicator = Indicator {
     name: "sma",
@@ -27,7 +29,7 @@ pub(super) const DEF: Indicator = Indicator {
 pub(super) struct RollingMean {
     n: usize,
     divisor: f64,
-    total: f64,
+    pub(super) total: f64,
     seen: usize,
 }
 
@@ -48,12 +50,13 @@ impl RollingMean {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let (x, n) = (inputs[0], period(params[0]));
-    let mut mean = RollingMean::new(n);
-    for (t, out) in outputs[0].iter_mut().enumerate() {
-        *out = mean.step(x[t], window::leaving(x, t, n));
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let mut rolls = Vec::with_capacity(sets.len());
+    for (params, outputs) in sets.iter().zip(outputs) {
+        rolls.push(Roll { source: inputs[0], n: period(params[0]), out: outputs[0] });
     }
+    rolls.sort_by_key(|roll| roll.n);
+    rolling::means(isa, &mut rolls);
 }
 
 struct State {

@@ -16,7 +16,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::deviation::{self, Deviation};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::simd::Isa;
 
 pub(super) const DEF: Indicator = Indicator {
     name: "stddev",
@@ -31,96 +33,9 @@ pub(super) const DEF: Indicator = Indicator {
     },
 };
 
-/// Bars between two scheduled rebuilds of the sums.
-const REBUILD_BARS: usize = 512;
-/// Part of the largest sum of squares below which a result would be mostly rounding.
-const CANCELLED: f64 = 1.0 / 64.0;
-
-/// The running standard deviation, also that of the Bollinger bands.
-pub(super) struct Deviation {
-    n: usize,
-    share: f64,
-    interval: usize,
-    bar: usize,
-    anchor: f64,
-    sum: f64,
-    squares: f64,
-    largest: f64,
-}
-
-impl Deviation {
-    pub(super) fn new(n: usize) -> Deviation {
-        Deviation {
-            n,
-            share: 1.0 / n as f64,
-            interval: n.next_multiple_of(REBUILD_BARS),
-            bar: 0,
-            anchor: 0.0,
-            sum: 0.0,
-            squares: 0.0,
-            largest: 0.0,
-        }
-    }
-
-    /// Takes the newest value, the one that leaves, and the window from oldest to newest (read only for a rebuild).
-    /// `NaN` until the window is full.
-    #[inline]
-    pub(super) fn step<W>(&mut self, newest: f64, leaving: Option<f64>, window: impl FnOnce() -> W) -> f64
-    where
-        W: Iterator<Item = f64> + Clone,
-    {
-        let bar = self.bar;
-        self.bar += 1;
-        if bar + 1 < self.n {
-            return f64::NAN;
-        }
-        let mut deviation = 0.0;
-        let scheduled = match leaving {
-            Some(leaving) if !bar.is_multiple_of(self.interval) => {
-                let (entering, leaving) = (newest - self.anchor, leaving - self.anchor);
-                self.sum += entering - leaving;
-                self.squares += entering * entering - leaving * leaving;
-                if self.squares > self.largest {
-                    self.largest = self.squares;
-                }
-                deviation = self.squares_about_mean();
-                false
-            }
-            _ => true,
-        };
-        if scheduled || deviation < self.largest * CANCELLED {
-            self.rebuild(newest, window());
-            deviation = self.squares_about_mean();
-        }
-        if deviation <= 0.0 { 0.0 } else { (deviation * self.share).sqrt() }
-    }
-
-    #[inline]
-    fn squares_about_mean(&self) -> f64 {
-        self.squares - self.sum * (self.sum * self.share)
-    }
-
-    /// Measured from the newest value first, the mean of a flat window is that value to the last bit.
-    #[cold]
-    fn rebuild(&mut self, newest: f64, window: impl Iterator<Item = f64> + Clone) {
-        let offset: f64 = window.clone().map(|x| x - newest).sum();
-        self.anchor = newest + offset * self.share;
-        (self.sum, self.squares) = (0.0, 0.0);
-        for x in window {
-            let d = x - self.anchor;
-            self.sum += d;
-            self.squares += d * d;
-        }
-        self.largest = self.squares;
-    }
-}
-
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let (x, n) = (inputs[0], period(params[0]));
-    let mut deviation = Deviation::new(n);
-    for (t, out) in outputs[0].iter_mut().enumerate() {
-        let values = || x[t + 1 - n..=t].iter().copied();
-        *out = deviation.step(x[t], window::leaving(x, t, n), values);
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    for (params, outputs) in sets.iter().zip(outputs) {
+        deviation::over_series(isa, inputs[0], period(params[0]), outputs[0]);
     }
 }
 
@@ -131,7 +46,7 @@ struct State {
 
 impl Incremental for State {
     fn push(&mut self, inputs: &[f64], outputs: &mut [f64]) {
-        let leaving = window::slide(&mut self.values, self.deviation.n, inputs[0]);
+        let leaving = window::slide(&mut self.values, self.deviation.n(), inputs[0]);
         outputs[0] = self.deviation.step(inputs[0], leaving, || self.values.iter().copied());
     }
 }

@@ -11,8 +11,12 @@
 use std::collections::VecDeque;
 
 use super::extremes::Extreme;
+use super::levels::{LONGEST, Levels, TILE};
+use super::recursion::{eight_of, eight_of_mut};
+use super::rolling::{self, Roll};
 use super::sma::RollingMean;
-use super::{Incremental, Indicator, IndicatorParam, ParamKind, period, window};
+use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
     name: "stochastic",
@@ -28,6 +32,13 @@ pub(super) const DEF: Indicator = Indicator {
     batch,
     incremental: |params| Box::new(Stochastic::new(params)),
 };
+
+/// Where the close is between the extremes.
+#[inline(always)]
+fn raw<N: Number>(close: N, highest: N, lowest: N) -> N {
+    let (span, zero) = (highest - lowest, close.like(0.0));
+    span.where_equal(zero, zero, close.like(100.0) * ((close - lowest) / span))
+}
 
 /// An average of a line that starts late and exists only bar by bar.
 struct Smoothing {
@@ -74,9 +85,7 @@ impl Stochastic {
         if highest.is_nan() {
             return WARMUP;
         }
-        let span = highest - lowest;
-        let raw = if span == 0.0 { 0.0 } else { 100.0 * ((close - lowest) / span) };
-        let k = self.slow_k.step(raw);
+        let k = self.slow_k.step(raw(close, highest, lowest));
         if k.is_nan() {
             return WARMUP;
         }
@@ -85,11 +94,94 @@ impl Stochastic {
     }
 }
 
-fn batch(inputs: &[&[f64]], params: &[f64], outputs: &mut [&mut [f64]]) {
-    let mut stochastic = Stochastic::new(params);
-    let [k, d] = outputs else { return };
-    for (t, ((&high, &low), &close)) in inputs[0].iter().zip(inputs[1]).zip(inputs[2]).enumerate() {
-        [k[t], d[t]] = stochastic.step(high, low, close);
+/// The raw line is made in the place of `%D`, from there smoothed into the place of `%K`, and from there back.
+fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let mut lines: Vec<Lines<'_>> = Vec::with_capacity(sets.len());
+    for (params, outputs) in sets.iter().zip(outputs) {
+        let [slow_k, slow_d] = outputs.as_mut_slice() else { return };
+        lines.push(Lines { n: [0, 1, 2].map(|index| period(params[index])), slow_k, slow_d });
+    }
+    lines.sort_by_key(|line| line.n);
+    raw_lines(isa, inputs, &mut lines);
+    let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(lines.len());
+    for Lines { n: [k, sk, _], slow_k, slow_d } in &mut lines {
+        rolls.push(Roll { source: &slow_d[*k - 1..], n: *sk, out: &mut slow_k[*k - 1..] });
+    }
+    rolling::means(isa, &mut rolls);
+    drop(rolls);
+    let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(lines.len());
+    for Lines { n: [k, sk, sd], slow_k, slow_d } in &mut lines {
+        let first = *k + *sk - 2;
+        rolls.push(Roll { source: &slow_k[first..], n: *sd, out: &mut slow_d[first..] });
+    }
+    rolling::means(isa, &mut rolls);
+}
+
+/// A parameter set and the places of its outputs.
+struct Lines<'o> {
+    /// `k`, `sk` and `sd`.
+    n: [usize; 3],
+    slow_k: &'o mut [f64],
+    slow_d: &'o mut [f64],
+}
+
+/// The raw line of every set into the place of its `%D`. The sets are sorted by `k`.
+fn raw_lines(isa: Isa, inputs: &[&[f64]], lines: &mut [Lines<'_>]) {
+    let Some(&inputs) = inputs.first_chunk::<3>() else { return };
+    let within = lines.partition_point(|line| line.n[0] <= LONGEST);
+    let (short, long) = lines.split_at_mut(within);
+    if let Some(longest) = short.last().map(|line| line.n[0]) {
+        let (highest, lowest) = (Levels::new(longest), Levels::new(longest));
+        isa.dispatch(RawLines { inputs, lines: short, highest, lowest });
+    }
+    for line in long {
+        let mut highest = Extreme::<true>::new(line.n[0]);
+        let mut lowest = Extreme::<false>::new(line.n[0]);
+        let [high, low, close] = inputs;
+        for (t, out) in line.slow_d.iter_mut().enumerate() {
+            *out = raw(close[t], highest.step(high[t]), lowest.step(low[t]));
+        }
+    }
+}
+
+struct RawLines<'a, 'o> {
+    inputs: [&'a [f64]; 3],
+    lines: &'a mut [Lines<'o>],
+    highest: Levels<true>,
+    lowest: Levels<false>,
+}
+
+impl Kernel for RawLines<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let [high, low, close] = self.inputs;
+        for from in (0..close.len()).step_by(TILE) {
+            let end = close.len().min(from + TILE);
+            self.highest.fill(lanes, high, from..end);
+            self.lowest.fill(lanes, low, from..end);
+            for index in 0..self.lines.len() {
+                let (done, rest) = self.lines.split_at_mut(index);
+                let Lines { n: [k, ..], slow_d: out, .. } = &mut rest[0];
+                let mut t = from.max(*k - 1);
+                if let Some(same) = done.last().filter(|same| same.n[0] == *k) {
+                    if t < end {
+                        out[t..end].copy_from_slice(&same.slow_d[t..end]);
+                    }
+                    continue;
+                }
+                while t + 8 <= end {
+                    let (highest, lowest) =
+                        (self.highest.eight(lanes, *k, t), self.lowest.eight(lanes, *k, t));
+                    *eight_of_mut(out, t) = raw(lanes.eight(eight_of(close, t)), highest, lowest).array();
+                    t += 8;
+                }
+                for t in t..end {
+                    out[t] = raw(close[t], self.highest.one(*k, t), self.lowest.one(*k, t));
+                }
+            }
+        }
     }
 }
 

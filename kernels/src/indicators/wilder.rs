@@ -5,6 +5,8 @@
 //! differs by about 1e-15 relative. The two products and the sum are separate operations on every device, never a
 //! fused one.
 
+use crate::simd::Number;
+
 /// One smoothed series.
 pub(super) struct Wilder {
     n: usize,
@@ -12,19 +14,19 @@ pub(super) struct Wilder {
     take: f64,
     seen: usize,
     /// The sum of the seed's values until `n` have been seen, the average afterwards.
-    value: f64,
+    pub(super) value: f64,
 }
 
 impl Wilder {
     pub(super) fn new(n: usize) -> Wilder {
-        Wilder { n, keep: keep(n), take: 1.0 / n as f64, seen: 0, value: 0.0 }
+        Wilder { n, keep: keep(n), take: take(n), seen: 0, value: 0.0 }
     }
 
     /// Takes the next value; `NaN` until `n` have been seen.
     #[inline]
     pub(super) fn step(&mut self, x: f64) -> f64 {
         if self.seen >= self.n {
-            self.value = self.value * self.keep + x * self.take;
+            self.value = smooth(self.value, x, [self.keep, self.take]);
             return self.value;
         }
         self.value += x;
@@ -52,4 +54,20 @@ impl Wilder {
 /// The share `(n-1)/n` of the past that one bar leaves.
 pub(super) fn keep(n: usize) -> f64 {
     (n as f64 - 1.0) / n as f64
+}
+
+/// The share `1/n` that the newest value gets.
+pub(super) fn take(n: usize) -> f64 {
+    1.0 / n as f64
+}
+
+/// The average after one more value.
+#[inline(always)]
+pub(super) fn smooth<N: Number>(average: N, x: N, [keep, take]: [N; 2]) -> N {
+    average * keep + x * take
+}
+
+/// Bars after which an average has forgotten its start: the share that is left, `((n-1)/n)^bars`, is below the last bit.
+pub(super) fn memory(n: usize) -> usize {
+    50 * n
 }

@@ -16,7 +16,7 @@ pub(crate) struct Market {
 }
 
 impl Market {
-    fn inputs(&self, def: &Indicator) -> Vec<&[f64]> {
+    pub(crate) fn inputs(&self, def: &Indicator) -> Vec<&[f64]> {
         let column = |name: &&str| match *name {
             "high" => self.high.as_slice(),
             "low" => &self.low,
@@ -41,7 +41,7 @@ fn function(name: &str, params: &[f64], market: &Market) -> Vec<f64> {
     def.compute(&market.inputs(def), params).swap_remove(output)
 }
 
-fn bits(series: &[f64]) -> Vec<u64> {
+pub(crate) fn bits(series: &[f64]) -> Vec<u64> {
     series.iter().map(|value| if value.is_nan() { 0x7ff8 << 48 } else { value.to_bits() }).collect()
 }
 
@@ -142,7 +142,7 @@ fn build(prices: Prices, steps: &[(f64, f64)]) -> Market {
     market
 }
 
-fn markets(bars: usize) -> impl Strategy<Value = Market> {
+pub(crate) fn markets(bars: usize) -> impl Strategy<Value = Market> {
     let prices = prop_oneof![
         Just(Prices::Walk),
         Just(Prices::Integers),

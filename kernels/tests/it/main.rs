@@ -1,6 +1,7 @@
 //! Tests of the crate through its public interface.
 
 mod evaluate;
+mod indicator_batches;
 mod indicator_formulas;
 mod indicators;
 mod naive;

@@ -1,0 +1,419 @@
+//! Recursive indicators at the speed of vectors: eight lanes of one recursion, with the bits of the plain loop. Not an
+//! indicator.
+//!
+//! A recursion is a chain: each bar waits for the bar before, most of the processor idles. Two ways around that, both
+//! without a change to any operation or its order:
+//!
+//! - **Abreast**: the lanes are parameter sets on the same bars.
+//! - **Stretches**: the lanes are eight stretches of the series under one parameter set. Only the first knows the state it
+//!   starts from; the others start from a wrong one. These indicators forget exponentially, so after some bars the wrong
+//!   state has become the right one *to the last bit*, and from there on every bit is right. Afterwards the bars before
+//!   that point are computed again from the state the stretch before ended in, the right and the wrong start side by
+//!   side until their states are equal. Nothing is assumed: where they never become equal the stretch is simply
+//!   computed again.
+
+#![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
+
+use super::Outputs;
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
+
+/// Lanes of a vector.
+const LANES: usize = 8;
+/// Vectors of one pass, so that the waits of one are filled by the others.
+const VECTORS: usize = 4;
+/// Bars of a pass between two copies to the outputs.
+const TILE: usize = 128;
+/// From this many parameter sets on, a vector that is not full is better than one set after another.
+const WORTH_A_VECTOR: usize = 6;
+/// Stretches are worth their repair if the series is this many times as long as the recursion's memory.
+const WORTH_STRETCHES: usize = 12;
+
+/// A recursion over `I` inputs with `C` constants per parameter set, `S` numbers of state and `O` outputs. `R` numbers per
+/// bar are computed from the inputs alone.
+pub(super) trait Recursion<const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> {
+    /// The constants of a parameter set.
+    fn constants(params: &[f64]) -> [f64; C];
+
+    /// Takes the bars up to and with the first one that has outputs; gives the state and the outputs there.
+    fn warm_up(inputs: [&[f64]; I], params: &[f64]) -> ([f64; S], [f64; O]);
+
+    /// Bars after which the recursion has forgotten where it came from, roughly. It decides about speed alone.
+    fn memory(params: &[f64]) -> usize;
+
+    /// What the step needs of a bar, from this bar and the one before.
+    fn derive<N: Number>(now: [N; I], before: [N; I]) -> [N; R];
+
+    /// One bar: the next state and the outputs.
+    fn step<N: Number>(constants: [N; C], state: [N; S], row: [N; R]) -> ([N; S], [N; O]);
+}
+
+/// One parameter set on its way through the bars.
+struct Walk<'o, const C: usize, const S: usize, const O: usize> {
+    constants: [f64; C],
+    state: [f64; S],
+    /// The first bar still to come.
+    next: usize,
+    memory: usize,
+    out: [&'o mut [f64]; O],
+}
+
+/// The batch body of a recursive indicator. `first` gives the first bar with outputs; the series are longer than that.
+pub(super) fn batch<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize>(
+    isa: Isa,
+    first: fn(&[f64]) -> usize,
+    inputs: &[&[f64]],
+    sets: &[&[f64]],
+    outputs: &mut [Outputs<'_>],
+) where
+    T: Recursion<I, R, C, S, O>,
+{
+    let Some(&inputs) = inputs.first_chunk::<I>() else { return };
+    let mut walks: Vec<Walk<'_, C, S, O>> = Vec::with_capacity(sets.len());
+    for (params, outputs) in sets.iter().zip(outputs) {
+        let Ok(outputs) = <&mut [&mut [f64]; O]>::try_from(outputs.as_mut_slice()) else { return };
+        let mut out = outputs.each_mut().map(|out| &mut **out);
+        let first = first(params);
+        let (state, values) = T::warm_up(inputs.map(|series| &series[..=first]), params);
+        for (out, value) in out.iter_mut().zip(values) {
+            out[first] = value;
+        }
+        let (constants, memory) = (T::constants(params), T::memory(params));
+        walks.push(Walk { constants, state, next: first + 1, memory, out });
+    }
+    walks.sort_by_key(|walk| walk.next);
+    let mut rest = walks.as_mut_slice();
+    while !rest.is_empty() {
+        let (some, later) = rest.split_at_mut(rest.len().min(LANES * VECTORS));
+        let alone = if some.len() % LANES < WORTH_A_VECTOR { some.len() % LANES } else { 0 };
+        let (full, few) = some.split_at_mut(some.len() - alone);
+        abreast::<T, I, R, C, S, O>(isa, inputs, full);
+        if few.len() == 1 || few.iter().all(|walk| walk.has_stretches(inputs[0].len())) {
+            for walk in few {
+                walk.stretches::<T, I, R>(isa, inputs);
+            }
+        } else {
+            abreast::<T, I, R, C, S, O>(isa, inputs, few);
+        }
+        rest = later;
+    }
+}
+
+impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
+    /// Takes the bars before `end` one by one.
+    fn advance<T, const I: usize, const R: usize>(&mut self, inputs: [&[f64]; I], end: usize)
+    where
+        T: Recursion<I, R, C, S, O>,
+    {
+        for t in self.next..end {
+            let row = T::derive(inputs.map(|series| series[t]), inputs.map(|series| series[t - 1]));
+            let (state, values) = T::step(self.constants, self.state, row);
+            self.state = state;
+            for (out, value) in self.out.iter_mut().zip(values) {
+                out[t] = value;
+            }
+        }
+        self.next = self.next.max(end);
+    }
+
+    fn has_stretches(&self, bars: usize) -> bool {
+        let left = bars - self.next;
+        left >= LANES * TILE && left / WORTH_STRETCHES >= self.memory
+    }
+
+    /// Takes all bars that are left, in eight stretches if the series is long enough.
+    fn stretches<T, const I: usize, const R: usize>(&mut self, isa: Isa, inputs: [&[f64]; I])
+    where
+        T: Recursion<I, R, C, S, O>,
+    {
+        let bars = inputs[0].len();
+        if !self.has_stretches(bars) {
+            self.advance::<T, I, R>(inputs, bars);
+            return;
+        }
+        let (begin, guess) = (self.next, self.state);
+        let length = stretch_length(bars - begin);
+        let kernel = Stretches::<T, I, R, C, S, O> {
+            inputs: inputs.map(|series| &series[begin - 1..]),
+            out: self.out.each_mut().map(|out| &mut out[begin..]),
+            constants: self.constants,
+            state: guess,
+            length,
+            recursion: std::marker::PhantomData,
+        };
+        let ends = isa.dispatch(kernel);
+        self.state = ends[0];
+        for (stretch, &end) in ends.iter().enumerate().skip(1) {
+            self.next = begin + stretch * length;
+            let met = self.repair::<T, I, R>(inputs, guess, self.next + length);
+            if met {
+                self.state = end;
+            }
+        }
+        self.next = begin + LANES * length;
+        self.advance::<T, I, R>(inputs, bars);
+    }
+
+    /// Computes a stretch again from its true state until the guessed start has led to the same one; says whether it has.
+    fn repair<T, const I: usize, const R: usize>(
+        &mut self,
+        inputs: [&[f64]; I],
+        mut guess: [f64; S],
+        end: usize,
+    ) -> bool
+    where
+        T: Recursion<I, R, C, S, O>,
+    {
+        for t in self.next..end {
+            if self.state.map(f64::to_bits) == guess.map(f64::to_bits) {
+                return true;
+            }
+            let row = T::derive(inputs.map(|series| series[t]), inputs.map(|series| series[t - 1]));
+            guess = T::step(self.constants, guess, row).0;
+            self.next = t;
+            self.advance::<T, I, R>(inputs, t + 1);
+        }
+        false
+    }
+}
+
+/// The length of eight stretches: whole vectors, and not a multiple of a memory page, where all lanes would fight for the
+/// same lines of the cache.
+fn stretch_length(bars: usize) -> usize {
+    let length = bars / LANES / LANES * LANES;
+    let beyond_page = length % 512;
+    if beyond_page < 24 { length - beyond_page - 40 } else { length }
+}
+
+/// Eight stretches of one walk. `inputs` begin one bar before the first stretch, `out` with it.
+struct Stretches<'a, T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> {
+    inputs: [&'a [f64]; I],
+    out: [&'a mut [f64]; O],
+    constants: [f64; C],
+    state: [f64; S],
+    length: usize,
+    recursion: std::marker::PhantomData<T>,
+}
+
+impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> Kernel
+    for Stretches<'_, T, I, R, C, S, O>
+where
+    T: Recursion<I, R, C, S, O>,
+{
+    /// The state at the end of every stretch.
+    type Output = [[f64; S]; LANES];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> [[f64; S]; LANES] {
+        let constants = splat(lanes, self.constants);
+        let mut state = splat(lanes, self.state);
+        let mut before = [lanes.splat(0.0); I];
+        for input in 0..I {
+            let mut values = [0.0; LANES];
+            for lane in 0..LANES {
+                values[lane] = self.inputs[input][lane * self.length];
+            }
+            before[input] = lanes.eight(&values);
+        }
+        for t in (0..self.length).step_by(LANES) {
+            let mut bars = [[lanes.splat(0.0); LANES]; I];
+            for input in 0..I {
+                let mut rows = [lanes.splat(0.0); LANES];
+                for lane in 0..LANES {
+                    rows[lane] = lanes.eight(eight_of(self.inputs[input], lane * self.length + t + 1));
+                }
+                bars[input] = lanes.transpose(rows);
+            }
+            let mut outs = [[lanes.splat(0.0); LANES]; O];
+            for bar in 0..LANES {
+                let mut now = before;
+                for input in 0..I {
+                    now[input] = bars[input][bar];
+                }
+                let (next, values) = T::step(constants, state, T::derive(now, before));
+                (before, state) = (now, next);
+                for output in 0..O {
+                    outs[output][bar] = values[output];
+                }
+            }
+            for output in 0..O {
+                let rows = lanes.transpose(outs[output]);
+                for lane in 0..LANES {
+                    *eight_of_mut(self.out[output], lane * self.length + t) = rows[lane].array();
+                }
+            }
+        }
+        by_lane(state)
+    }
+}
+
+/// Walks together through the bars, once all of them are past their warm-up.
+fn abreast<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize>(
+    isa: Isa,
+    inputs: [&[f64]; I],
+    walks: &mut [Walk<'_, C, S, O>],
+) where
+    T: Recursion<I, R, C, S, O>,
+{
+    let Some(begin) = walks.iter().map(|walk| walk.next).max() else { return };
+    for walk in walks.iter_mut() {
+        walk.advance::<T, I, R>(inputs, begin);
+    }
+    let bars = inputs[0].len();
+    let vectors = walks.len().div_ceil(LANES);
+    let mut constants = vec![[[0.0; LANES]; C]; vectors];
+    let mut states = vec![[[0.0; LANES]; S]; vectors];
+    // A vector that is not full repeats its last walk; nothing of the repetition is kept.
+    for lane in 0..vectors * LANES {
+        let walk = &walks[lane.min(walks.len() - 1)];
+        for (constant, &value) in constants[lane / LANES].iter_mut().zip(&walk.constants) {
+            constant[lane % LANES] = value;
+        }
+        for (state, &value) in states[lane / LANES].iter_mut().zip(&walk.state) {
+            state[lane % LANES] = value;
+        }
+    }
+    let blocks = (bars - begin) / LANES;
+    isa.dispatch(Abreast::<T, I, R, C, S, O> {
+        inputs,
+        begin,
+        blocks,
+        constants: &constants,
+        states: &mut states,
+        tile: vec![[0.0; TILE + LANES]; vectors * LANES * O],
+        walks,
+        recursion: std::marker::PhantomData,
+    });
+    for (lane, walk) in walks.iter_mut().enumerate() {
+        for (value, state) in walk.state.iter_mut().zip(&states[lane / LANES]) {
+            *value = state[lane % LANES];
+        }
+        walk.next = begin + blocks * LANES;
+        walk.advance::<T, I, R>(inputs, bars);
+    }
+}
+
+/// `blocks * 8` bars from `begin` on, all walks.
+struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> {
+    inputs: [&'a [f64]; I],
+    begin: usize,
+    blocks: usize,
+    constants: &'a [[[f64; LANES]; C]],
+    states: &'a mut [[[f64; LANES]; S]],
+    /// A row per lane and output, a few numbers longer than a tile so that rows lie in different lines of the cache.
+    tile: Vec<[f64; TILE + LANES]>,
+    walks: &'a mut [Walk<'o, C, S, O>],
+    recursion: std::marker::PhantomData<T>,
+}
+
+impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> Kernel
+    for Abreast<'_, '_, T, I, R, C, S, O>
+where
+    T: Recursion<I, R, C, S, O>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let end = self.begin + self.blocks * LANES;
+        for from in (self.begin..end).step_by(TILE) {
+            let bars = TILE.min(end - from);
+            for at in (0..bars).step_by(LANES) {
+                self.block(lanes, from + at, at);
+            }
+            for (walk, rows) in self.walks.iter_mut().zip(self.tile.chunks_exact(O)) {
+                for (out, row) in walk.out.iter_mut().zip(rows) {
+                    out[from..from + bars].copy_from_slice(&row[..bars]);
+                }
+            }
+        }
+    }
+}
+
+impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize>
+    Abreast<'_, '_, T, I, R, C, S, O>
+where
+    T: Recursion<I, R, C, S, O>,
+{
+    /// Eight bars from `t` on, to place `at` of the tile.
+    #[inline(always)]
+    fn block<L: Lanes>(&mut self, lanes: L, t: usize, at: usize) {
+        let (mut now, mut before) = ([lanes.splat(0.0); I], [lanes.splat(0.0); I]);
+        for input in 0..I {
+            now[input] = lanes.eight(eight_of(self.inputs[input], t));
+            before[input] = lanes.eight(eight_of(self.inputs[input], t - 1));
+        }
+        let derived = T::derive(now, before);
+        let mut rows = [[0.0; LANES]; R];
+        for row in 0..R {
+            rows[row] = derived[row].array();
+        }
+        for vector in 0..self.constants.len() {
+            let constants = load(lanes, &self.constants[vector]);
+            let mut state = load(lanes, &self.states[vector]);
+            let mut outs = [[lanes.splat(0.0); LANES]; O];
+            for bar in 0..LANES {
+                let mut row = [lanes.splat(0.0); R];
+                for number in 0..R {
+                    row[number] = lanes.splat(rows[number][bar]);
+                }
+                let (next, values) = T::step(constants, state, row);
+                state = next;
+                for output in 0..O {
+                    outs[output][bar] = values[output];
+                }
+            }
+            for number in 0..S {
+                self.states[vector][number] = state[number].array();
+            }
+            for output in 0..O {
+                let columns = lanes.transpose(outs[output]);
+                for lane in 0..LANES {
+                    let row = &mut self.tile[(vector * LANES + lane) * O + output];
+                    *eight_of_mut(row, at) = columns[lane].array();
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn splat<L: Lanes, const N: usize>(lanes: L, values: [f64; N]) -> [L::Eight; N] {
+    let mut out = [lanes.splat(0.0); N];
+    for i in 0..N {
+        out[i] = lanes.splat(values[i]);
+    }
+    out
+}
+
+#[inline(always)]
+fn load<L: Lanes, const N: usize>(lanes: L, values: &[[f64; LANES]; N]) -> [L::Eight; N] {
+    let mut out = [lanes.splat(0.0); N];
+    for i in 0..N {
+        out[i] = lanes.eight(&values[i]);
+    }
+    out
+}
+
+#[inline(always)]
+fn by_lane<E: Eight, const S: usize>(state: [E; S]) -> [[f64; S]; LANES] {
+    let mut out = [[0.0; S]; LANES];
+    for number in 0..S {
+        let values = state[number].array();
+        for lane in 0..LANES {
+            out[lane][number] = values[lane];
+        }
+    }
+    out
+}
+
+/// Eight numbers from `at` on. The callers stay within the series.
+#[inline(always)]
+pub(super) fn eight_of(series: &[f64], at: usize) -> &[f64; LANES] {
+    &series[at..at + LANES].as_chunks().0[0]
+}
+
+/// Eight places from `at` on. The callers stay within the series.
+#[inline(always)]
+pub(super) fn eight_of_mut(series: &mut [f64], at: usize) -> &mut [f64; LANES] {
+    &mut series[at..at + LANES].as_chunks_mut().0[0]
+}

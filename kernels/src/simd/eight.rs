@@ -1,0 +1,365 @@
+//! The eight lanes of each instruction set: one register of AVX-512, two of AVX2, or an array.
+
+#![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
+
+use std::ops::{Add, Div, Mul, Sub};
+
+use super::number::{Eight, Number};
+
+/// Implements the four operators of a type through functions of two operands.
+macro_rules! operators {
+    ($type:ty: $($trait:ident $method:ident = |$a:ident, $b:ident| $body:expr;)+) => {$(
+        impl $trait for $type {
+            type Output = $type;
+
+            #[inline(always)]
+            fn $method(self, other: $type) -> $type {
+                let ($a, $b) = (self, other);
+                $body
+            }
+        }
+    )+};
+}
+
+/// Eight numbers where nothing is known of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Array(pub(super) [f64; 8]);
+
+impl Array {
+    #[inline(always)]
+    fn zip(self, other: Array, f: impl Fn(f64, f64) -> f64) -> Array {
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] = f(self.0[i], other.0[i]);
+        }
+        Array(out)
+    }
+
+    #[inline(always)]
+    fn choose(self, other: Array, pick: [Array; 2], test: impl Fn(f64, f64) -> bool) -> Array {
+        let [then, otherwise] = pick;
+        let mut out = self.0;
+        for i in 0..8 {
+            out[i] = if test(self.0[i], other.0[i]) { then.0[i] } else { otherwise.0[i] };
+        }
+        Array(out)
+    }
+}
+
+operators! { Array:
+    Add add = |a, b| a.zip(b, |a, b| a + b);
+    Sub sub = |a, b| a.zip(b, |a, b| a - b);
+    Mul mul = |a, b| a.zip(b, |a, b| a * b);
+    Div div = |a, b| a.zip(b, |a, b| a / b);
+}
+
+impl Number for Array {
+    #[inline(always)]
+    fn like(self, value: f64) -> Array {
+        Array([value; 8])
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Array {
+        self.zip(self, |a, _| a.abs())
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Array {
+        self.zip(self, |a, _| a.sqrt())
+    }
+
+    #[inline(always)]
+    fn max(self, other: Array) -> Array {
+        self.zip(other, Number::max)
+    }
+
+    #[inline(always)]
+    fn min(self, other: Array) -> Array {
+        self.zip(other, Number::min)
+    }
+
+    #[inline(always)]
+    fn where_equal(self, other: Array, then: Array, otherwise: Array) -> Array {
+        self.choose(other, [then, otherwise], |a, b| a == b)
+    }
+
+    #[inline(always)]
+    fn where_less(self, other: Array, then: Array, otherwise: Array) -> Array {
+        self.choose(other, [then, otherwise], |a, b| a < b)
+    }
+
+    #[inline(always)]
+    fn where_at_most(self, other: Array, then: Array, otherwise: Array) -> Array {
+        self.choose(other, [then, otherwise], |a, b| a <= b)
+    }
+}
+
+impl Eight for Array {
+    #[inline(always)]
+    fn array(self) -> [f64; 8] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn less(self, other: Array) -> u8 {
+        let mut bits = 0;
+        for i in 0..8 {
+            bits |= u8::from(self.0[i] < other.0[i]) << i;
+        }
+        bits
+    }
+}
+
+/// Rows to columns.
+#[inline(always)]
+pub(super) fn transpose_arrays(rows: [Array; 8]) -> [Array; 8] {
+    let mut columns = rows;
+    for i in 0..8 {
+        for j in 0..8 {
+            columns[i].0[j] = rows[j].0[i];
+        }
+    }
+    columns
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Ymm, Zmm};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::*;
+    use pulp::cast;
+    use pulp::x86::{V3, V4};
+    use std::arch::x86_64::{__m256d, __m512d, _CMP_EQ_OQ, _CMP_LE_OQ, _CMP_LT_OQ};
+
+    /// One register of AVX-512.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::simd) struct Zmm(__m512d, V4);
+
+    impl Zmm {
+        #[inline(always)]
+        pub(in crate::simd) fn load(v4: V4, values: &[f64; 8]) -> Zmm {
+            let values: pulp::f64x8 = cast(*values);
+            Zmm(cast(values), v4)
+        }
+
+        #[inline(always)]
+        pub(in crate::simd) fn splat(v4: V4, value: f64) -> Zmm {
+            Zmm(v4.avx512f._mm512_set1_pd(value), v4)
+        }
+
+        /// Rows to columns.
+        #[inline(always)]
+        pub(in crate::simd) fn transpose(v4: V4, rows: [Zmm; 8]) -> [Zmm; 8] {
+            let f = v4.avx512f;
+            let (mut pairs, mut fours, mut columns) = (rows, rows, rows);
+            for i in 0..4 {
+                let (a, b) = (rows[2 * i].0, rows[2 * i + 1].0);
+                pairs[2 * i].0 = f._mm512_unpacklo_pd(a, b);
+                pairs[2 * i + 1].0 = f._mm512_unpackhi_pd(a, b);
+            }
+            for i in 0..4 {
+                let at = i % 2 + i / 2 * 4;
+                let (a, b) = (pairs[at].0, pairs[at + 2].0);
+                fours[at].0 = f._mm512_shuffle_f64x2::<0b10_00_10_00>(a, b);
+                fours[at + 2].0 = f._mm512_shuffle_f64x2::<0b11_01_11_01>(a, b);
+            }
+            for i in 0..4 {
+                let (a, b) = (fours[i].0, fours[i + 4].0);
+                columns[i].0 = f._mm512_shuffle_f64x2::<0b10_00_10_00>(a, b);
+                columns[i + 4].0 = f._mm512_shuffle_f64x2::<0b11_01_11_01>(a, b);
+            }
+            columns
+        }
+    }
+
+    operators! { Zmm:
+        Add add = |a, b| Zmm(a.1.avx512f._mm512_add_pd(a.0, b.0), a.1);
+        Sub sub = |a, b| Zmm(a.1.avx512f._mm512_sub_pd(a.0, b.0), a.1);
+        Mul mul = |a, b| Zmm(a.1.avx512f._mm512_mul_pd(a.0, b.0), a.1);
+        Div div = |a, b| Zmm(a.1.avx512f._mm512_div_pd(a.0, b.0), a.1);
+    }
+
+    impl Number for Zmm {
+        #[inline(always)]
+        fn like(self, value: f64) -> Zmm {
+            Zmm::splat(self.1, value)
+        }
+
+        #[inline(always)]
+        fn abs(self) -> Zmm {
+            Zmm(self.1.avx512f._mm512_abs_pd(self.0), self.1)
+        }
+
+        #[inline(always)]
+        fn sqrt(self) -> Zmm {
+            Zmm(self.1.avx512f._mm512_sqrt_pd(self.0), self.1)
+        }
+
+        #[inline(always)]
+        fn max(self, other: Zmm) -> Zmm {
+            Zmm(self.1.avx512f._mm512_max_pd(self.0, other.0), self.1)
+        }
+
+        #[inline(always)]
+        fn min(self, other: Zmm) -> Zmm {
+            Zmm(self.1.avx512f._mm512_min_pd(self.0, other.0), self.1)
+        }
+
+        #[inline(always)]
+        fn where_equal(self, other: Zmm, then: Zmm, otherwise: Zmm) -> Zmm {
+            let f = self.1.avx512f;
+            let mask = f._mm512_cmp_pd_mask::<_CMP_EQ_OQ>(self.0, other.0);
+            Zmm(f._mm512_mask_blend_pd(mask, otherwise.0, then.0), self.1)
+        }
+
+        #[inline(always)]
+        fn where_less(self, other: Zmm, then: Zmm, otherwise: Zmm) -> Zmm {
+            let f = self.1.avx512f;
+            let mask = f._mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.0, other.0);
+            Zmm(f._mm512_mask_blend_pd(mask, otherwise.0, then.0), self.1)
+        }
+
+        #[inline(always)]
+        fn where_at_most(self, other: Zmm, then: Zmm, otherwise: Zmm) -> Zmm {
+            let f = self.1.avx512f;
+            let mask = f._mm512_cmp_pd_mask::<_CMP_LE_OQ>(self.0, other.0);
+            Zmm(f._mm512_mask_blend_pd(mask, otherwise.0, then.0), self.1)
+        }
+    }
+
+    impl Eight for Zmm {
+        #[inline(always)]
+        fn array(self) -> [f64; 8] {
+            let values: pulp::f64x8 = cast(self.0);
+            cast(values)
+        }
+
+        #[inline(always)]
+        fn less(self, other: Zmm) -> u8 {
+            self.1.avx512f._mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.0, other.0)
+        }
+    }
+
+    /// Two registers of AVX2.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::simd) struct Ymm([__m256d; 2], V3);
+
+    impl Ymm {
+        #[inline(always)]
+        pub(in crate::simd) fn load(v3: V3, values: &[f64; 8]) -> Ymm {
+            let halves: [pulp::f64x4; 2] = cast(*values);
+            Ymm(cast(halves), v3)
+        }
+
+        #[inline(always)]
+        pub(in crate::simd) fn splat(v3: V3, value: f64) -> Ymm {
+            Ymm([v3.avx._mm256_set1_pd(value); 2], v3)
+        }
+
+        /// Rows to columns: four blocks of four by four, the two off the diagonal changing places.
+        #[inline(always)]
+        pub(in crate::simd) fn transpose(v3: V3, rows: [Ymm; 8]) -> [Ymm; 8] {
+            let avx = v3.avx;
+            let mut columns = rows;
+            for below in 0..2 {
+                for right in 0..2 {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| rows[4 * below + i].0[right]);
+                    let (ab_low, ab_high) = (avx._mm256_unpacklo_pd(a, b), avx._mm256_unpackhi_pd(a, b));
+                    let (cd_low, cd_high) = (avx._mm256_unpacklo_pd(c, d), avx._mm256_unpackhi_pd(c, d));
+                    let first = 4 * right;
+                    columns[first].0[below] = avx._mm256_permute2f128_pd::<0x20>(ab_low, cd_low);
+                    columns[first + 1].0[below] = avx._mm256_permute2f128_pd::<0x20>(ab_high, cd_high);
+                    columns[first + 2].0[below] = avx._mm256_permute2f128_pd::<0x31>(ab_low, cd_low);
+                    columns[first + 3].0[below] = avx._mm256_permute2f128_pd::<0x31>(ab_high, cd_high);
+                }
+            }
+            columns
+        }
+    }
+
+    /// An operation on both halves of one or two operands.
+    macro_rules! halves {
+        ($a:expr, $op:ident $(, $b:expr)*) => {
+            Ymm([$a.1.avx.$op($a.0[0] $(, $b.0[0])*), $a.1.avx.$op($a.0[1] $(, $b.0[1])*)], $a.1)
+        };
+    }
+
+    /// A choice by a comparison of both halves.
+    macro_rules! chosen {
+        ($a:expr, $b:expr, $test:ident, $then:expr, $otherwise:expr) => {{
+            let avx = $a.1.avx;
+            let low = avx._mm256_cmp_pd::<$test>($a.0[0], $b.0[0]);
+            let high = avx._mm256_cmp_pd::<$test>($a.0[1], $b.0[1]);
+            let low = avx._mm256_blendv_pd($otherwise.0[0], $then.0[0], low);
+            Ymm([low, avx._mm256_blendv_pd($otherwise.0[1], $then.0[1], high)], $a.1)
+        }};
+    }
+
+    operators! { Ymm:
+        Add add = |a, b| halves!(a, _mm256_add_pd, b);
+        Sub sub = |a, b| halves!(a, _mm256_sub_pd, b);
+        Mul mul = |a, b| halves!(a, _mm256_mul_pd, b);
+        Div div = |a, b| halves!(a, _mm256_div_pd, b);
+    }
+
+    impl Number for Ymm {
+        #[inline(always)]
+        fn like(self, value: f64) -> Ymm {
+            Ymm::splat(self.1, value)
+        }
+
+        #[inline(always)]
+        fn abs(self) -> Ymm {
+            let sign = self.like(-0.0);
+            halves!(sign, _mm256_andnot_pd, self)
+        }
+
+        #[inline(always)]
+        fn sqrt(self) -> Ymm {
+            halves!(self, _mm256_sqrt_pd)
+        }
+
+        #[inline(always)]
+        fn max(self, other: Ymm) -> Ymm {
+            halves!(self, _mm256_max_pd, other)
+        }
+
+        #[inline(always)]
+        fn min(self, other: Ymm) -> Ymm {
+            halves!(self, _mm256_min_pd, other)
+        }
+
+        #[inline(always)]
+        fn where_equal(self, other: Ymm, then: Ymm, otherwise: Ymm) -> Ymm {
+            chosen!(self, other, _CMP_EQ_OQ, then, otherwise)
+        }
+
+        #[inline(always)]
+        fn where_less(self, other: Ymm, then: Ymm, otherwise: Ymm) -> Ymm {
+            chosen!(self, other, _CMP_LT_OQ, then, otherwise)
+        }
+
+        #[inline(always)]
+        fn where_at_most(self, other: Ymm, then: Ymm, otherwise: Ymm) -> Ymm {
+            chosen!(self, other, _CMP_LE_OQ, then, otherwise)
+        }
+    }
+
+    impl Eight for Ymm {
+        #[inline(always)]
+        fn array(self) -> [f64; 8] {
+            let halves: [pulp::f64x4; 2] = cast(self.0);
+            cast(halves)
+        }
+
+        #[inline(always)]
+        fn less(self, other: Ymm) -> u8 {
+            let avx = self.1.avx;
+            let low = avx._mm256_movemask_pd(avx._mm256_cmp_pd::<_CMP_LT_OQ>(self.0[0], other.0[0]));
+            let high = avx._mm256_movemask_pd(avx._mm256_cmp_pd::<_CMP_LT_OQ>(self.0[1], other.0[1]));
+            (low | high << 4) as u8
+        }
+    }
+}
