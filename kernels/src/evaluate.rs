@@ -17,7 +17,7 @@ use crate::bars::{Bars, Column};
 use crate::bits::Bits;
 use crate::frames::{Frame, check_times};
 use crate::indicators::{Indicator, MAX_PERIOD};
-use crate::program::{Node, NodeId, Op, Program, Shape, Type};
+use crate::program::{Node, NodeId, Op, ParamSet, Program, Shape, Type};
 use crate::series::{Numbers, Series};
 use crate::simd::Isa;
 use memo::Memo;
@@ -27,6 +27,9 @@ pub use scalar::{ScalarValue, Scalars, scalar};
 
 /// Memory for values kept between evaluations, unless [`Evaluator::with_memo_bytes`] says otherwise.
 pub const DEFAULT_MEMO_BYTES: usize = 96 << 20;
+
+/// Parameter sets that an indicator computes at once, between two looks at the cancel flag.
+const MANY: usize = 64;
 
 /// The value of a node. Series have one element per bar of the node's frame.
 #[derive(Debug, Clone)]
@@ -144,6 +147,66 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Value, EvalError> {
         self.prepare(&[node], params, Some(cancel))?;
         self.known(node, node).cloned()
+    }
+
+    /// One output of an indicator for many parameter vectors at once, which is quicker than one by one and has the same
+    /// bits. `None` if the node is something else, or its inputs depend on parameters.
+    pub(crate) fn output_of_many(
+        &mut self,
+        node: NodeId,
+        rows: &[&[f64]],
+        isa: Isa,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Vec<Value>>, EvalError> {
+        let program = self.program;
+        let Op::Output(output) = program.node(node).op else { return Ok(None) };
+        let bundle = program.node(node).args[0];
+        let Op::Indicator(def) = program.node(bundle).op else { return Ok(None) };
+        let (inputs, params) = program.node(bundle).args.split_at(def.inputs.len());
+        let is_fixed = |input: &NodeId| {
+            let input = program.node(*input);
+            input.shape == Shape::Series && input.params == ParamSet::default()
+        };
+        let (true, Some(first)) = (inputs.iter().all(is_fixed), rows.first()) else { return Ok(None) };
+        self.prepare(inputs, first, Some(cancel))?;
+        let mut columns = Vec::with_capacity(inputs.len());
+        for &input in inputs {
+            match self.known(bundle, input)? {
+                Value::Series(series) => columns.push(Arc::clone(series)),
+                _ => return Ok(None),
+            }
+        }
+        let columns: Vec<&[f64]> = columns.iter().map(|series| series.as_ref().as_ref()).collect();
+        let mut scalars = Scalars::new(program, params)?;
+        let (mut out, mut missing, mut sets) = (vec![None; rows.len()], Vec::new(), Vec::new());
+        for (index, row) in rows.iter().enumerate() {
+            let key: Vec<u64> = self.depends[bundle.index()].iter().map(|&param| row[param].to_bits()).collect();
+            out[index] = self.memo.get(bundle.index(), &key);
+            if out[index].is_none() {
+                let set: Vec<f64> = scalars.values(row)?.iter().map(|value| value.number()).collect();
+                let check = def.check_params(&set);
+                check.map_err(|message| EvalError::Indicator { node: bundle, message })?;
+                missing.push((index, key));
+                sets.push(set);
+            }
+        }
+        for (missing, sets) in missing.chunks(MANY).zip(sets.chunks(MANY)) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EvalError::Cancelled);
+            }
+            for ((index, key), outputs) in missing.iter().zip(def.compute_many(isa, &columns, sets)) {
+                let value = Value::Bundle(outputs.into_iter().map(Arc::new).collect());
+                if self.is_kept(bundle.index()) {
+                    self.memo.insert(bundle.index(), key, &value);
+                }
+                out[*index] = Some(value);
+            }
+        }
+        let pick = |value: Option<Value>| match value {
+            Some(Value::Bundle(outputs)) => outputs.get(usize::from(output)).cloned().map(Value::Series),
+            _ => None,
+        };
+        Ok(out.into_iter().map(pick).collect())
     }
 
     /// The values of several nodes for one parameter vector, in their order; what they share is computed once.

@@ -86,7 +86,7 @@ impl<'a> Sweep<'a> {
             path: Path::default(),
             scratch: Scratch::default(),
             isa: Isa::detect(),
-            leaf_bytes: DEFAULT_MEMO_BYTES / 2,
+            leaf_bytes: DEFAULT_MEMO_BYTES / 3 * 2,
         })
     }
 
@@ -94,7 +94,7 @@ impl<'a> Sweep<'a> {
     #[must_use]
     pub fn with_memo_bytes(mut self, bytes: usize) -> Sweep<'a> {
         self.evaluator = self.evaluator.with_memo_bytes(bytes);
-        self.leaf_bytes = bytes / 2;
+        self.leaf_bytes = bytes / 3 * 2;
         self
     }
 

@@ -15,6 +15,16 @@ pub enum ScalarValue {
     Bool(Option<bool>),
 }
 
+impl ScalarValue {
+    /// The number; a condition is not one.
+    pub(crate) fn number(self) -> f64 {
+        match self {
+            ScalarValue::Number(value) => value,
+            ScalarValue::Bool(_) => f64::NAN,
+        }
+    }
+}
+
 /// Evaluates a few scalar nodes for many parameter vectors: `where` conditions, stop distances, sizes.
 #[derive(Debug)]
 pub struct Scalars<'a> {

@@ -12,7 +12,7 @@ use super::market::Market;
 use super::rules::{Rules, Sizing};
 use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, Source, Span, TILE, TileRoom, View, WORDS, Words};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
-use crate::program::Program;
+use crate::program::{NodeId, Program};
 use crate::sim::{ExitReason, Fill, Side, SimConfig};
 use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
@@ -50,13 +50,13 @@ impl BlockContext<'_, '_> {
         let instances = Instances::new(self.program, &tiles, values, rules.len());
         let scalars = scalar_rows(self.program, &tiles, values, rules.len()).map_err(|_| Stop::Failed)?;
         let bars = self.market.bars.len();
-        let budget = Budget { bytes: self.leaf_bytes, leaf: bars * 10, tile_bytes: TILE_BYTES };
+        let budget = Budget { bytes: self.leaf_bytes, leaf: bars * size_of::<f64>(), tile_bytes: TILE_BYTES };
         let mut clusters = Vec::new();
         instances.split((0..rules.len() as u32).collect(), &tiles, budget, &mut clusters);
         clusters.reverse();
         while let Some(rows) = clusters.pop() {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
-            cluster.load(self.evaluator, values, width, self.cancel)?;
+            cluster.load(self.evaluator, values, width, self.isa, self.cancel)?;
             let is_complete = self.isa.dispatch(Signals { cluster: &mut cluster, bars, cancel: self.cancel })?;
             if !is_complete {
                 let middle = cluster.rows.len() / 2;
@@ -87,6 +87,20 @@ fn scalar_rows(
         }));
     }
     Ok(out)
+}
+
+/// The values of a leaf for several combinations.
+fn series_of(
+    evaluator: &mut Evaluator<'_>,
+    node: NodeId,
+    rows: &[&[f64]],
+    isa: Isa,
+    cancel: &AtomicBool,
+) -> Result<Vec<Value>, EvalError> {
+    match evaluator.output_of_many(node, rows, isa, cancel)? {
+        Some(values) => Ok(values),
+        None => rows.iter().map(|row| evaluator.value_until(node, row, cancel)).collect(),
+    }
 }
 
 /// Combinations worked on together.
@@ -153,6 +167,7 @@ impl<'b> Cluster<'b> {
         evaluator: &mut Evaluator<'_>,
         values: &[f64],
         width: usize,
+        isa: Isa,
         cancel: &AtomicBool,
     ) -> Result<(), Stop> {
         let leaves = self.tiles.leaves.len();
@@ -176,13 +191,18 @@ impl<'b> Cluster<'b> {
                 continue;
             }
             let node = self.tiles.leaves[column];
-            for place in first {
-                let row = self.rows[place as usize] as usize;
-                let params = &values[row * width..(row + 1) * width];
-                let value = evaluator.value_until(node, params, cancel).map_err(|error| match error {
-                    EvalError::Cancelled => Stop::Cancelled,
-                    _ => Stop::Failed,
-                })?;
+            let rows: Vec<&[f64]> = first
+                .iter()
+                .map(|&place| {
+                    let row = self.rows[place as usize] as usize;
+                    &values[row * width..(row + 1) * width]
+                })
+                .collect();
+            let found = series_of(evaluator, node, &rows, isa, cancel).map_err(|error| match error {
+                EvalError::Cancelled => Stop::Cancelled,
+                _ => Stop::Failed,
+            })?;
+            for value in found {
                 self.leaves.push(match value {
                     Value::Series(series) => Leaf::Numbers(NumberLeaf::new(series)),
                     Value::Bits(bits) => Leaf::Conditions(bits),
@@ -334,7 +354,7 @@ impl Kernel for Accounts<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, _: L) {
+    fn run<L: Lanes>(mut self, lanes: L) {
         let [long_enter, _, short_enter, _] = self.cluster.tiles.roots;
         let side = if long_enter.is_some() { Side::Long } else { Side::Short };
         let is_one_sided = long_enter.is_none() || short_enter.is_none();
@@ -350,19 +370,19 @@ impl Kernel for Accounts<'_, '_, '_> {
                     self.out[row as usize] = self.both_sides(self.rules[row as usize].sizing, events);
                 }
             } else if side == Side::Long && rows.iter().all(all_in) {
-                self.one_side::<true>(side, rows, &events);
+                self.one_side::<L, true>(lanes, side, rows, &events);
             } else if side == Side::Long && rows.iter().any(all_in) {
                 // The kinds of sums differ: one by one.
                 for (&row, events) in rows.iter().zip(&events) {
                     let events = std::slice::from_ref(events);
                     if all_in(&row) {
-                        self.one_side::<true>(side, &[row], events);
+                        self.one_side::<L, true>(lanes, side, &[row], events);
                     } else {
-                        self.one_side::<false>(side, &[row], events);
+                        self.one_side::<L, false>(lanes, side, &[row], events);
                     }
                 }
             } else {
-                self.one_side::<false>(side, rows, &events);
+                self.one_side::<L, false>(lanes, side, rows, &events);
             }
         }
     }
@@ -379,13 +399,13 @@ fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &'m [f64]) {
 impl Accounts<'_, '_, '_> {
     /// Up to eight combinations that trade one side.
     #[inline(always)]
-    fn one_side<const ALL_IN: bool>(&mut self, side: Side, rows: &[u32], events: &[Vec<u32>]) {
+    fn one_side<L: Lanes, const ALL_IN: bool>(&mut self, lanes: L, side: Side, rows: &[u32], events: &[Vec<u32>]) {
         let Some(prefix) = self.market.rows.as_ref() else { return };
         let bars = self.market.bars.len();
         let (delay, prices) = fills(self.market, self.config);
-        let lane = |i: usize| i.min(rows.len() - 1);
-        let sizing = std::array::from_fn(|i| self.rules[rows[lane(i)] as usize].sizing);
-        let mut eight = EightAccounts::<ALL_IN>::new(self.market, prefix, self.config, side, sizing);
+        let sizing = std::array::from_fn(|i| self.rules[rows[i.min(rows.len() - 1)] as usize].sizing);
+        let market = (self.market, prefix);
+        let mut eight = EightAccounts::<L, ALL_IN>::new(lanes, market, self.config, side, sizing);
         let pairs: [&[[u32; 2]]; EIGHT] = std::array::from_fn(|i| {
             let pairs = if i < rows.len() { events[i].as_chunks::<2>().0 } else { &[] };
             // The last exit may be decided too late to be filled.
@@ -393,23 +413,25 @@ impl Accounts<'_, '_, '_> {
             &pairs[..pairs.len() - usize::from(is_late)]
         });
         let most = pairs.iter().map(|pairs| pairs.len()).max().unwrap_or_default();
-        let nothing = [0, 0];
         for k in 0..most {
-            let trade: [[u32; 2]; EIGHT] = std::array::from_fn(|i| *pairs[i].get(k).unwrap_or(&nothing));
-            let is_active = std::array::from_fn(|i| k < pairs[i].len());
-            let enter_bar = trade.map(|[enter, _]| enter + delay as u32);
-            let leave_bar = trade.map(|[_, leave]| leave + delay as u32);
-            let price = |bar: u32| prices.get(bar as usize).copied().unwrap_or(1.0);
-            eight.trade(&Trades {
-                is_active,
-                enter_bar,
-                leave_bar,
-                enter_raw: enter_bar.map(price),
-                leave_raw: leave_bar.map(price),
-            });
+            let mut trades = Trades {
+                active: [0.0; EIGHT],
+                bars: [[0, 1]; EIGHT],
+                enter_raw: [1.0; EIGHT],
+                leave_raw: [1.0; EIGHT],
+            };
+            for i in 0..EIGHT {
+                if let Some(&[enter, leave]) = pairs[i].get(k) {
+                    let (enter, leave) = (enter as usize + delay, leave as usize + delay);
+                    trades.active[i] = 1.0;
+                    trades.bars[i] = [enter, leave];
+                    (trades.enter_raw[i], trades.leave_raw[i]) = (prices[enter], prices[leave]);
+                }
+            }
+            eight.trade(&trades);
         }
-        for (i, &row) in rows.iter().enumerate() {
-            let mut account = eight.account(i);
+        let accounts = eight.accounts();
+        for (i, (mut account, &row)) in accounts.into_iter().zip(rows).enumerate() {
             let mut open = None;
             if let Some(&enter) = events[i].get(2 * pairs[i].len())
                 && let Some(&raw) = prices.get(enter as usize + delay)

@@ -5,336 +5,372 @@
 //! one. What is rare (a new drawdown, an order that is not placed) leaves the lanes and is done in scalar code.
 
 use super::account::{Account, Segment};
-use super::fold::Fold;
+use super::fold::{self, Fold, TradeSums};
 use super::market::Market;
-use super::measure;
-use super::moments::{PowerSums, PrefixRows, powers};
+use super::measure::Drawdown;
+use super::moments::{POWERS, PowerSums, PrefixRows};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
+use crate::simd::{Eight, Lanes, Number};
 
 /// Combinations side by side.
 pub(super) const EIGHT: usize = 8;
 
-type Lane = [f64; EIGHT];
-
-#[inline(always)]
-fn lanes(f: impl FnMut(usize) -> f64) -> Lane {
-    std::array::from_fn(f)
-}
-
-/// One trade of each lane; lanes without one repeat another's and are masked.
+/// One trade of each lane. Lanes without one are not active, and name any bars there are.
 pub(super) struct Trades {
-    pub(super) is_active: [bool; EIGHT],
-    pub(super) enter_bar: [u32; EIGHT],
-    pub(super) leave_bar: [u32; EIGHT],
-    pub(super) enter_raw: Lane,
-    pub(super) leave_raw: Lane,
+    /// 1 where there is a trade, else 0.
+    pub(super) active: [f64; EIGHT],
+    /// Bars of the fills; the exit is after the entry.
+    pub(super) bars: [[usize; 2]; EIGHT],
+    /// Raw prices of the fills.
+    pub(super) enter_raw: [f64; EIGHT],
+    pub(super) leave_raw: [f64; EIGHT],
 }
 
 /// Eight accounts that trade one side by signals.
-pub(super) struct EightAccounts<'m, const ALL_IN: bool> {
+pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
+    lanes: L,
     market: &'m Market<'m>,
     rows: &'m PrefixRows,
     config: &'m SimConfig,
     side: Side,
     sizing: [Sizing; EIGHT],
-    cash: Lane,
-    fees: Lane,
-    marked: [u32; EIGHT],
-    peak: Lane,
-    worst: Lane,
-    floor: Lane,
-    sampled: Lane,
-    edges: [Lane; 5],
+    /// The next bar to be marked.
+    marked: [usize; EIGHT],
+    cash: L::Eight,
+    fees: L::Eight,
+    peak: L::Eight,
+    worst: L::Eight,
+    floor: L::Eight,
+    sampled: L::Eight,
+    edges: [L::Eight; POWERS],
     sums: [PowerSums; EIGHT],
     is_fit: [bool; EIGHT],
-    counts: [[u64; EIGHT]; 5],
-    profit: Lane,
-    loss: Lane,
-    pnl: Lane,
-    pnl_squares: Lane,
-    returns: Lane,
-    best_trade: Lane,
-    worst_trade: Lane,
+    trades: L::Eight,
+    wins: L::Eight,
+    losses_in_a_row: L::Eight,
+    most_losses_in_a_row: L::Eight,
+    bars_held: L::Eight,
+    profit: L::Eight,
+    loss: L::Eight,
+    pnl: L::Eight,
+    pnl_squares: L::Eight,
+    returns: L::Eight,
+    best: L::Eight,
+    worst_trade: L::Eight,
 }
 
-/// Rows of `counts`.
-const TRADES: usize = 0;
-const WINS: usize = 1;
-const LOSSES_IN_A_ROW: usize = 2;
-const MOST_LOSSES: usize = 3;
-const BARS_HELD: usize = 4;
+/// What a position does to equity at a close.
+#[derive(Clone, Copy)]
+struct Holding<E> {
+    cash: E,
+    quantity: E,
+}
 
+impl<E: Eight> Holding<E> {
+    #[inline(always)]
+    fn at(self, close: E) -> E {
+        self.cash + self.quantity * close
+    }
+}
+
+/// `then` in the lanes where the mask is 1.
 #[inline(always)]
-fn select(mask: [bool; EIGHT], yes: Lane, no: Lane) -> Lane {
-    lanes(|i| if mask[i] { yes[i] } else { no[i] })
+fn choose<E: Eight>(mask: E, then: E, otherwise: E) -> E {
+    mask.like(0.0).where_less(mask, then, otherwise)
 }
 
-impl<'m, const ALL_IN: bool> EightAccounts<'m, ALL_IN> {
+impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
     pub(super) fn new(
-        market: &'m Market<'m>,
-        rows: &'m PrefixRows,
+        lanes: L,
+        (market, rows): (&'m Market<'m>, &'m PrefixRows),
         config: &'m SimConfig,
         side: Side,
         sizing: [Sizing; EIGHT],
     ) -> Self {
         let start = Fold::<ALL_IN>::new(market, rows, config.cash);
+        let all = |value| lanes.splat(value);
         EightAccounts {
+            lanes,
             market,
             rows,
             config,
             side,
             sizing,
-            cash: [config.cash; EIGHT],
-            fees: [0.0; EIGHT],
             marked: [0; EIGHT],
-            peak: [start.drawdown.peak; EIGHT],
-            worst: [start.drawdown.worst; EIGHT],
-            floor: [start.floor; EIGHT],
-            sampled: [start.sampled; EIGHT],
-            edges: [[0.0; EIGHT]; 5],
+            cash: all(config.cash),
+            fees: all(0.0),
+            peak: all(start.drawdown.peak),
+            worst: all(start.drawdown.worst),
+            floor: all(start.floor),
+            sampled: all(start.sampled),
+            edges: [all(0.0); POWERS],
             sums: [PowerSums::ZERO; EIGHT],
             is_fit: [true; EIGHT],
-            counts: [[0; EIGHT]; 5],
-            profit: [0.0; EIGHT],
-            loss: [0.0; EIGHT],
-            pnl: [0.0; EIGHT],
-            pnl_squares: [0.0; EIGHT],
-            returns: [0.0; EIGHT],
-            best_trade: [f64::NEG_INFINITY; EIGHT],
-            worst_trade: [f64::INFINITY; EIGHT],
+            trades: all(0.0),
+            wins: all(0.0),
+            losses_in_a_row: all(0.0),
+            most_losses_in_a_row: all(0.0),
+            bars_held: all(0.0),
+            profit: all(0.0),
+            loss: all(0.0),
+            pnl: all(0.0),
+            pnl_squares: all(0.0),
+            returns: all(0.0),
+            best: all(f64::NEG_INFINITY),
+            worst_trade: all(f64::INFINITY),
         }
     }
 
     /// Opens and closes one position per active lane.
     #[inline(always)]
     pub(super) fn trade(&mut self, trades: &Trades) {
-        let config = self.config;
-        let (enter_factor, leave_factor) = match self.side {
-            Side::Long => (1.0 + config.slippage, 1.0 - config.slippage),
-            Side::Short => (1.0 - config.slippage, 1.0 + config.slippage),
-        };
-        let is_long = self.side == Side::Long;
-        let price = lanes(|i| trades.enter_raw[i] * enter_factor);
-        let quantity = self.quantity(&price);
-        let mut active = trades.is_active;
-        for i in 0..EIGHT {
-            let is_placed = quantity[i] > 0.0 && quantity[i].is_finite();
-            self.is_fit[i] &= is_placed | !active[i];
-            active[i] &= is_placed;
-        }
-        self.mark_flat(active, trades);
-        let notional = lanes(|i| quantity[i] * price[i]);
-        let fee = lanes(|i| notional[i] * config.taker_fee);
-        let cash = lanes(|i| {
-            if is_long { self.cash[i] - (notional[i] + fee[i]) } else { self.cash[i] + (notional[i] - fee[i]) }
-        });
-        let fees = lanes(|i| self.fees[i] + fee[i]);
-        let signed = lanes(|i| if is_long { quantity[i] } else { -quantity[i] });
-        self.mark_held(active, trades, &cash, &signed);
+        let lanes = self.lanes;
+        let all = |value| lanes.splat(value);
+        let SimConfig { slippage, taker_fee, .. } = *self.config;
+        let (taker_fee, is_long) = (all(taker_fee), self.side == Side::Long);
+        let (more, less) = (all(1.0 + slippage), all(1.0 - slippage));
+        let (enter_factor, leave_factor) = if is_long { (more, less) } else { (less, more) };
+        let price = self.lanes.eight(&trades.enter_raw) * enter_factor;
+        let quantity = self.quantity(price);
+        let active = self.place(self.lanes.eight(&trades.active), quantity);
 
-        let price = lanes(|i| trades.leave_raw[i] * leave_factor);
-        let closed = lanes(|i| quantity[i] * price[i]);
-        let close_fee = lanes(|i| closed[i] * config.taker_fee);
-        let left = lanes(|i| {
-            if is_long { cash[i] + (closed[i] - close_fee[i]) } else { cash[i] - (closed[i] + close_fee[i]) }
-        });
-        let (bought, sold) = if is_long { ((notional, fee), (closed, close_fee)) } else { ((closed, close_fee), (notional, fee)) };
-        let cost = lanes(|i| bought.0[i] + bought.1[i]);
-        let pnl = lanes(|i| (sold.0[i] - sold.1[i]) - cost[i]);
-        self.fees = select(active, lanes(|i| fees[i] + close_fee[i]), self.fees);
-        self.cash = select(active, left, self.cash);
-        self.count(active, trades, &pnl, &lanes(|i| pnl[i] / cost[i]));
+        self.mark_flat(active, trades);
+        let notional = quantity * price;
+        let fee = notional * taker_fee;
+        let held = if is_long {
+            Holding { cash: self.cash - (notional + fee), quantity }
+        } else {
+            // Exactly the negative: a product changes its sign and nothing else.
+            Holding { cash: self.cash + (notional - fee), quantity: quantity * all(-1.0) }
+        };
+        self.mark_held(active, trades, held);
+
+        let closed = quantity * (self.lanes.eight(&trades.leave_raw) * leave_factor);
+        let close_fee = closed * taker_fee;
+        let (left, cost, pnl) = if is_long {
+            let cost = notional + fee;
+            (held.cash + (closed - close_fee), cost, (closed - close_fee) - cost)
+        } else {
+            let cost = closed + close_fee;
+            (held.cash - cost, cost, (notional - fee) - cost)
+        };
+        self.fees = choose(active, (self.fees + fee) + close_fee, self.fees);
+        self.cash = choose(active, left, self.cash);
+        self.count(active, trades, pnl, pnl / cost);
     }
 
     #[inline(always)]
-    fn quantity(&self, price: &Lane) -> Lane {
-        let taker = self.config.taker_fee;
-        let unit = lanes(|i| if self.side == Side::Long { price[i] * (1.0 + taker) } else { price[i] });
+    fn quantity(&self, price: L::Eight) -> L::Eight {
+        let all = |value| self.lanes.splat(value);
+        let is_long = self.side == Side::Long;
+        let unit = if is_long { price * all(1.0 + self.config.taker_fee) } else { price };
         if ALL_IN {
-            return lanes(|i| 1.0 * self.cash[i] / unit[i]);
+            return self.cash / unit;
         }
-        lanes(|i| match self.sizing[i] {
-            Sizing::Equity(fraction) => fraction * self.cash[i] / unit[i],
-            Sizing::Quote(quote) => quote.min(self.cash[i]) / unit[i],
-            Sizing::Risk(risk, stop) => ((risk * self.cash[i]) / (price[i] * stop)).min(self.cash[i] / unit[i]),
-        })
+        let (cash, unit, price) = (self.cash.array(), unit.array(), price.array());
+        let quantity = std::array::from_fn(|i| match self.sizing[i] {
+            Sizing::Equity(fraction) => fraction * cash[i] / unit[i],
+            Sizing::Quote(quote) => quote.min(cash[i]) / unit[i],
+            Sizing::Risk(risk, stop) => ((risk * cash[i]) / (price[i] * stop)).min(cash[i] / unit[i]),
+        });
+        self.lanes.eight(&quantity)
+    }
+
+    /// The active lanes whose order is placed; the others are unfit.
+    #[inline(always)]
+    fn place(&mut self, active: L::Eight, quantity: L::Eight) -> L::Eight {
+        let lanes = self.lanes;
+        let all = |value| lanes.splat(value);
+        let is_positive = all(0.0).where_less(quantity, active, all(0.0));
+        let placed = quantity.where_at_most(all(f64::MAX), is_positive, all(0.0));
+        if placed.less(active) != 0 {
+            let refused = placed.less(active);
+            for i in 0..EIGHT {
+                self.is_fit[i] &= refused >> i & 1 == 0;
+            }
+        }
+        placed
     }
 
     /// Closes since the last trade, without a position.
     #[inline(always)]
-    fn mark_flat(&mut self, active: [bool; EIGHT], trades: &Trades) {
-        let samples = &self.market.samples;
-        let mut has_sample = [false; EIGHT];
-        let mut is_rare = [false; EIGHT];
-        for i in 0..EIGHT {
-            let (from, to) = (self.marked[i], trades.enter_bar[i]);
-            let is_marked = active[i] & (from < to);
-            has_sample[i] = is_marked & (samples.first_at[from as usize] < samples.first_at[to as usize]);
-            is_rare[i] = is_marked & ((self.cash[i] > self.peak[i]) | (self.cash[i] < self.floor[i]));
-        }
-        if is_rare != [false; EIGHT] {
-            self.flat_drawdowns(is_rare);
+    fn mark_flat(&mut self, active: L::Eight, trades: &Trades) {
+        let first_at = &self.market.samples.first_at;
+        let sampled = std::array::from_fn(|i| {
+            let is_sampled = first_at[self.marked[i]] < first_at[trades.bars[i][0]];
+            f64::from(u8::from(is_sampled))
+        });
+        let has_sample = choose(active, self.lanes.eight(&sampled), active);
+        let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(active);
+        if rare != 0 {
+            let cash = self.cash.array();
+            self.each_drawdown(rare, |i, drawdown, _| {
+                let mut drawdown = drawdown;
+                drawdown.flat(cash[i]);
+                (drawdown, cash[i])
+            });
         }
         self.edge(has_sample, self.cash);
-        self.sampled = select(has_sample, self.cash, self.sampled);
+        self.sampled = choose(has_sample, self.cash, self.sampled);
     }
 
     #[inline(always)]
-    fn flat_drawdowns(&mut self, rare: [bool; EIGHT]) {
-        for i in 0..EIGHT {
-            if rare[i] {
-                let mut drawdown = measure::Drawdown { peak: self.peak[i], worst: self.worst[i] };
-                drawdown.flat(self.cash[i]);
-                self.is_fit[i] &= self.cash[i] > 0.0;
-                self.keep_drawdown(i, drawdown);
-            }
+    fn bits(&self, mask: L::Eight) -> u8 {
+        self.lanes.splat(0.0).less(mask)
+    }
+
+    /// New drawdowns and peaks of some lanes; `of` also gives the lowest equity.
+    #[inline(always)]
+    fn each_drawdown(&mut self, lanes: u8, of: impl Fn(usize, Drawdown, &Market<'m>) -> (Drawdown, f64)) {
+        let (mut peak, mut worst, mut floor) = (self.peak.array(), self.worst.array(), self.floor.array());
+        let mut rest = lanes;
+        while rest != 0 {
+            let i = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let (drawdown, lowest) = of(i, Drawdown { peak: peak[i], worst: worst[i] }, self.market);
+            self.is_fit[i] &= lowest > 0.0;
+            (peak[i], worst[i], floor[i]) = (drawdown.peak, drawdown.worst, fold::floor_of(drawdown));
         }
-    }
-
-    #[inline(always)]
-    fn keep_drawdown(&mut self, i: usize, drawdown: measure::Drawdown) {
-        (self.peak[i], self.worst[i]) = (drawdown.peak, drawdown.worst);
-        self.floor[i] = super::fold::floor_of(drawdown);
+        self.peak = self.lanes.eight(&peak);
+        self.worst = self.lanes.eight(&worst);
+        self.floor = self.lanes.eight(&floor);
     }
 
     /// Adds the returns into the first samples of the masked lanes' segments, which are worth `after`.
     #[inline(always)]
-    fn edge(&mut self, mask: [bool; EIGHT], after: Lane) {
-        let mut added = [[0.0; EIGHT]; 5];
-        for i in 0..EIGHT {
-            let powers = powers(after[i] / self.sampled[i] - 1.0);
-            for (added, power) in added.iter_mut().zip(powers) {
-                added[i] = power;
-            }
-        }
+    fn edge(&mut self, mask: L::Eight, after: L::Eight) {
+        let nothing = self.lanes.splat(0.0);
+        let r = after / self.sampled - self.lanes.splat(1.0);
+        let square = r * r;
+        let loss = r.where_less(nothing, r, nothing);
+        let added = [r, square, square * r, square * square, loss * loss];
         for (sums, added) in self.edges.iter_mut().zip(added) {
-            *sums = select(mask, lanes(|i| sums[i] + added[i]), *sums);
+            *sums = choose(mask, *sums + added, *sums);
         }
     }
 
     /// Closes with the position.
     #[inline(always)]
-    fn mark_held(&mut self, active: [bool; EIGHT], trades: &Trades, cash: &Lane, quantity: &Lane) {
-        let samples = &self.market.samples;
+    fn mark_held(&mut self, active: L::Eight, trades: &Trades, held: Holding<L::Eight>) {
         let (mut low, mut high) = ([0.0; EIGHT], [0.0; EIGHT]);
-        let mut marked = active;
         for i in 0..EIGHT {
-            let (from, to) = (trades.enter_bar[i] as usize, trades.leave_bar[i] as usize);
-            marked[i] &= from < to;
-            let range = self.market.coarse.query(from, to.max(from + 1));
+            let [from, to] = trades.bars[i];
+            let range = self.market.coarse.query(from, to);
             (low[i], high[i]) = (range.min, range.max);
         }
-        let mut is_rare = [false; EIGHT];
-        for i in 0..EIGHT {
-            let (a, b) = (cash[i] + quantity[i] * low[i], cash[i] + quantity[i] * high[i]);
-            let (lowest, highest) = if quantity[i] < 0.0 { (b, a) } else { (a, b) };
-            is_rare[i] = marked[i] & ((highest > self.peak[i]) | (lowest < self.floor[i]));
+        let (low, high) = (held.at(self.lanes.eight(&low)), held.at(self.lanes.eight(&high)));
+        let (lowest, highest) = if self.side == Side::Long { (low, high) } else { (high, low) };
+        let rare = (self.peak.less(highest) | lowest.less(self.floor)) & self.bits(active);
+        let (cash, quantity) = (held.cash.array(), held.quantity.array());
+        if rare != 0 {
+            self.each_drawdown(rare, |i, drawdown, market| {
+                let [from, to] = trades.bars[i];
+                let segment = Segment { from, to, cash: cash[i], quantity: quantity[i] };
+                fold::draw_down_exactly(drawdown, market, segment)
+            });
         }
-        if is_rare != [false; EIGHT] {
-            self.held_drawdowns(is_rare, trades, cash, quantity);
-        }
-        let mut has_sample = [false; EIGHT];
-        let (mut first, mut last) = ([1.0; EIGHT], [1.0; EIGHT]);
+        self.sample_held(active, trades, held);
+    }
+
+    #[inline(always)]
+    fn sample_held(&mut self, active: L::Eight, trades: &Trades, held: Holding<L::Eight>) {
+        let samples = &self.market.samples;
+        let is_active = self.bits(active);
+        let (mut first, mut last, mut sampled) = ([1.0; EIGHT], [1.0; EIGHT], [0.0; EIGHT]);
         for i in 0..EIGHT {
-            let from = samples.first_at[trades.enter_bar[i] as usize] as usize;
-            let to = samples.first_at[trades.leave_bar[i] as usize] as usize;
-            has_sample[i] = marked[i] & (from < to);
-            if has_sample[i] {
+            let [enter, leave] = trades.bars[i];
+            let (from, to) = (samples.first_at[enter] as usize, samples.first_at[leave] as usize);
+            if from < to && is_active >> i & 1 == 1 {
+                sampled[i] = 1.0;
                 (first[i], last[i]) = (samples.closes[from], samples.closes[to - 1]);
-                if to - from > 1 {
-                    if ALL_IN {
-                        self.sums[i].hold(&self.rows.rows, from + 1, to);
-                    } else {
-                        self.sums[i].walk(&samples.closes[from..to], cash[i], quantity[i]);
-                    }
+                if ALL_IN {
+                    // No row is added for a single sample.
+                    self.sums[i].hold(&self.rows.rows, from + 1, to);
+                } else if to - from > 1 {
+                    let (cash, quantity) = (held.cash.array()[i], held.quantity.array()[i]);
+                    self.sums[i].walk(&samples.closes[from..to], cash, quantity);
                 }
             }
-            self.marked[i] = if active[i] { trades.leave_bar[i].max(trades.enter_bar[i]) } else { self.marked[i] };
+            self.marked[i] = if is_active >> i & 1 == 1 { leave } else { self.marked[i] };
         }
-        self.edge(has_sample, lanes(|i| cash[i] + quantity[i] * first[i]));
-        self.sampled = select(has_sample, lanes(|i| cash[i] + quantity[i] * last[i]), self.sampled);
+        let has_sample = self.lanes.eight(&sampled);
+        self.edge(has_sample, held.at(self.lanes.eight(&first)));
+        self.sampled = choose(has_sample, held.at(self.lanes.eight(&last)), self.sampled);
     }
 
     #[inline(always)]
-    fn held_drawdowns(&mut self, rare: [bool; EIGHT], trades: &Trades, cash: &Lane, quantity: &Lane) {
-        for i in 0..EIGHT {
-            if rare[i] {
-                let segment = Segment {
-                    from: trades.enter_bar[i] as usize,
-                    to: trades.leave_bar[i] as usize,
-                    cash: cash[i],
-                    quantity: quantity[i],
-                };
-                let drawdown = measure::Drawdown { peak: self.peak[i], worst: self.worst[i] };
-                let (drawdown, lowest) = super::fold::draw_down_exactly(drawdown, self.market, segment);
-                self.is_fit[i] &= lowest > 0.0;
-                self.keep_drawdown(i, drawdown);
-            }
-        }
+    fn count(&mut self, active: L::Eight, trades: &Trades, pnl: L::Eight, returns: L::Eight) {
+        let (nothing, one) = (self.lanes.splat(0.0), self.lanes.splat(1.0));
+        let is_win = nothing.where_less(pnl, active, nothing);
+        let is_loss = pnl.where_less(nothing, active, nothing);
+        self.profit = choose(is_win, self.profit + pnl, self.profit);
+        self.loss = choose(is_loss, self.loss - pnl, self.loss);
+        self.wins = self.wins + is_win;
+        let in_a_row = choose(is_loss, self.losses_in_a_row + one, nothing);
+        self.losses_in_a_row = choose(active, in_a_row, self.losses_in_a_row);
+        self.most_losses_in_a_row = self.losses_in_a_row.max(self.most_losses_in_a_row);
+        self.trades = self.trades + active;
+        self.pnl = choose(active, self.pnl + pnl, self.pnl);
+        self.pnl_squares = choose(active, self.pnl_squares + pnl * pnl, self.pnl_squares);
+        self.returns = choose(active, self.returns + returns, self.returns);
+        self.best = choose(active, returns.max(self.best), self.best);
+        self.worst_trade = choose(active, returns.min(self.worst_trade), self.worst_trade);
+        // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
+        let held = std::array::from_fn(|i| (trades.bars[i][1] - trades.bars[i][0]) as f64);
+        self.bars_held = choose(active, self.bars_held + self.lanes.eight(&held), self.bars_held);
     }
 
+    /// The lanes as accounts of their own.
     #[inline(always)]
-    fn count(&mut self, active: [bool; EIGHT], trades: &Trades, pnl: &Lane, returns: &Lane) {
-        let wins = lanes(|i| if pnl[i] > 0.0 { pnl[i] } else { 0.0 });
-        let losses = lanes(|i| if pnl[i] < 0.0 { pnl[i] } else { 0.0 });
-        self.profit = select(active, lanes(|i| self.profit[i] + wins[i]), self.profit);
-        self.loss = select(active, lanes(|i| self.loss[i] - losses[i]), self.loss);
-        self.pnl = select(active, lanes(|i| self.pnl[i] + pnl[i]), self.pnl);
-        self.pnl_squares =
-            select(active, lanes(|i| self.pnl_squares[i] + pnl[i] * pnl[i]), self.pnl_squares);
-        self.returns = select(active, lanes(|i| self.returns[i] + returns[i]), self.returns);
-        let (best, worst) = (self.best_trade, self.worst_trade);
-        self.best_trade =
-            select(active, lanes(|i| if returns[i] > best[i] { returns[i] } else { best[i] }), best);
-        self.worst_trade =
-            select(active, lanes(|i| if returns[i] < worst[i] { returns[i] } else { worst[i] }), worst);
-        for i in 0..EIGHT {
-            let one = u64::from(active[i]);
-            let (is_win, is_loss) = (one & u64::from(pnl[i] > 0.0), one & u64::from(pnl[i] < 0.0));
-            // Filled at an open or at a close alike: from the entry's fill to the exit's.
-            let held = u64::from(trades.leave_bar[i].wrapping_sub(trades.enter_bar[i]));
-            self.counts[TRADES][i] += one;
-            self.counts[WINS][i] += is_win;
-            let row = self.counts[LOSSES_IN_A_ROW][i];
-            let row = if active[i] { (row + 1) * is_loss } else { row };
-            self.counts[LOSSES_IN_A_ROW][i] = row;
-            self.counts[MOST_LOSSES][i] = self.counts[MOST_LOSSES][i].max(row);
-            self.counts[BARS_HELD][i] += held * one;
-        }
-    }
-
-    /// One lane as an account of its own.
-    #[inline(always)]
-    pub(super) fn account(&self, i: usize) -> Account<'m, Fold<'m, ALL_IN>> {
-        let mut fold = Fold::<ALL_IN>::new(self.market, self.rows, self.config.cash);
-        fold.drawdown = measure::Drawdown { peak: self.peak[i], worst: self.worst[i] };
-        fold.floor = self.floor[i];
-        fold.sampled = self.sampled[i];
-        fold.sums = self.sums[i];
-        fold.sums.edges = std::array::from_fn(|power| self.edges[power][i]);
-        fold.is_fit = self.is_fit[i];
-        let count = |row: usize| self.counts[row][i];
-        fold.trades = super::fold::TradeSums {
-            count: count(TRADES),
-            long: if self.side == Side::Long { count(TRADES) } else { 0 },
-            wins: count(WINS),
-            gross_profit: self.profit[i],
-            gross_loss: self.loss[i],
-            pnl: self.pnl[i],
-            pnl_squares: self.pnl_squares[i],
-            returns: self.returns[i],
-            best: self.best_trade[i],
-            worst: self.worst_trade[i],
-            losses_in_a_row: count(LOSSES_IN_A_ROW),
-            most_losses_in_a_row: count(MOST_LOSSES),
-            bars_held: count(BARS_HELD),
-        };
-        let mut account = Account::new(self.config, self.sizing[i], fold);
-        account.cash = self.cash[i];
-        account.fees = self.fees[i];
-        account.marked = self.marked[i] as usize;
-        account
+    pub(super) fn accounts(&self) -> [Account<'m, Fold<'m, ALL_IN>>; EIGHT] {
+        let [cash, fees] = [self.cash, self.fees].map(Eight::array);
+        let [peak, worst, floor, sampled] =
+            [self.peak, self.worst, self.floor, self.sampled].map(Eight::array);
+        let [trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held] = [
+            self.trades,
+            self.wins,
+            self.losses_in_a_row,
+            self.most_losses_in_a_row,
+            self.bars_held,
+        ]
+        .map(|counts| counts.array().map(|count| count as u64));
+        let [gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade] = [
+            self.profit,
+            self.loss,
+            self.pnl,
+            self.pnl_squares,
+            self.returns,
+            self.best,
+            self.worst_trade,
+        ]
+        .map(Eight::array);
+        let edges = self.edges.map(Eight::array);
+        std::array::from_fn(|i| {
+            let mut fold = Fold::<ALL_IN>::new(self.market, self.rows, self.config.cash);
+            fold.drawdown = Drawdown { peak: peak[i], worst: worst[i] };
+            (fold.floor, fold.sampled, fold.is_fit) = (floor[i], sampled[i], self.is_fit[i]);
+            fold.sums = self.sums[i];
+            fold.sums.edges = edges.map(|power| power[i]);
+            fold.trades = TradeSums {
+                count: trades[i],
+                long: if self.side == Side::Long { trades[i] } else { 0 },
+                wins: wins[i],
+                gross_profit: gross_profit[i],
+                gross_loss: gross_loss[i],
+                pnl: pnl[i],
+                pnl_squares: pnl_squares[i],
+                returns: returns[i],
+                best: best[i],
+                worst: worst_trade[i],
+                losses_in_a_row: losses_in_a_row[i],
+                most_losses_in_a_row: most_losses_in_a_row[i],
+                bars_held: bars_held[i],
+            };
+            let mut account = Account::new(self.config, self.sizing[i], fold);
+            (account.cash, account.fees, account.marked) = (cash[i], fees[i], self.marked[i]);
+            account
+        })
     }
 }

@@ -95,9 +95,9 @@ impl RangeExtremes {
     }
 }
 
-const COARSE: usize = 16;
+const COARSE: usize = 8;
 
-/// Bounds on the closes of a range: those of the whole blocks of 16 bars that it touches.
+/// Bounds on the closes of a range: those of the whole blocks of 8 bars that it touches.
 #[derive(Debug)]
 pub(super) struct CoarseExtremes {
     /// Level `k` starts at `k * blocks` and holds at `b` the extremes of blocks `b .. b + 2^k`.

@@ -576,37 +576,48 @@ pub(super) struct Coding<'c> {
 impl Coding<'_> {
     #[inline(always)]
     pub(super) fn encode(self) {
-        let (mut low, mut high) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
-        for &leaf in self.coded {
-            let Leaf::Numbers(leaf) = &self.leaves[leaf] else { continue };
-            for w in 0..self.span.words {
-                for eight in leaf.block(self.span.first_word + w).as_chunks::<8>().0 {
-                    for i in 0..8 {
-                        low[i] = if eight[i] < low[i] { eight[i] } else { low[i] };
-                        high[i] = if eight[i] > high[i] { eight[i] } else { high[i] };
-                    }
-                }
+        let Some((low, scale)) = self.range() else {
+            for &leaf in self.coded {
+                let Leaf::Numbers(leaf) = &mut self.leaves[leaf] else { continue };
+                leaf.codes.clear();
             }
-        }
-        let low = low.into_iter().fold(f64::INFINITY, f64::min);
-        let high = high.into_iter().fold(f64::NEG_INFINITY, f64::max);
-        let scale = 65_000.0 / (high - low);
+            return;
+        };
         for &leaf in self.coded {
             let Leaf::Numbers(leaf) = &mut self.leaves[leaf] else { continue };
-            leaf.codes.clear();
-            if !(scale.is_finite() && scale > 0.0) {
-                continue;
-            }
             leaf.codes.resize(TILE, 0);
             let mut codes = std::mem::take(&mut leaf.codes);
             for (w, codes) in codes.as_chunks_mut::<64>().0.iter_mut().enumerate().take(self.span.words) {
                 let block = leaf.block(self.span.first_word + w);
                 for i in 0..64 {
-                    // Adding 2^52 leaves the rounded number in the lowest bits; rounding keeps the order.
-                    codes[i] = ((block[i] - low) * scale + 4_503_599_627_370_496.0).to_bits() as u16;
+                    let x = (block[i] - low) * scale;
+                    let x = if x > 0.0 { x } else { 0.0 };
+                    let x = if x < 65_535.0 { x } else { 65_535.0 };
+                    // Adding 2^52 leaves the rounded number in the lowest bits; cutting and rounding keep the order.
+                    codes[i] = (x + 4_503_599_627_370_496.0).to_bits() as u16;
                 }
             }
             leaf.codes = codes;
         }
+    }
+
+    /// Where most numbers lie, and codes per unit. Numbers outside get the first or the last code, which decides less and
+    /// nothing wrongly; so a few numbers of each series are enough to tell.
+    #[inline(always)]
+    fn range(&self) -> Option<(f64, f64)> {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for &leaf in self.coded {
+            let Leaf::Numbers(leaf) = &self.leaves[leaf] else { continue };
+            for w in 0..self.span.words {
+                let block = leaf.block(self.span.first_word + w);
+                for x in [block[0], block[32]] {
+                    low = if x < low { x } else { low };
+                    high = if x > high { x } else { high };
+                }
+            }
+        }
+        let margin = (high - low) / 64.0;
+        let scale = 65_000.0 / (high - low + 2.0 * margin);
+        (scale.is_finite() && scale > 0.0).then_some((low - margin, scale))
     }
 }
