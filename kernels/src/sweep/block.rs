@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::account::{Account, Exit};
 use super::cluster::{Budget, Instances, varying};
 use super::compile::{Arg, TileProgram};
-use super::eight::{EIGHT, EightAccounts, Trades};
+use super::eight::{EIGHT, EightAccounts};
 use super::events::{self, Found, SignalWords};
 use super::fold::{self, Fold};
 use super::market::Market;
@@ -412,24 +412,7 @@ impl Accounts<'_, '_, '_> {
             let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= bars);
             &pairs[..pairs.len() - usize::from(is_late)]
         });
-        let most = pairs.iter().map(|pairs| pairs.len()).max().unwrap_or_default();
-        for k in 0..most {
-            let mut trades = Trades {
-                active: [0.0; EIGHT],
-                bars: [[0, 1]; EIGHT],
-                enter_raw: [1.0; EIGHT],
-                leave_raw: [1.0; EIGHT],
-            };
-            for i in 0..EIGHT {
-                if let Some(&[enter, leave]) = pairs[i].get(k) {
-                    let (enter, leave) = (enter as usize + delay, leave as usize + delay);
-                    trades.active[i] = 1.0;
-                    trades.bars[i] = [enter, leave];
-                    (trades.enter_raw[i], trades.leave_raw[i]) = (prices[enter], prices[leave]);
-                }
-            }
-            eight.trade(&trades);
-        }
+        eight.run(&pairs, delay, prices);
         let accounts = eight.accounts();
         for (i, (mut account, &row)) in accounts.into_iter().zip(rows).enumerate() {
             let mut open = None;

@@ -16,15 +16,47 @@ use crate::simd::{Eight, Lanes, Number};
 /// Combinations side by side.
 pub(super) const EIGHT: usize = 8;
 
-/// One trade of each lane. Lanes without one are not active, and name any bars there are.
-pub(super) struct Trades {
+/// Trades of one lane that are looked up before any is made. A vector must not be loaded right after its lanes were stored
+/// one by one: the processor would wait for every store to reach the cache.
+const AHEAD: usize = 16;
+
+/// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.
+pub(super) struct Lookup {
     /// 1 where there is a trade, else 0.
-    pub(super) active: [f64; EIGHT],
-    /// Bars of the fills; the exit is after the entry.
-    pub(super) bars: [[usize; 2]; EIGHT],
+    active: [[f64; EIGHT]; AHEAD],
+    /// Bars of the two fills.
+    bars: [[[usize; 2]; EIGHT]; AHEAD],
     /// Raw prices of the fills.
-    pub(super) enter_raw: [f64; EIGHT],
-    pub(super) leave_raw: [f64; EIGHT],
+    enter_raw: [[f64; EIGHT]; AHEAD],
+    leave_raw: [[f64; EIGHT]; AHEAD],
+    /// Bounds on the closes of the bars held.
+    low: [[f64; EIGHT]; AHEAD],
+    high: [[f64; EIGHT]; AHEAD],
+    /// 1 where a sample lies between the trade before and this one, else 0.
+    flat_sampled: [[f64; EIGHT]; AHEAD],
+    /// 1 where a sample lies in the bars held, else 0; the closes at the first and at the last.
+    held_sampled: [[f64; EIGHT]; AHEAD],
+    first: [[f64; EIGHT]; AHEAD],
+    last: [[f64; EIGHT]; AHEAD],
+    held: [[f64; EIGHT]; AHEAD],
+}
+
+impl Lookup {
+    pub(super) fn new() -> Lookup {
+        Lookup {
+            active: [[0.0; EIGHT]; AHEAD],
+            bars: [[[0, 1]; EIGHT]; AHEAD],
+            enter_raw: [[1.0; EIGHT]; AHEAD],
+            leave_raw: [[1.0; EIGHT]; AHEAD],
+            low: [[1.0; EIGHT]; AHEAD],
+            high: [[1.0; EIGHT]; AHEAD],
+            flat_sampled: [[0.0; EIGHT]; AHEAD],
+            held_sampled: [[0.0; EIGHT]; AHEAD],
+            first: [[1.0; EIGHT]; AHEAD],
+            last: [[1.0; EIGHT]; AHEAD],
+            held: [[0.0; EIGHT]; AHEAD],
+        }
+    }
 }
 
 /// Eight accounts that trade one side by signals.
@@ -35,7 +67,7 @@ pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
     config: &'m SimConfig,
     side: Side,
     sizing: [Sizing; EIGHT],
-    /// The next bar to be marked.
+    /// The first bar not looked up yet.
     marked: [usize; EIGHT],
     cash: L::Eight,
     fees: L::Eight,
@@ -123,20 +155,81 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
+    /// Makes all trades: per lane pairs of bars at whose closes a position is opened and closed, to be filled `delay` bars
+    /// later at one of `prices`.
+    #[inline(always)]
+    pub(super) fn run(&mut self, pairs: &[&[[u32; 2]]; EIGHT], delay: usize, prices: &[f64]) {
+        let most = pairs.iter().map(|pairs| pairs.len()).max().unwrap_or_default();
+        let mut lookup = Lookup::new();
+        for start in (0..most).step_by(AHEAD) {
+            let steps = (most - start).min(AHEAD);
+            for lane in 0..EIGHT {
+                self.look_up(lane, pairs[lane].get(start..).unwrap_or_default(), (delay, prices), &mut lookup);
+            }
+            for step in 0..steps {
+                self.trade(&lookup, step);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        lane: usize,
+        pairs: &[[u32; 2]],
+        (delay, prices): (usize, &[f64]),
+        lookup: &mut Lookup,
+    ) {
+        let samples = &self.market.samples;
+        let mut sums = self.sums[lane];
+        let mut sampled = samples.first_at[self.marked[lane]];
+        for step in 0..AHEAD {
+            let Some(&[enter, leave]) = pairs.get(step) else {
+                lookup.active[step][lane] = 0.0;
+                continue;
+            };
+            let (enter, leave) = (enter as usize + delay, leave as usize + delay);
+            lookup.active[step][lane] = 1.0;
+            lookup.bars[step][lane] = [enter, leave];
+            lookup.enter_raw[step][lane] = prices[enter];
+            lookup.leave_raw[step][lane] = prices[leave];
+            // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
+            lookup.held[step][lane] = (leave - enter) as f64;
+            let range = self.market.coarse.query(enter, leave);
+            lookup.low[step][lane] = range.min;
+            lookup.high[step][lane] = range.max;
+            let (from, to) = (samples.first_at[enter], samples.first_at[leave]);
+            lookup.flat_sampled[step][lane] = f64::from(u8::from(sampled < from));
+            lookup.held_sampled[step][lane] = f64::from(u8::from(from < to));
+            sampled = to;
+            if from < to {
+                let (from, to) = (from as usize, to as usize);
+                lookup.first[step][lane] = samples.closes[from];
+                lookup.last[step][lane] = samples.closes[to - 1];
+                if ALL_IN {
+                    // Of a single sample the difference is none.
+                    sums.hold(&self.rows.rows, from + 1, to);
+                }
+            }
+            self.marked[lane] = leave;
+        }
+        self.sums[lane] = sums;
+    }
+
     /// Opens and closes one position per active lane.
     #[inline(always)]
-    pub(super) fn trade(&mut self, trades: &Trades) {
+    fn trade(&mut self, lookup: &Lookup, step: usize) {
         let lanes = self.lanes;
         let all = |value| lanes.splat(value);
         let SimConfig { slippage, taker_fee, .. } = *self.config;
         let (taker_fee, is_long) = (all(taker_fee), self.side == Side::Long);
         let (more, less) = (all(1.0 + slippage), all(1.0 - slippage));
         let (enter_factor, leave_factor) = if is_long { (more, less) } else { (less, more) };
-        let price = self.lanes.eight(&trades.enter_raw) * enter_factor;
+        let price = lanes.eight(&lookup.enter_raw[step]) * enter_factor;
         let quantity = self.quantity(price);
-        let active = self.place(self.lanes.eight(&trades.active), quantity);
+        let active = self.place(lanes.eight(&lookup.active[step]), quantity);
 
-        self.mark_flat(active, trades);
+        self.mark_flat(active, lookup, step);
         let notional = quantity * price;
         let fee = notional * taker_fee;
         let held = if is_long {
@@ -145,9 +238,9 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             // Exactly the negative: a product changes its sign and nothing else.
             Holding { cash: self.cash + (notional - fee), quantity: quantity * all(-1.0) }
         };
-        self.mark_held(active, trades, held);
+        self.mark_held(active, lookup, step, held);
 
-        let closed = quantity * (self.lanes.eight(&trades.leave_raw) * leave_factor);
+        let closed = quantity * (lanes.eight(&lookup.leave_raw[step]) * leave_factor);
         let close_fee = closed * taker_fee;
         let (left, cost, pnl) = if is_long {
             let cost = notional + fee;
@@ -158,7 +251,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         };
         self.fees = choose(active, (self.fees + fee) + close_fee, self.fees);
         self.cash = choose(active, left, self.cash);
-        self.count(active, trades, pnl, pnl / cost);
+        self.count(active, lanes.eight(&lookup.held[step]), pnl, pnl / cost);
     }
 
     #[inline(always)]
@@ -196,13 +289,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     /// Closes since the last trade, without a position.
     #[inline(always)]
-    fn mark_flat(&mut self, active: L::Eight, trades: &Trades) {
-        let first_at = &self.market.samples.first_at;
-        let sampled = std::array::from_fn(|i| {
-            let is_sampled = first_at[self.marked[i]] < first_at[trades.bars[i][0]];
-            f64::from(u8::from(is_sampled))
-        });
-        let has_sample = choose(active, self.lanes.eight(&sampled), active);
+    fn mark_flat(&mut self, active: L::Eight, lookup: &Lookup, step: usize) {
+        let has_sample = choose(active, self.lanes.eight(&lookup.flat_sampled[step]), active);
         let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(active);
         if rare != 0 {
             let cash = self.cash.array();
@@ -231,7 +319,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             rest &= rest - 1;
             let (drawdown, lowest) = of(i, Drawdown { peak: peak[i], worst: worst[i] }, self.market);
             self.is_fit[i] &= lowest > 0.0;
-            (peak[i], worst[i], floor[i]) = (drawdown.peak, drawdown.worst, fold::floor_of(drawdown));
+            (peak[i], worst[i], floor[i]) = (drawdown.peak, drawdown.worst, drawdown.floor());
         }
         self.peak = self.lanes.eight(&peak);
         self.worst = self.lanes.eight(&worst);
@@ -253,55 +341,43 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     /// Closes with the position.
     #[inline(always)]
-    fn mark_held(&mut self, active: L::Eight, trades: &Trades, held: Holding<L::Eight>) {
-        let (mut low, mut high) = ([0.0; EIGHT], [0.0; EIGHT]);
-        for i in 0..EIGHT {
-            let [from, to] = trades.bars[i];
-            let range = self.market.coarse.query(from, to);
-            (low[i], high[i]) = (range.min, range.max);
-        }
-        let (low, high) = (held.at(self.lanes.eight(&low)), held.at(self.lanes.eight(&high)));
+    fn mark_held(&mut self, active: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
+        let lanes = self.lanes;
+        let (low, high) = (held.at(lanes.eight(&lookup.low[step])), held.at(lanes.eight(&lookup.high[step])));
         let (lowest, highest) = if self.side == Side::Long { (low, high) } else { (high, low) };
         let rare = (self.peak.less(highest) | lowest.less(self.floor)) & self.bits(active);
-        let (cash, quantity) = (held.cash.array(), held.quantity.array());
         if rare != 0 {
+            let (cash, quantity) = (held.cash.array(), held.quantity.array());
             self.each_drawdown(rare, |i, drawdown, market| {
-                let [from, to] = trades.bars[i];
+                let [from, to] = lookup.bars[step][i];
                 let segment = Segment { from, to, cash: cash[i], quantity: quantity[i] };
                 fold::draw_down_exactly(drawdown, market, segment)
             });
         }
-        self.sample_held(active, trades, held);
-    }
-
-    #[inline(always)]
-    fn sample_held(&mut self, active: L::Eight, trades: &Trades, held: Holding<L::Eight>) {
-        let samples = &self.market.samples;
-        let is_active = self.bits(active);
-        let (mut first, mut last, mut sampled) = ([1.0; EIGHT], [1.0; EIGHT], [0.0; EIGHT]);
-        for i in 0..EIGHT {
-            let [enter, leave] = trades.bars[i];
-            let (from, to) = (samples.first_at[enter] as usize, samples.first_at[leave] as usize);
-            if from < to && is_active >> i & 1 == 1 {
-                sampled[i] = 1.0;
-                (first[i], last[i]) = (samples.closes[from], samples.closes[to - 1]);
-                if ALL_IN {
-                    // No row is added for a single sample.
-                    self.sums[i].hold(&self.rows.rows, from + 1, to);
-                } else if to - from > 1 {
-                    let (cash, quantity) = (held.cash.array()[i], held.quantity.array()[i]);
-                    self.sums[i].walk(&samples.closes[from..to], cash, quantity);
-                }
-            }
-            self.marked[i] = if is_active >> i & 1 == 1 { leave } else { self.marked[i] };
+        let has_sample = choose(active, lanes.eight(&lookup.held_sampled[step]), active);
+        self.edge(has_sample, held.at(lanes.eight(&lookup.first[step])));
+        if !ALL_IN {
+            self.walk(has_sample, lookup, step, held);
         }
-        let has_sample = self.lanes.eight(&sampled);
-        self.edge(has_sample, held.at(self.lanes.eight(&first)));
-        self.sampled = choose(has_sample, held.at(self.lanes.eight(&last)), self.sampled);
+        self.sampled = choose(has_sample, held.at(lanes.eight(&lookup.last[step])), self.sampled);
+    }
+
+    /// Adds the returns between the samples of positions whose returns are not those of the closes.
+    #[inline(always)]
+    fn walk(&mut self, mask: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
+        let samples = &self.market.samples;
+        let (cash, quantity) = (held.cash.array(), held.quantity.array());
+        let mut rest = self.bits(mask);
+        while rest != 0 {
+            let i = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let [from, to] = lookup.bars[step][i].map(|bar| samples.first_at[bar] as usize);
+            self.sums[i].walk(&samples.closes[from..to], cash[i], quantity[i]);
+        }
     }
 
     #[inline(always)]
-    fn count(&mut self, active: L::Eight, trades: &Trades, pnl: L::Eight, returns: L::Eight) {
+    fn count(&mut self, active: L::Eight, held: L::Eight, pnl: L::Eight, returns: L::Eight) {
         let (nothing, one) = (self.lanes.splat(0.0), self.lanes.splat(1.0));
         let is_win = nothing.where_less(pnl, active, nothing);
         let is_loss = pnl.where_less(nothing, active, nothing);
@@ -317,9 +393,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         self.returns = choose(active, self.returns + returns, self.returns);
         self.best = choose(active, returns.max(self.best), self.best);
         self.worst_trade = choose(active, returns.min(self.worst_trade), self.worst_trade);
-        // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
-        let held = std::array::from_fn(|i| (trades.bars[i][1] - trades.bars[i][0]) as f64);
-        self.bars_held = choose(active, self.bars_held + self.lanes.eight(&held), self.bars_held);
+        self.bars_held = choose(active, self.bars_held + held, self.bars_held);
     }
 
     /// The lanes as accounts of their own.

@@ -12,9 +12,6 @@ use super::moments::{PowerSums, PrefixRows};
 use crate::sim::{Side, Trade};
 use crate::stats::Stats;
 
-/// What the long way's rounding may differ by from the test that spares it, and more.
-const MARGIN: f64 = 1e-15;
-
 /// The sink that sums. `ALL_IN` says that every position is long with all the cash.
 pub(super) struct Fold<'m, const ALL_IN: bool> {
     market: &'m Market<'m>,
@@ -52,11 +49,12 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
     /// A fold over `market` with its prefix rows, from the initial cash.
     #[inline(always)]
     pub(super) fn new(market: &'m Market<'m>, rows: &'m PrefixRows, cash: f64) -> Self {
+        let drawdown = Drawdown { peak: cash, worst: 0.0 };
         Fold {
             market,
             rows,
-            drawdown: Drawdown { peak: cash, worst: 0.0 },
-            floor: cash * (1.0 + MARGIN),
+            drawdown,
+            floor: drawdown.floor(),
             sampled: cash,
             last: Segment { from: 0, to: 0, cash, quantity: 0.0 },
             sums: PowerSums::ZERO,
@@ -108,7 +106,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
 
     #[inline(always)]
     fn lower_floor(&mut self) {
-        self.floor = floor_of(self.drawdown);
+        self.floor = self.drawdown.floor();
     }
 
     #[inline(always)]
@@ -130,12 +128,6 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             self.sampled = measure::equity_at(segment, samples.closes[to - 1]);
         }
     }
-}
-
-/// Equity from which on a close makes no new drawdown, see [`Fold::floor`].
-#[inline(always)]
-pub(super) fn floor_of(drawdown: Drawdown) -> f64 {
-    drawdown.peak * ((1.0 - drawdown.worst) + MARGIN)
 }
 
 #[inline(never)]

@@ -151,6 +151,24 @@ impl Drawdown {
         }
     }
 
+    /// Equity from which on a close makes no new drawdown, however its division is rounded.
+    #[inline(always)]
+    pub(super) fn floor(&self) -> f64 {
+        self.peak * ((1.0 - self.worst) + MARGIN)
+    }
+
+    fn walk(&mut self, closes: &[f64], segment: &Segment) {
+        let mut floor = self.floor();
+        for &close in closes {
+            let equity = equity_at(segment, close);
+            if equity > self.peak || equity < floor {
+                self.peak = if equity > self.peak { equity } else { self.peak };
+                self.deepen(equity);
+                floor = self.floor();
+            }
+        }
+    }
+
     /// Closes without a position.
     pub(super) fn flat(&mut self, cash: f64) {
         if cash > self.peak {
@@ -172,17 +190,14 @@ impl Drawdown {
         } else if lowest >= 0.0 && 1.0 - lowest / highest <= self.worst {
             self.peak = highest;
         } else {
-            for &close in &closes[segment.from..segment.to] {
-                let equity = equity_at(segment, close);
-                if equity > self.peak {
-                    self.peak = equity;
-                }
-                self.deepen(equity);
-            }
+            self.walk(&closes[segment.from..segment.to], segment);
         }
         lowest
     }
 }
+
+/// What the rounding of a drawdown may differ by from the test that spares its division, and more.
+const MARGIN: f64 = 1e-15;
 
 fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
     let mut drawdown = Drawdown { peak: cash, worst: 0.0 };

@@ -424,26 +424,31 @@ impl<'v> View<'v> {
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
         let Span { first_word, words, .. } = self.span;
         let range = first_word..first_word + words;
-        let defined = a.series.defined_words()[range.clone()].iter().zip(&b.series.defined_words()[range]);
-        let out_words = out.value.iter_mut().zip(&mut out.equal).zip(&mut out.defined);
-        let both = out_words.zip(defined).enumerate();
+        let (a_defined, b_defined) =
+            (&a.series.defined_words()[range.clone()], &b.series.defined_words()[range]);
         let (a_codes, b_codes) = (a.codes.as_chunks::<64>().0, b.codes.as_chunks::<64>().0);
-        if a_codes.len() >= words && b_codes.len() >= words {
-            for ((w, (((value, equal), defined), (x, y))), (a_codes, b_codes)) in
-                both.zip(a_codes.iter().zip(b_codes))
-            {
-                let (greater, same) = lanes.order(a_codes, b_codes);
-                let both = x & y;
-                (*value, *equal, *defined) = (greater & both, same & both, both);
-                if *equal != 0 {
-                    let at = first_word + w;
-                    (*value, *equal) = decide(a.block(at), b.block(at), *value, *equal);
-                }
+        if let (Some(a_codes), Some(b_codes)) = (a_codes.get(..words), b_codes.get(..words)) {
+            let mut undecided = 0u64;
+            for w in 0..words.min(WORDS) {
+                let (greater, same) = lanes.order(&a_codes[w], &b_codes[w]);
+                let both = a_defined[w] & b_defined[w];
+                out.value[w] = greater & both;
+                out.equal[w] = same & both;
+                out.defined[w] = both;
+                undecided |= u64::from(same & both != 0) << w;
+            }
+            while undecided != 0 {
+                let w = undecided.trailing_zeros() as usize;
+                undecided &= undecided - 1;
+                let (a, b) = (a.block(first_word + w), b.block(first_word + w));
+                (out.value[w], out.equal[w]) = decide(a, b, out.value[w], out.equal[w]);
             }
         } else {
-            for (w, (((value, equal), defined), (x, y))) in both {
+            for w in 0..words.min(WORDS) {
                 let (a, b) = (a.block(first_word + w), b.block(first_word + w));
-                (*value, *equal, *defined) = (lanes.lt(b, a), lanes.eq(a, b), x & y);
+                out.value[w] = lanes.lt(b, a);
+                out.equal[w] = lanes.eq(a, b);
+                out.defined[w] = a_defined[w] & b_defined[w];
             }
         }
         if words < WORDS {
