@@ -4,8 +4,8 @@
 //! The meaning of every operation is that of [`crate::program`]. Nodes are computed eagerly: a period that is out of
 //! range is an error even in a `CASE` branch that no bar takes. No value depends on what was asked for before.
 
-mod error;
 pub(crate) mod elementwise;
+mod error;
 mod memo;
 mod scalar;
 mod series;
@@ -180,7 +180,8 @@ impl<'a> Evaluator<'a> {
         let mut scalars = Scalars::new(program, params)?;
         let (mut out, mut missing, mut sets) = (vec![None; rows.len()], Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
-            let key: Vec<u64> = self.depends[bundle.index()].iter().map(|&param| row[param].to_bits()).collect();
+            let key: Vec<u64> =
+                self.depends[bundle.index()].iter().map(|&param| row[param].to_bits()).collect();
             out[index] = self.memo.get(bundle.index(), &key);
             if out[index].is_none() {
                 let set: Vec<f64> = scalars.values(row)?.iter().map(|value| value.number()).collect();
@@ -476,7 +477,8 @@ impl<'a> Evaluator<'a> {
                 }
             });
         }
-        let outputs = def.compute_many(Isa::detect(), &inputs, &[&params]).into_iter().flatten().map(Arc::new);
+        let outputs =
+            def.compute_many(Isa::detect(), &inputs, &[&params]).into_iter().flatten().map(Arc::new);
         Ok(Value::Bundle(outputs.collect()))
     }
 

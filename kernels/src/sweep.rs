@@ -129,7 +129,10 @@ impl<'a> Sweep<'a> {
         let mut rules = Vec::with_capacity(out.len());
         if self.is_by_signals() {
             // Rows from the first one whose rules are refused on are left to the loop below, which says why.
-            rules.extend((0..out.len()).map_while(|row| self.rules.rules(&values[row * params..(row + 1) * params]).ok()));
+            rules.extend(
+                (0..out.len())
+                    .map_while(|row| self.rules.rules(&values[row * params..(row + 1) * params]).ok()),
+            );
             let rows = rules.len();
             match self.context(cancel).run(&values[..rows * params], &rules, &mut fast[..rows]) {
                 Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),

@@ -32,7 +32,10 @@ const RUNS: usize = 9;
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let bars = market::bars(BARS, 7);
-    println!("{:<34} {:>9} {:>9} {:>8} {:>8} {:>7}", "workload", "ms", "G bars/s", "ns/trade", "naive ms", "ratio");
+    println!(
+        "{:<34} {:>9} {:>9} {:>8} {:>8} {:>7}",
+        "workload", "ms", "G bars/s", "ns/trade", "naive ms", "ratio"
+    );
     let w1 = workload::averages(100, true, false);
     let w2 = workload::reversion();
     let short = workload::averages(100, false, true);
@@ -40,12 +43,13 @@ fn main() {
     for returns in [Returns::Bar, Returns::Daily] {
         let config = SimConfig { returns, ..SimConfig::default() };
         let name = format!("{returns:?}").to_lowercase();
-        let run = |title: &str, work: &Workload, naive: &dyn Fn(&Bars, &[Vec<f64>], &[f64]) -> Report, isa: Isa| {
-            let title = format!("{title} {name} {isa}");
-            if title.contains(&filter) {
-                compare(&title, &bars, work, &config, naive, isa);
-            }
-        };
+        let run =
+            |title: &str, work: &Workload, naive: &dyn Fn(&Bars, &[Vec<f64>], &[f64]) -> Report, isa: Isa| {
+                let title = format!("{title} {name} {isa}");
+                if title.contains(&filter) {
+                    compare(&title, &bars, work, &config, naive, isa);
+                }
+            };
         for isa in Isa::ALL {
             run("W1", &w1, &cross::<false>, isa);
             run("W2", &w2, &reversion, isa);
@@ -70,7 +74,12 @@ fn compare(
         let mut times: Vec<f64> = (0..30).map(|_| sweep_once(bars, work, config, isa, &mut out)).collect();
         times.sort_by(f64::total_cmp);
         let rate = |seconds: f64| (bars.len() * combinations) as f64 / seconds / 1e9;
-        println!("{title:<34} {:>9.2} {:>9.2} (best {:.2} ms)", times[15] * 1e3, rate(times[15]), times[0] * 1e3);
+        println!(
+            "{title:<34} {:>9.2} {:>9.2} (best {:.2} ms)",
+            times[15] * 1e3,
+            rate(times[15]),
+            times[0] * 1e3
+        );
         return;
     }
     // The loop is run on every 20th combination, and counted for all.

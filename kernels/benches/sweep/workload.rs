@@ -58,7 +58,8 @@ pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool) -> Workload {
         (rules.short_enter, rules.short_exit) = (below, above);
     }
     let slows = (0..slow).map(|i| 60 + 2 * i);
-    let values = (5..55).flat_map(|fast| slows.clone().flat_map(move |slow| [f64::from(fast), f64::from(slow)]));
+    let values =
+        (5..55).flat_map(|fast| slows.clone().flat_map(move |slow| [f64::from(fast), f64::from(slow)]));
     Workload { program: builder.finish(rules), values: values.collect() }
 }
 

@@ -6,11 +6,11 @@ use super::account::{Account, Exit};
 use super::cluster::{Budget, Instances, varying};
 use super::compile::{Arg, TileProgram};
 use super::eight::{EIGHT, EightAccounts};
-use super::events::{self, Found, SignalWords};
+use super::events::{self, ROOM, SignalWords};
 use super::fold::{self, Fold};
 use super::market::Market;
 use super::rules::{Rules, Sizing};
-use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, Source, Span, TILE, TileRoom, View, WORDS, Words};
+use super::tile::{Bindings, Carry, Coding, Leaf, NumberLeaf, Source, Span, TILE, TileRoom, View};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
 use crate::program::{NodeId, Program};
 use crate::sim::{ExitReason, Fill, Side, SimConfig};
@@ -44,7 +44,12 @@ pub(super) struct BlockContext<'s, 'a> {
 impl BlockContext<'_, '_> {
     /// Simulates the combinations in the rows of `values` whose exits are signals only. A result is `None` where the fold
     /// is unfit.
-    pub(super) fn run(&mut self, values: &[f64], rules: &[Rules], out: &mut [Option<Stats>]) -> Result<(), Stop> {
+    pub(super) fn run(
+        &mut self,
+        values: &[f64],
+        rules: &[Rules],
+        out: &mut [Option<Stats>],
+    ) -> Result<(), Stop> {
         let width = self.program.params;
         let tiles = TileProgram::new(self.program, varying(values, width)).map_err(|_| Stop::Failed)?;
         let instances = Instances::new(self.program, &tiles, values, rules.len());
@@ -57,14 +62,21 @@ impl BlockContext<'_, '_> {
         while let Some(rows) = clusters.pop() {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
             cluster.load(self.evaluator, values, width, self.isa, self.cancel)?;
-            let is_complete = self.isa.dispatch(Signals { cluster: &mut cluster, bars, cancel: self.cancel })?;
+            let is_complete =
+                self.isa.dispatch(Signals { cluster: &mut cluster, bars, cancel: self.cancel })?;
             if !is_complete {
                 let middle = cluster.rows.len() / 2;
                 clusters.push(cluster.rows.split_off(middle));
                 clusters.push(cluster.rows);
                 continue;
             }
-            self.isa.dispatch(Accounts { market: self.market, config: self.config, cluster: &cluster, rules, out });
+            self.isa.dispatch(Accounts {
+                market: self.market,
+                config: self.config,
+                cluster: &cluster,
+                rules,
+                out,
+            });
         }
         Ok(())
     }
@@ -124,11 +136,25 @@ struct Cluster<'b> {
 #[derive(Debug, Default)]
 struct Events {
     bars: Vec<u32>,
+    used: usize,
     /// Where the events of each (tile, combination) begin, and where the last ones end.
     starts: Vec<u32>,
 }
 
 impl Events {
+    /// Room for the events of one more tile.
+    #[inline(always)]
+    fn room(&mut self) -> &mut [u32; ROOM] {
+        if self.bars.len() < self.used + ROOM {
+            self.bars.resize((2 * self.bars.len()).max(64 * ROOM), 0);
+        }
+        let (_, free) = self.bars.split_at_mut(self.used);
+        match free.first_chunk_mut() {
+            Some(room) => room,
+            None => unreachable!("the vector has just been made long enough"),
+        }
+    }
+
     /// Puts the events of one combination together.
     #[inline(always)]
     fn gather(&self, place: usize, combinations: usize, out: &mut Vec<u32>) {
@@ -271,16 +297,16 @@ impl Kernel for Signals<'_, '_> {
         let mut private_carry = vec![Carry::default(); cluster.rows.len() * tiles.private.len()];
         let mut held = vec![0u8; cluster.rows.len()];
         let mut events = std::mem::take(&mut cluster.events);
-        events.bars.clear();
+        events.used = 0;
         events.starts.clear();
-        let mut found = Found::new();
         for first_bar in (0..bars).step_by(TILE) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
             let span = Span::new(first_bar, bars);
             Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
-            let source = Source { program: tiles, leaves: &cluster.leaves, span };
+            let every_bar = span.every_bar();
+            let source = Source { program: tiles, leaves: &cluster.leaves, span, every_bar: &every_bar };
             for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
                 let bindings = cluster.bindings(place as usize);
                 let carry = &mut shared_carry[instance];
@@ -292,53 +318,51 @@ impl Kernel for Signals<'_, '_> {
                 for (index, carry) in carries.iter_mut().enumerate() {
                     room.compute_private(lanes, source, index, bindings, carry);
                 }
-                events.starts.push(events.bars.len() as u32);
+                events.starts.push(events.used as u32);
                 let view = room.view(source, bindings);
-                extract(&view, &tiles.roots, first_bar as u32, &mut held[place], &mut found);
-                events.bars.extend_from_slice(found.bars());
+                events.used +=
+                    extract(&view, &tiles.roots, first_bar as u32, &mut held[place], events.room());
             }
-            if events.bars.len() > MAX_EVENTS && cluster.rows.len() > 1 {
+            if events.used > MAX_EVENTS && cluster.rows.len() > 1 {
                 return Ok(false);
             }
         }
-        events.starts.push(events.bars.len() as u32);
+        events.starts.push(events.used as u32);
         cluster.events = events;
         Ok(true)
     }
 }
 
 #[inline(always)]
-fn extract(view: &View<'_>, roots: &[Option<Arg>; 4], first_bar: u32, held: &mut u8, events: &mut Found) {
-    let mut constants: [Words; 4] = [[0; WORDS]; 4];
-    let [a, b, c, d] = &mut constants;
-    #[inline(always)]
-    fn words<'t, 'v: 't>(view: &View<'v>, root: Option<Arg>, constant: &'t mut Words) -> &'t [u64] {
-        match root {
-            Some(root) => view.signal(root, constant),
-            None => &constant[..view.span.words],
-        }
-    }
+fn extract(
+    view: &View<'_>,
+    roots: &[Option<Arg>; 4],
+    first_bar: u32,
+    held: &mut u8,
+    events: &mut [u32; ROOM],
+) -> usize {
     let [long_enter, long_exit, short_enter, short_exit] = *roots;
     match (long_enter, short_enter) {
         (Some(_), Some(_)) => {
             let words = SignalWords {
-                long_enter: words(view, long_enter, a),
-                long_exit: words(view, long_exit, b),
-                short_enter: words(view, short_enter, c),
-                short_exit: words(view, short_exit, d),
+                long_enter: view.signal(long_enter),
+                long_exit: view.signal(long_exit),
+                short_enter: view.signal(short_enter),
+                short_exit: view.signal(short_exit),
             };
-            events::decisions(words, first_bar, held, events);
+            events::decisions(words, first_bar, held, events)
         }
-        (enter, None) => toggle(words(view, enter, a), words(view, long_exit, b), first_bar, held, events),
-        (None, enter) => toggle(words(view, enter, c), words(view, short_exit, d), first_bar, held, events),
+        (enter, None) => toggle(view.signal(enter), view.signal(long_exit), first_bar, held, events),
+        (None, enter) => toggle(view.signal(enter), view.signal(short_exit), first_bar, held, events),
     }
 }
 
 #[inline(always)]
-fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut Found) {
+fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut [u32; ROOM]) -> usize {
     let mut is_held = *held == 1;
-    events::toggles(enter, exit, first_bar, &mut is_held, events);
+    let found = events::toggles(enter, exit, first_bar, &mut is_held, events);
     *held = u8::from(is_held);
+    found
 }
 
 /// Turns events into statistics.
@@ -399,7 +423,13 @@ fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &'m [f64]) {
 impl Accounts<'_, '_, '_> {
     /// Up to eight combinations that trade one side.
     #[inline(always)]
-    fn one_side<L: Lanes, const ALL_IN: bool>(&mut self, lanes: L, side: Side, rows: &[u32], events: &[Vec<u32>]) {
+    fn one_side<L: Lanes, const ALL_IN: bool>(
+        &mut self,
+        lanes: L,
+        side: Side,
+        rows: &[u32],
+        events: &[Vec<u32>],
+    ) {
         let Some(prefix) = self.market.rows.as_ref() else { return };
         let bars = self.market.bars.len();
         let (delay, prices) = fills(self.market, self.config);

@@ -71,13 +71,13 @@ impl Instances {
             .sum::<usize>();
         let tile_bytes = count(&distinct[leaves..]) * size_of::<super::tile::WordTile>()
             + numbers * super::tile::TILE * size_of::<f64>();
-        let fits = count(&distinct[..leaves]) * budget.leaf <= budget.bytes && tile_bytes <= budget.tile_bytes;
+        let fits =
+            count(&distinct[..leaves]) * budget.leaf <= budget.bytes && tile_bytes <= budget.tile_bytes;
         let widest = distinct.iter().enumerate().max_by_key(|(_, ids)| ids.len());
         match widest {
             Some((column, ids)) if !fits && ids.len() > 1 => {
                 let middle = ids[ids.len() / 2];
-                let (low, high) =
-                    rows.into_iter().partition(|&row| self.of(row as usize)[column] < middle);
+                let (low, high) = rows.into_iter().partition(|&row| self.of(row as usize)[column] < middle);
                 self.split(low, tiles, budget, out);
                 self.split(high, tiles, budget, out);
             }

@@ -90,8 +90,7 @@ impl TileProgram {
             private: Vec::new(),
             roots: [None; 4],
         };
-        let mut compiler =
-            Compiler { program, varying, out, known: HashMap::new(), orders: HashMap::new() };
+        let mut compiler = Compiler { program, varying, out, known: HashMap::new(), orders: HashMap::new() };
         let rules = &program.rules;
         let signals = [rules.long_enter, rules.long_exit, rules.short_enter, rules.short_exit];
         for (index, signal) in signals.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 //! A device runs the event loop and the sums of [`super::fold`]; what they amount to is worked out here, by the code that does
 //! it for the processor, so that a combination has the same statistics wherever it ran.
 
-use super::fold::{TradeSums, Totals, statistics};
+use super::fold::{Totals, TradeSums, statistics};
 use super::moments::{LANES, POWERS, PowerSums, Row};
 use super::rules::Sizing;
 use super::{CombinationError, Sweep};
@@ -50,13 +50,16 @@ impl Sweep<'_> {
     pub(crate) fn device_tables(&self) -> Option<DeviceTables> {
         let (market, bars) = (&self.market, self.market.bars);
         let rows = market.rows.as_ref().filter(|_| !bars.is_empty())?;
-        let lowest: Vec<f64> = bars.low.iter().zip(&bars.open).map(|(&a, &b)| if b < a { b } else { a }).collect();
-        let highest: Vec<f64> = bars.high.iter().zip(&bars.open).map(|(&a, &b)| if b > a { b } else { a }).collect();
+        let lowest: Vec<f64> =
+            bars.low.iter().zip(&bars.open).map(|(&a, &b)| if b < a { b } else { a }).collect();
+        let highest: Vec<f64> =
+            bars.high.iter().zip(&bars.open).map(|(&a, &b)| if b > a { b } else { a }).collect();
         let blocks = lowest.chunks(64).zip(highest.chunks(64)).flat_map(|(low, high)| {
             let low = low.iter().fold(f64::INFINITY, |a, &b| if b < a { b } else { a });
             [low, high.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a })]
         });
-        let pairs = |of: &[super::extremes::Extremes]| of.iter().flat_map(|pair| [pair.min, pair.max]).collect();
+        let pairs =
+            |of: &[super::extremes::Extremes]| of.iter().flat_map(|pair| [pair.min, pair.max]).collect();
         let (from_start, to_end, levels) = market.closes.tables();
         let mut spans = Vec::new();
         let mut span_offsets = Vec::new();

@@ -164,7 +164,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         for start in (0..most).step_by(AHEAD) {
             let steps = (most - start).min(AHEAD);
             for lane in 0..EIGHT {
-                self.look_up(lane, pairs[lane].get(start..).unwrap_or_default(), (delay, prices), &mut lookup);
+                self.look_up(
+                    lane,
+                    pairs[lane].get(start..).unwrap_or_default(),
+                    (delay, prices),
+                    &mut lookup,
+                );
             }
             for step in 0..steps {
                 self.trade(&lookup, step);
@@ -402,24 +407,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let [cash, fees] = [self.cash, self.fees].map(Eight::array);
         let [peak, worst, floor, sampled] =
             [self.peak, self.worst, self.floor, self.sampled].map(Eight::array);
-        let [trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held] = [
-            self.trades,
-            self.wins,
-            self.losses_in_a_row,
-            self.most_losses_in_a_row,
-            self.bars_held,
-        ]
-        .map(|counts| counts.array().map(|count| count as u64));
-        let [gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade] = [
-            self.profit,
-            self.loss,
-            self.pnl,
-            self.pnl_squares,
-            self.returns,
-            self.best,
-            self.worst_trade,
-        ]
-        .map(Eight::array);
+        let [trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held] =
+            [self.trades, self.wins, self.losses_in_a_row, self.most_losses_in_a_row, self.bars_held]
+                .map(|counts| counts.array().map(|count| count as u64));
+        let [gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade] =
+            [self.profit, self.loss, self.pnl, self.pnl_squares, self.returns, self.best, self.worst_trade]
+                .map(Eight::array);
         let edges = self.edges.map(Eight::array);
         std::array::from_fn(|i| {
             let mut fold = Fold::<ALL_IN>::new(self.market, self.rows, self.config.cash);

@@ -6,35 +6,22 @@
 
 use super::tile::TILE;
 
-/// The events found on one tile, in a buffer of fixed size.
-pub(super) struct Found {
-    bars: Box<[u32; TILE + 4]>,
-    len: usize,
-}
+/// Room for the events of one tile, and for what is written past them.
+pub(super) const ROOM: usize = TILE + 4;
 
-impl Found {
-    pub(super) fn new() -> Found {
-        Found { bars: Box::new([0; TILE + 4]), len: 0 }
-    }
-
-    pub(super) fn bars(&self) -> &[u32] {
-        &self.bars[..self.len]
-    }
-
-    #[inline(always)]
-    fn push(&mut self, event: u32) {
-        self.bars[self.len] = event;
-        self.len += 1;
-    }
-}
-
-/// Puts into `out` the bars that change the position: entry, exit, entry, ... `is_held` is the position before the first
+/// Writes the bars that change the position (entry, exit, entry, ...) and gives their number.
+/// `is_held` is the position before the first
 /// word and becomes that after the last. `first_bar` is the bar of bit 0.
 #[inline(always)]
-pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut bool, out: &mut Found) {
+pub(super) fn toggles(
+    enter: &[u64],
+    exit: &[u64],
+    first_bar: u32,
+    is_held: &mut bool,
+    out: &mut [u32; ROOM],
+) -> usize {
     let mut held = u64::from(*is_held);
     let mut base = first_bar;
-    let bars = &mut *out.bars;
     let mut len = 0;
     for (&enter, &exit) in enter.iter().zip(exit) {
         let toggles;
@@ -43,17 +30,17 @@ pub(super) fn toggles(enter: &[u64], exit: &[u64], first_bar: u32, is_held: &mut
         } else {
             (toggles, held) = step_toggles(enter, exit, held);
         }
-        len = push_bits(bars, len, toggles, base);
+        len = push_bits(out, len, toggles, base);
         base += 64;
     }
-    out.len = len;
     *is_held = held == 1;
+    len
 }
 
 /// Adds the bars of the set bits at `len`, and gives the new length. Two are written whether they exist or not: most words
 /// have at most two, and a loop would be mispredicted on almost every word.
 #[inline(always)]
-fn push_bits(bars: &mut [u32; TILE + 4], len: usize, word: u64, base: u32) -> usize {
+fn push_bits(bars: &mut [u32; ROOM], len: usize, word: u64, base: u32) -> usize {
     let rest = word & word.wrapping_sub(1);
     let Some(out) = bars.get_mut(len..len + 2) else { return len };
     out[0] = base.wrapping_add(word.trailing_zeros());
@@ -111,18 +98,20 @@ pub(super) struct SignalWords<'w> {
     pub(super) short_exit: &'w [u64],
 }
 
-/// Puts into `out` the decisions of a strategy with both sides and no exits but signals. `held` is 0 flat, 1 long, 2 short.
+/// Writes the decisions of a strategy with both sides and no exits but signals, and gives their number. `held` is 0 flat, 1 long, 2 short.
 #[inline(always)]
-pub(super) fn decisions(words: SignalWords<'_>, first_bar: u32, held: &mut u8, out: &mut Found) {
-    out.len = 0;
+pub(super) fn decisions(
+    words: SignalWords<'_>,
+    first_bar: u32,
+    held: &mut u8,
+    out: &mut [u32; ROOM],
+) -> usize {
+    let mut len = 0;
     let mut base = first_bar;
     for w in 0..words.long_enter.len() {
         let (long, short) = (words.long_enter[w], words.short_enter[w]);
-        let candidates = [
-            long ^ short,
-            words.long_exit[w] | (short & !long),
-            words.short_exit[w] | (long & !short),
-        ];
+        let candidates =
+            [long ^ short, words.long_exit[w] | (short & !long), words.short_exit[w] | (long & !short)];
         let mut open = u64::MAX;
         loop {
             let now = candidates[usize::from(*held)] & open;
@@ -139,11 +128,13 @@ pub(super) fn decisions(words: SignalWords<'_>, first_bar: u32, held: &mut u8, o
                 _ => (LEAVE, 0),
             };
             *held = next;
-            out.push((base + bit) << 2 | action);
+            out[len] = (base + bit) << 2 | action;
+            len += 1;
             open = if bit == 63 { 0 } else { u64::MAX << (bit + 1) };
         }
         base += 64;
     }
+    len
 }
 
 #[cfg(test)]
@@ -165,8 +156,8 @@ mod tests {
             let enter: Vec<u64> = (0..4).map(|_| word()).collect();
             let exit: Vec<u64> = (0..4).map(|_| word()).collect();
             for start in [false, true] {
-                let (mut held, mut found) = (start, Found::new());
-                toggles(&enter, &exit, 128, &mut held, &mut found);
+                let (mut held, mut found) = (start, [0; ROOM]);
+                let len = toggles(&enter, &exit, 128, &mut held, &mut found);
                 let (mut expected_held, mut expected) = (start, Vec::new());
                 for t in 0..256 {
                     let words = if expected_held { &exit } else { &enter };
@@ -175,7 +166,7 @@ mod tests {
                         expected_held = !expected_held;
                     }
                 }
-                assert_eq!((found.bars(), held), (expected.as_slice(), expected_held));
+                assert_eq!((&found[..len], held), (expected.as_slice(), expected_held));
             }
         }
     }

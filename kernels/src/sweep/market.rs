@@ -33,7 +33,11 @@ impl Samples {
 
     fn new(bars: &Bars, returns: Returns) -> Result<Samples, SweepError> {
         if returns == Returns::Bar || bars.interval_ms >= DAY_MS || bars.is_empty() {
-            return Ok(Samples { lead: 0, closes: bars.close.clone(), first_at: (0..=bars.len() as u32).collect() });
+            return Ok(Samples {
+                lead: 0,
+                closes: bars.close.clone(),
+                first_at: (0..=bars.len() as u32).collect(),
+            });
         }
         let first_day = bars.open_time_ms[0].div_euclid(DAY_MS) + 1;
         let last_day = bars.close_time_ms(bars.len() - 1).div_euclid(DAY_MS);

@@ -14,12 +14,15 @@ use crate::simd::Lanes;
 use std::sync::Arc;
 
 /// Words of a tile.
-pub(super) const WORDS: usize = 32;
+pub(super) const WORDS: usize = 64;
 /// Bars of a tile.
 pub(super) const TILE: usize = 64 * WORDS;
 
 /// A row of words of one tile.
 pub(super) type Words = [u64; WORDS];
+
+/// No bar at all.
+static NEVER: Words = [0; WORDS];
 
 /// What a condition or comparison is on a tile. Bits past the last bar are zero.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +36,7 @@ pub(super) struct WordTile {
 }
 
 impl WordTile {
-    pub(super) const EMPTY: WordTile =
-        WordTile { value: [0; WORDS], defined: [0; WORDS], equal: [0; WORDS] };
+    pub(super) const EMPTY: WordTile = WordTile { value: [0; WORDS], defined: [0; WORDS], equal: [0; WORDS] };
 }
 
 /// A series of one combination cluster, whole.
@@ -90,6 +92,14 @@ impl Span {
         let last_mask = if len.is_multiple_of(64) { u64::MAX } else { (1 << (len % 64)) - 1 };
         Span { first_word: first_bar / 64, words: len.div_ceil(64), last_mask }
     }
+
+    /// The words with every bar set.
+    pub(super) fn every_bar(&self) -> Words {
+        let mut words = NEVER;
+        words[..self.words].fill(u64::MAX);
+        words[self.words - 1] = self.last_mask;
+        words
+    }
 }
 
 /// Room for every operation's values on a tile.
@@ -104,6 +114,7 @@ pub(super) struct TileRoom {
 #[derive(Clone, Copy)]
 pub(super) struct View<'v> {
     pub(super) span: Span,
+    every_bar: &'v Words,
     program: &'v TileProgram,
     leaves: &'v [Leaf],
     bindings: Bindings<'v>,
@@ -119,6 +130,8 @@ pub(super) struct Source<'v> {
     pub(super) program: &'v TileProgram,
     pub(super) leaves: &'v [Leaf],
     pub(super) span: Span,
+    /// The words with every bar of the span set.
+    pub(super) every_bar: &'v Words,
 }
 
 /// The last bits of the tile before, per cross.
@@ -148,6 +161,7 @@ impl TileRoom {
     pub(super) fn view<'v>(&'v self, source: Source<'v>, bindings: Bindings<'v>) -> View<'v> {
         View {
             span: source.span,
+            every_bar: source.every_bar,
             program: source.program,
             leaves: source.leaves,
             bindings,
@@ -173,6 +187,7 @@ impl TileRoom {
         let (before_numbers, after_numbers) = self.shared_numbers.split_at_mut(instance);
         let view = View {
             span: source.span,
+            every_bar: source.every_bar,
             program: source.program,
             leaves: source.leaves,
             bindings,
@@ -198,6 +213,7 @@ impl TileRoom {
         let (before_numbers, after_numbers) = self.private_numbers.split_at_mut(place);
         let view = View {
             span: source.span,
+            every_bar: source.every_bar,
             program: source.program,
             leaves: source.leaves,
             bindings,
@@ -211,25 +227,18 @@ impl TileRoom {
 }
 
 impl<'v> View<'v> {
-    /// The words of a signal: where it is defined and TRUE. `constant` is room for one that no bar changes.
+    /// The words of a signal: where it is defined and TRUE.
     #[inline(always)]
-    pub(super) fn signal<'t>(&self, root: Arg, constant: &'t mut Words) -> &'t [u64]
-    where
-        'v: 't,
-    {
+    pub(super) fn signal(&self, root: Option<Arg>) -> &'v [u64] {
         let Span { first_word, words, .. } = self.span;
         match root {
-            Arg::Step(step) => &self.words_of(step).value[..words],
-            Arg::Leaf(leaf) => match &self.leaves[self.bindings.leaves[leaf] as usize] {
+            Some(Arg::Step(step)) => &self.words_of(step).value[..words],
+            Some(Arg::Leaf(leaf)) => match &self.leaves[self.bindings.leaves[leaf] as usize] {
                 Leaf::Conditions(bits) => &bits.value_words()[first_word..first_word + words],
-                Leaf::Numbers(_) => &constant[..words],
+                Leaf::Numbers(_) => &NEVER[..words],
             },
-            Arg::Scalar(scalar) => {
-                if self.bindings.scalars[scalar] == 1.0 {
-                    *constant = self.every_bar();
-                }
-                &constant[..words]
-            }
+            Some(Arg::Scalar(scalar)) if self.bindings.scalars[scalar] == 1.0 => &self.every_bar[..words],
+            Some(Arg::Scalar(_)) | None => &NEVER[..words],
         }
     }
 
@@ -313,7 +322,7 @@ impl<'v> View<'v> {
             Arg::Scalar(scalar) => {
                 let value = self.bindings.scalars[scalar];
                 if !value.is_nan() {
-                    out.defined = self.every_bar();
+                    out.defined = *self.every_bar;
                 }
                 if value == 1.0 {
                     out.value = out.defined;
@@ -323,19 +332,8 @@ impl<'v> View<'v> {
         out
     }
 
-    fn every_bar(&self) -> Words {
-        let mut words = [0; WORDS];
-        words[..self.span.words].fill(u64::MAX);
-        words[self.span.words - 1] = self.span.last_mask;
-        words
-    }
-
     #[inline(always)]
-    fn condition_case(
-        &self,
-        step: &Step,
-        out: &mut WordTile,
-    ) {
+    fn condition_case(&self, step: &Step, out: &mut WordTile) {
         *out = WordTile::EMPTY;
         let mut open = [u64::MAX; WORDS];
         let (pairs, rest) = step.args.as_chunks::<2>();
@@ -360,12 +358,7 @@ impl<'v> View<'v> {
 
     /// A block of 64 numbers of an argument, and where they are defined.
     #[inline(always)]
-    fn block<'t>(
-        &'t self,
-        arg: Arg,
-        word: usize,
-        constant: &'t mut [f64; 64],
-    ) -> &'t [f64; 64] {
+    fn block<'t>(&'t self, arg: Arg, word: usize, constant: &'t mut [f64; 64]) -> &'t [f64; 64] {
         match arg {
             Arg::Leaf(leaf) => match &self.leaves[self.bindings.leaves[leaf] as usize] {
                 Leaf::Numbers(numbers) => return numbers.block(self.span.first_word + word),
@@ -383,16 +376,13 @@ impl<'v> View<'v> {
     }
 
     #[inline(always)]
-    fn order<L: Lanes>(
-        &self,
-        lanes: L,
-        step: &Step,
-        out: &mut WordTile,
-    ) {
+    fn order<L: Lanes>(&self, lanes: L, step: &Step, out: &mut WordTile) {
         let (a, b) = (step.args[0], step.args[1]);
         if let (Arg::Leaf(a), Arg::Leaf(b)) = (a, b)
-            && let (Leaf::Numbers(a), Leaf::Numbers(b)) =
-                (&self.leaves[self.bindings.leaves[a] as usize], &self.leaves[self.bindings.leaves[b] as usize])
+            && let (Leaf::Numbers(a), Leaf::Numbers(b)) = (
+                &self.leaves[self.bindings.leaves[a] as usize],
+                &self.leaves[self.bindings.leaves[b] as usize],
+            )
         {
             self.order_leaves(lanes, a, b, out);
             return;
@@ -476,12 +466,7 @@ impl<'v> View<'v> {
         }
     }
 
-    fn number_case(
-        &self,
-        step: &Step,
-        word: usize,
-        out: &mut [f64; 64],
-    ) {
+    fn number_case(&self, step: &Step, word: usize, out: &mut [f64; 64]) {
         out.fill(f64::NAN);
         let mut open = u64::MAX;
         let mut room = [0.0; 64];
@@ -555,8 +540,7 @@ fn cross(order: &WordTile, above: bool, carry: &mut Carry, out: &mut WordTile) {
         }
     }
     let last = |words: &Words| words[WORDS - 1] >> 63 == 1;
-    *carry =
-        Carry { greater: last(&order.value), equal: last(&order.equal), defined: last(&order.defined) };
+    *carry = Carry { greater: last(&order.value), equal: last(&order.equal), defined: last(&order.defined) };
 }
 
 /// Every bit one bar later.
