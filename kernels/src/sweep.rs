@@ -20,6 +20,7 @@ mod measure;
 mod moments;
 mod path;
 mod rules;
+mod signals;
 mod tile;
 
 use std::sync::Arc;

@@ -2,9 +2,14 @@
 //! once fits into memory.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 
-use super::compile::TileProgram;
-use crate::program::{ParamSet, Program};
+use super::block::Stop;
+use super::compile::{Arg, Kind, TileProgram};
+use super::tile::{Bindings, Leaf, NumberLeaf, TILE, WordTile};
+use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
+use crate::program::{NodeId, ParamSet, Program};
+use crate::simd::Isa;
 
 /// Per node its distinct values in the block: one per projection of the parameters it depends on.
 pub(super) struct Instances {
@@ -66,11 +71,11 @@ impl Instances {
         let numbers = distinct[leaves..]
             .iter()
             .zip(&tiles.shared)
-            .filter(|(_, step)| tiles.steps[**step].kind == super::compile::Kind::Number)
+            .filter(|(_, step)| tiles.steps[**step].kind == Kind::Number)
             .map(|(ids, _)| ids.len())
             .sum::<usize>();
-        let tile_bytes = count(&distinct[leaves..]) * size_of::<super::tile::WordTile>()
-            + numbers * super::tile::TILE * size_of::<f64>();
+        let tile_bytes =
+            count(&distinct[leaves..]) * size_of::<WordTile>() + numbers * TILE * size_of::<f64>();
         let fits =
             count(&distinct[..leaves]) * budget.leaf <= budget.bytes && tile_bytes <= budget.tile_bytes;
         let widest = distinct.iter().enumerate().max_by_key(|(_, ids)| ids.len());
@@ -131,4 +136,162 @@ pub(super) fn varying(values: &[f64], width: usize) -> ParamSet {
         }
     }
     set
+}
+
+/// The scalar operands of every combination, row-major; a condition is 1, 0 or undefined.
+pub(super) fn scalar_rows(
+    program: &Program,
+    tiles: &TileProgram,
+    values: &[f64],
+    rows: usize,
+) -> Result<Vec<f64>, EvalError> {
+    let mut scalars = Scalars::new(program, &tiles.scalars)?;
+    let mut out = Vec::with_capacity(rows * tiles.scalars.len());
+    for row in 0..rows {
+        let params = &values[row * program.params..(row + 1) * program.params];
+        out.extend(scalars.values(params)?.iter().map(|value| match value {
+            ScalarValue::Number(value) => *value,
+            ScalarValue::Bool(value) => value.map_or(f64::NAN, f64::from),
+        }));
+    }
+    Ok(out)
+}
+
+/// The values of a leaf for several combinations.
+fn series_of(
+    evaluator: &mut Evaluator<'_>,
+    node: NodeId,
+    rows: &[&[f64]],
+    isa: Isa,
+    cancel: &AtomicBool,
+) -> Result<Vec<Value>, EvalError> {
+    match evaluator.output_of_many(node, rows, isa, cancel)? {
+        Some(values) => Ok(values),
+        None => rows.iter().map(|row| evaluator.value_until(node, row, cancel)).collect(),
+    }
+}
+
+/// Combinations worked on together.
+pub(super) struct Cluster<'b> {
+    pub(super) tiles: &'b TileProgram,
+    pub(super) instances: &'b Instances,
+    pub(super) scalars: &'b [f64],
+    /// Rows of the block.
+    pub(super) rows: Vec<u32>,
+    /// Instances of this cluster, row-major, as places in `leaves` and among the shared steps.
+    pub(super) places: Vec<u32>,
+    pub(super) leaves: Vec<Leaf>,
+    /// Per instance of a shared step: the step, and the combination (place in `rows`) it is computed for.
+    pub(super) shared: Vec<(usize, u32)>,
+    /// Leaves that get codes.
+    pub(super) coded: Vec<usize>,
+}
+
+impl<'b> Cluster<'b> {
+    pub(super) fn new(
+        tiles: &'b TileProgram,
+        instances: &'b Instances,
+        scalars: &'b [f64],
+        rows: Vec<u32>,
+    ) -> Cluster<'b> {
+        Cluster {
+            tiles,
+            instances,
+            scalars,
+            places: Vec::new(),
+            leaves: Vec::new(),
+            shared: Vec::new(),
+            coded: Vec::new(),
+            rows,
+        }
+    }
+
+    /// Evaluates the leaves and numbers what the cluster's combinations read.
+    pub(super) fn load(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        values: &[f64],
+        width: usize,
+        isa: Isa,
+        cancel: &AtomicBool,
+    ) -> Result<(), Stop> {
+        let leaves = self.tiles.leaves.len();
+        let columns = leaves + self.tiles.shared.len();
+        self.places = vec![0; self.rows.len() * columns];
+        for column in 0..columns {
+            let ids = self.instances.distinct(column, &self.rows);
+            let base = if column < leaves { self.leaves.len() } else { self.shared.len() };
+            let mut first = vec![u32::MAX; ids.len()];
+            for (place, &row) in self.rows.iter().enumerate() {
+                let id = self.instances.of(row as usize)[column];
+                let local = ids.binary_search(&id).unwrap_or_default();
+                self.places[place * columns + column] = (base + local) as u32;
+                if first[local] == u32::MAX {
+                    first[local] = place as u32;
+                }
+            }
+            if column >= leaves {
+                let step = self.tiles.shared[column - leaves];
+                self.shared.extend(first.into_iter().map(|place| (step, place)));
+                continue;
+            }
+            let node = self.tiles.leaves[column];
+            let rows: Vec<&[f64]> = first
+                .iter()
+                .map(|&place| {
+                    let row = self.rows[place as usize] as usize;
+                    &values[row * width..(row + 1) * width]
+                })
+                .collect();
+            let found = series_of(evaluator, node, &rows, isa, cancel).map_err(|error| match error {
+                EvalError::Cancelled => Stop::Cancelled,
+                _ => Stop::Failed,
+            })?;
+            for value in found {
+                self.leaves.push(match value {
+                    Value::Series(series) => Leaf::Numbers(NumberLeaf::new(series)),
+                    Value::Bits(bits) => Leaf::Conditions(bits),
+                    _ => return Err(Stop::Failed),
+                });
+            }
+        }
+        self.choose_codes(columns);
+        Ok(())
+    }
+
+    /// Codes pay where many pairs are made of few series.
+    fn choose_codes(&mut self, columns: usize) {
+        let mut pairs = 0;
+        let mut coded = Vec::new();
+        for (index, step) in self.tiles.steps.iter().enumerate() {
+            let &[Arg::Leaf(a), Arg::Leaf(b)] = step.args.as_slice() else { continue };
+            if step.kind != Kind::Order {
+                continue;
+            }
+            pairs += if step.is_shared {
+                self.shared.iter().filter(|(shared, _)| *shared == index).count()
+            } else {
+                self.rows.len()
+            };
+            coded.extend(
+                self.places.chunks(columns).flat_map(|places| [places[a] as usize, places[b] as usize]),
+            );
+        }
+        coded.sort_unstable();
+        coded.dedup();
+        if pairs >= 4 * coded.len() {
+            self.coded = coded;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn bindings(&self, place: usize) -> Bindings<'_> {
+        let leaves = self.tiles.leaves.len();
+        let columns = leaves + self.tiles.shared.len();
+        let places = &self.places[place * columns..(place + 1) * columns];
+        let (leaves, shared) = places.split_at(leaves);
+        let scalars = self.tiles.scalars.len();
+        let row = self.rows[place] as usize;
+        Bindings { leaves, shared, scalars: &self.scalars[row * scalars..(row + 1) * scalars] }
+    }
 }

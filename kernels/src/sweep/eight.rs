@@ -16,6 +16,26 @@ use crate::simd::{Eight, Lanes, Number};
 /// Combinations side by side.
 pub(super) const EIGHT: usize = 8;
 
+/// A trade as the bars decide it: nothing here depends on the account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deal {
+    /// Bars of the two fills.
+    pub(super) enter: usize,
+    pub(super) leave: usize,
+    /// Prices before slippage.
+    pub(super) enter_raw: f64,
+    pub(super) leave_raw: f64,
+    /// Left at the target: a maker fill without slippage.
+    pub(super) is_target: bool,
+    pub(super) bars_held: usize,
+}
+
+/// Where the trades of the lanes come from.
+pub(super) trait Deals {
+    /// The next trade of a lane, in order.
+    fn next(&mut self, lane: usize) -> Option<Deal>;
+}
+
 /// Trades of one lane that are looked up before any is made. A vector must not be loaded right after its lanes were stored
 /// one by one: the processor would wait for every store to reach the cache.
 const AHEAD: usize = 16;
@@ -26,19 +46,22 @@ pub(super) struct Lookup {
     active: [[f64; EIGHT]; AHEAD],
     /// Bars of the two fills.
     bars: [[[usize; 2]; EIGHT]; AHEAD],
-    /// Raw prices of the fills.
+    /// Price of the entry before slippage, of the exit after it; fee rate of the exit.
     enter_raw: [[f64; EIGHT]; AHEAD],
-    leave_raw: [[f64; EIGHT]; AHEAD],
-    /// Bounds on the closes of the bars held.
+    leave_price: [[f64; EIGHT]; AHEAD],
+    leave_rate: [[f64; EIGHT]; AHEAD],
+    /// 1 where closes lie between the trade before and this one, where closes lie in it.
+    flat_marked: [[f64; EIGHT]; AHEAD],
+    held_marked: [[f64; EIGHT]; AHEAD],
+    /// Bounds on the closes with the position.
     low: [[f64; EIGHT]; AHEAD],
     high: [[f64; EIGHT]; AHEAD],
-    /// 1 where a sample lies between the trade before and this one, else 0.
+    /// 1 where samples lie among those closes; the closes at the first and at the last sample with the position.
     flat_sampled: [[f64; EIGHT]; AHEAD],
-    /// 1 where a sample lies in the bars held, else 0; the closes at the first and at the last.
     held_sampled: [[f64; EIGHT]; AHEAD],
     first: [[f64; EIGHT]; AHEAD],
     last: [[f64; EIGHT]; AHEAD],
-    held: [[f64; EIGHT]; AHEAD],
+    bars_held: [[f64; EIGHT]; AHEAD],
 }
 
 impl Lookup {
@@ -47,14 +70,17 @@ impl Lookup {
             active: [[0.0; EIGHT]; AHEAD],
             bars: [[[0, 1]; EIGHT]; AHEAD],
             enter_raw: [[1.0; EIGHT]; AHEAD],
-            leave_raw: [[1.0; EIGHT]; AHEAD],
+            leave_price: [[1.0; EIGHT]; AHEAD],
+            leave_rate: [[0.0; EIGHT]; AHEAD],
+            flat_marked: [[0.0; EIGHT]; AHEAD],
+            held_marked: [[0.0; EIGHT]; AHEAD],
             low: [[1.0; EIGHT]; AHEAD],
             high: [[1.0; EIGHT]; AHEAD],
             flat_sampled: [[0.0; EIGHT]; AHEAD],
             held_sampled: [[0.0; EIGHT]; AHEAD],
             first: [[1.0; EIGHT]; AHEAD],
             last: [[1.0; EIGHT]; AHEAD],
-            held: [[0.0; EIGHT]; AHEAD],
+            bars_held: [[0.0; EIGHT]; AHEAD],
         }
     }
 }
@@ -155,70 +181,70 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
-    /// Makes all trades: per lane pairs of bars at whose closes a position is opened and closed, to be filled `delay` bars
-    /// later at one of `prices`.
+    /// Makes all trades.
     #[inline(always)]
-    pub(super) fn run(&mut self, pairs: &[&[[u32; 2]]; EIGHT], delay: usize, prices: &[f64]) {
-        let most = pairs.iter().map(|pairs| pairs.len()).max().unwrap_or_default();
+    pub(super) fn run<D: Deals>(&mut self, deals: &mut D) {
         let mut lookup = Lookup::new();
-        for start in (0..most).step_by(AHEAD) {
-            let steps = (most - start).min(AHEAD);
+        loop {
+            let mut steps = 0;
             for lane in 0..EIGHT {
-                self.look_up(
-                    lane,
-                    pairs[lane].get(start..).unwrap_or_default(),
-                    (delay, prices),
-                    &mut lookup,
-                );
+                steps = steps.max(self.look_up(lane, deals, &mut lookup));
             }
             for step in 0..steps {
                 self.trade(&lookup, step);
             }
+            if steps < AHEAD {
+                return;
+            }
         }
     }
 
+    /// Looks up the next trades of a lane and gives their number.
     #[inline(always)]
-    fn look_up(
-        &mut self,
-        lane: usize,
-        pairs: &[[u32; 2]],
-        (delay, prices): (usize, &[f64]),
-        lookup: &mut Lookup,
-    ) {
+    fn look_up<D: Deals>(&mut self, lane: usize, deals: &mut D, lookup: &mut Lookup) -> usize {
         let samples = &self.market.samples;
+        let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
+        let worse = if self.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
+        let one = |is_so: bool| f64::from(u8::from(is_so));
         let mut sums = self.sums[lane];
-        let mut sampled = samples.first_at[self.marked[lane]];
-        for step in 0..AHEAD {
-            let Some(&[enter, leave]) = pairs.get(step) else {
-                lookup.active[step][lane] = 0.0;
-                continue;
-            };
-            let (enter, leave) = (enter as usize + delay, leave as usize + delay);
-            lookup.active[step][lane] = 1.0;
-            lookup.bars[step][lane] = [enter, leave];
-            lookup.enter_raw[step][lane] = prices[enter];
-            lookup.leave_raw[step][lane] = prices[leave];
-            // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
-            lookup.held[step][lane] = (leave - enter) as f64;
-            let range = self.market.coarse.query(enter, leave);
-            lookup.low[step][lane] = range.min;
-            lookup.high[step][lane] = range.max;
+        let mut marked = self.marked[lane];
+        let mut steps = 0;
+        while steps < AHEAD {
+            let Some(deal) = deals.next(lane) else { break };
+            let Deal { enter, leave, .. } = deal;
+            lookup.active[steps][lane] = 1.0;
+            lookup.bars[steps][lane] = [enter, leave];
+            lookup.enter_raw[steps][lane] = deal.enter_raw;
+            lookup.leave_price[steps][lane] = deal.leave_raw * if deal.is_target { 1.0 } else { worse };
+            lookup.leave_rate[steps][lane] = if deal.is_target { maker_fee } else { taker_fee };
+            lookup.bars_held[steps][lane] = deal.bars_held as f64;
+            lookup.flat_marked[steps][lane] = one(marked < enter);
+            lookup.held_marked[steps][lane] = one(enter < leave);
+            // A position without a close in it has no range: that of its bar is masked.
+            let range = self.market.coarse.query(enter, leave.max(enter + 1));
+            lookup.low[steps][lane] = range.min;
+            lookup.high[steps][lane] = range.max;
             let (from, to) = (samples.first_at[enter], samples.first_at[leave]);
-            lookup.flat_sampled[step][lane] = f64::from(u8::from(sampled < from));
-            lookup.held_sampled[step][lane] = f64::from(u8::from(from < to));
-            sampled = to;
+            lookup.flat_sampled[steps][lane] = one(samples.first_at[marked] < from);
+            lookup.held_sampled[steps][lane] = one(from < to);
             if from < to {
                 let (from, to) = (from as usize, to as usize);
-                lookup.first[step][lane] = samples.closes[from];
-                lookup.last[step][lane] = samples.closes[to - 1];
+                lookup.first[steps][lane] = samples.closes[from];
+                lookup.last[steps][lane] = samples.closes[to - 1];
                 if ALL_IN {
                     // Of a single sample the difference is none.
                     sums.hold(&self.rows.rows, from + 1, to);
                 }
             }
-            self.marked[lane] = leave;
+            marked = leave;
+            steps += 1;
+        }
+        for step in steps..AHEAD {
+            lookup.active[step][lane] = 0.0;
         }
         self.sums[lane] = sums;
+        self.marked[lane] = marked;
+        steps
     }
 
     /// Opens and closes one position per active lane.
@@ -228,9 +254,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let all = |value| lanes.splat(value);
         let SimConfig { slippage, taker_fee, .. } = *self.config;
         let (taker_fee, is_long) = (all(taker_fee), self.side == Side::Long);
-        let (more, less) = (all(1.0 + slippage), all(1.0 - slippage));
-        let (enter_factor, leave_factor) = if is_long { (more, less) } else { (less, more) };
-        let price = lanes.eight(&lookup.enter_raw[step]) * enter_factor;
+        let worse = if is_long { 1.0 + slippage } else { 1.0 - slippage };
+        let price = lanes.eight(&lookup.enter_raw[step]) * all(worse);
         let quantity = self.quantity(price);
         let active = self.place(lanes.eight(&lookup.active[step]), quantity);
 
@@ -245,8 +270,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         };
         self.mark_held(active, lookup, step, held);
 
-        let closed = quantity * (lanes.eight(&lookup.leave_raw[step]) * leave_factor);
-        let close_fee = closed * taker_fee;
+        let closed = quantity * lanes.eight(&lookup.leave_price[step]);
+        let close_fee = closed * lanes.eight(&lookup.leave_rate[step]);
         let (left, cost, pnl) = if is_long {
             let cost = notional + fee;
             (held.cash + (closed - close_fee), cost, (closed - close_fee) - cost)
@@ -256,7 +281,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         };
         self.fees = choose(active, (self.fees + fee) + close_fee, self.fees);
         self.cash = choose(active, left, self.cash);
-        self.count(active, lanes.eight(&lookup.held[step]), pnl, pnl / cost);
+        self.count(active, lanes.eight(&lookup.bars_held[step]), pnl, pnl / cost);
     }
 
     #[inline(always)]
@@ -296,7 +321,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
     fn mark_flat(&mut self, active: L::Eight, lookup: &Lookup, step: usize) {
         let has_sample = choose(active, self.lanes.eight(&lookup.flat_sampled[step]), active);
-        let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(active);
+        let marked = choose(active, self.lanes.eight(&lookup.flat_marked[step]), active);
+        let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(marked);
         if rare != 0 {
             let cash = self.cash.array();
             self.each_drawdown(rare, |i, drawdown, _| {
@@ -350,7 +376,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let lanes = self.lanes;
         let (low, high) = (held.at(lanes.eight(&lookup.low[step])), held.at(lanes.eight(&lookup.high[step])));
         let (lowest, highest) = if self.side == Side::Long { (low, high) } else { (high, low) };
-        let rare = (self.peak.less(highest) | lowest.less(self.floor)) & self.bits(active);
+        let marked = choose(active, lanes.eight(&lookup.held_marked[step]), active);
+        let rare = (self.peak.less(highest) | lowest.less(self.floor)) & self.bits(marked);
         if rare != 0 {
             let (cash, quantity) = (held.cash.array(), held.quantity.array());
             self.each_drawdown(rare, |i, drawdown, market| {
@@ -382,7 +409,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     }
 
     #[inline(always)]
-    fn count(&mut self, active: L::Eight, held: L::Eight, pnl: L::Eight, returns: L::Eight) {
+    fn count(&mut self, active: L::Eight, bars_held: L::Eight, pnl: L::Eight, returns: L::Eight) {
         let (nothing, one) = (self.lanes.splat(0.0), self.lanes.splat(1.0));
         let is_win = nothing.where_less(pnl, active, nothing);
         let is_loss = pnl.where_less(nothing, active, nothing);
@@ -398,7 +425,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         self.returns = choose(active, self.returns + returns, self.returns);
         self.best = choose(active, returns.max(self.best), self.best);
         self.worst_trade = choose(active, returns.min(self.worst_trade), self.worst_trade);
-        self.bars_held = choose(active, self.bars_held + held, self.bars_held);
+        self.bars_held = choose(active, self.bars_held + bars_held, self.bars_held);
     }
 
     /// The lanes as accounts of their own.

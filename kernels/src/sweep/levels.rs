@@ -27,8 +27,8 @@ pub(super) struct LevelView {
 /// Levels of one position in the coordinates of its [`LevelView`]; a missing stop is `-inf`, a missing target `+inf`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Levels {
-    stop: f64,
-    target: f64,
+    pub(super) stop: f64,
+    pub(super) target: f64,
     trailing: Option<Trailing>,
 }
 
@@ -159,8 +159,35 @@ impl LevelView {
         None
     }
 
+    /// Lowest of low and open per bar.
+    pub(super) fn lowest(&self) -> &[f64] {
+        &self.lowest
+    }
+
+    /// Highest of high and open per bar.
+    pub(super) fn highest(&self) -> &[f64] {
+        &self.highest
+    }
+
+    /// The first bar from `from` on that reaches the trailing stop alone, and the level there.
+    pub(super) fn first_trail(&self, levels: &Levels, from: usize) -> Option<(usize, f64)> {
+        let trailing = levels.trailing?;
+        let mut best = trailing.entry;
+        let mut level = best * trailing.factor;
+        for t in from..self.low.len() {
+            if self.lowest[t] <= level {
+                return Some((t, level));
+            }
+            if self.high[t] > best {
+                best = self.high[t];
+                level = best * trailing.factor;
+            }
+        }
+        None
+    }
+
     /// The exit in a bar whose open, low or high reaches a level.
-    fn touch(
+    pub(super) fn touch(
         &self,
         bar: usize,
         stop: f64,

@@ -25,6 +25,16 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// No exits, all-in.
+    pub(super) const NONE: Rules = Rules {
+        stop_loss: None,
+        take_profit: None,
+        trailing_stop: None,
+        max_bars: None,
+        cooldown: 0,
+        sizing: Sizing::Equity(1.0),
+    };
+
     /// Whether anything but a signal or time ends a position.
     pub(super) fn has_levels(&self) -> bool {
         self.stop_loss.is_some() || self.take_profit.is_some() || self.trailing_stop.is_some()
@@ -115,14 +125,7 @@ impl<'a> RuleBook<'a> {
     /// The rules for one parameter vector.
     pub(super) fn rules(&mut self, params: &[f64]) -> Result<Rules, CombinationError> {
         let values = self.scalars.values(params).map_err(CombinationError::Eval)?;
-        let mut rules = Rules {
-            stop_loss: None,
-            take_profit: None,
-            trailing_stop: None,
-            max_bars: None,
-            cooldown: 0,
-            sizing: Sizing::Equity(1.0),
-        };
+        let mut rules = Rules::NONE;
         for (&rule, value) in self.rules.iter().zip(values) {
             let value = match *value {
                 ScalarValue::Number(value) => value,

@@ -1,0 +1,151 @@
+//! When a position that is entered in a given bar first meets a given exit rule: *first passages*, shared by all
+//! combinations with that entry and that rule.
+//!
+//! Bars decide alone: a stop, a target, a trailing stop, a time exit and the next exit signal are met in a bar that depends on
+//! the bar of the entry and on the rule's own value, not on the account nor on the other rules. The first of the passages of
+//! a combination's rules is its exit; where several levels share the bar, [`LevelView::touch`] says which comes first. So a
+//! combination jumps from entry to exit to next entry, and touches no bar in between.
+
+use super::levels::{LevelView, Levels};
+use super::rules::Rules;
+use crate::bits::next_set;
+
+/// A moment within the bars: twice the bar for its inside, one more for the decision at its close. [`NEVER`] sorts last.
+pub(super) type Key = u32;
+
+/// No passage before the end of the data.
+pub(super) const NEVER: Key = Key::MAX;
+
+#[inline(always)]
+pub(super) fn inside(bar: usize) -> Key {
+    2 * bar as Key
+}
+
+#[inline(always)]
+pub(super) fn at_close(bar: usize) -> Key {
+    2 * bar as Key + 1
+}
+
+/// An exit rule with its value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum ExitRule {
+    Stop(f64),
+    Target(f64),
+    Trailing(f64),
+    /// Whole bars from 1.
+    Time(usize),
+    /// The exit signal with this number.
+    Signal(u32),
+}
+
+/// Where positions may be entered: the bars of their fills, ascending, the first bars they are held in, and fill prices.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) bars: Vec<u32>,
+    pub(super) first_bars: Vec<u32>,
+    pub(super) prices: Vec<f64>,
+}
+
+/// First passages of one rule, one per entry.
+#[derive(Debug)]
+pub(super) struct Passages {
+    pub(super) keys: Vec<Key>,
+    /// Of a trailing stop its level in the bar of the passage, in the view's coordinates.
+    pub(super) levels: Vec<f64>,
+}
+
+impl Passages {
+    /// The passages of a level; `view` is the side's.
+    pub(super) fn of_level(rule: ExitRule, view: &LevelView, entries: &Entries) -> Passages {
+        let levels_of = |rules: &Rules| -> Vec<Levels> {
+            entries.prices.iter().map(|&price| view.levels(price, rules)).collect()
+        };
+        let none = Rules::NONE;
+        let (keys, levels) = match rule {
+            ExitRule::Stop(stop) => {
+                let levels = levels_of(&Rules { stop_loss: Some(stop), ..none });
+                let at_most = |low: f64, level: &Levels| low <= level.stop;
+                (nearest(view.lowest(), entries, &levels, at_most), Vec::new())
+            }
+            ExitRule::Target(target) => {
+                let levels = levels_of(&Rules { take_profit: Some(target), ..none });
+                let at_least = |high: f64, level: &Levels| high >= level.target;
+                (nearest(view.highest(), entries, &levels, at_least), Vec::new())
+            }
+            ExitRule::Trailing(trailing) => {
+                let levels = levels_of(&Rules { trailing_stop: Some(trailing), ..none });
+                let touched = entries.first_bars.iter().zip(&levels);
+                touched.map(|(&first, levels)| match view.first_trail(levels, first as usize) {
+                    Some((bar, level)) => (inside(bar), level),
+                    None => (NEVER, 0.0),
+                }).unzip()
+            }
+            ExitRule::Time(_) | ExitRule::Signal(_) => (Vec::new(), Vec::new()),
+        };
+        Passages { keys, levels }
+    }
+
+    /// The passages of a time exit of `held` bars among `bars`.
+    pub(super) fn of_time(held: usize, bars: usize, entries: &Entries) -> Passages {
+        let due = |&first: &u32| {
+            let t = (first as usize).saturating_add(held - 1);
+            if t < bars { at_close(t) } else { NEVER }
+        };
+        Passages { keys: entries.first_bars.iter().map(due).collect(), levels: Vec::new() }
+    }
+
+    /// The passages of an exit signal.
+    pub(super) fn of_signal(words: &[u64], entries: &Entries) -> Passages {
+        let mut next = None;
+        let mut keys = Vec::with_capacity(entries.bars.len());
+        for &first in &entries.first_bars {
+            if !next.is_some_and(|t| t >= first as usize) {
+                next = next_set(words.len(), first as usize, |word| words[word]);
+                if next.is_none() {
+                    break;
+                }
+            }
+            keys.push(next.map_or(NEVER, at_close));
+        }
+        keys.resize(entries.bars.len(), NEVER);
+        Passages { keys, levels: Vec::new() }
+    }
+}
+
+/// Per entry the nearest bar, from the first one it is held in, whose extreme meets its level. From the right, with a stack of
+/// the bars that are more extreme than all between: the nearest that meets a level is the last on the stack that does.
+fn nearest(
+    extremes: &[f64],
+    entries: &Entries,
+    levels: &[Levels],
+    meets: impl Fn(f64, &Levels) -> bool,
+) -> Vec<Key> {
+    let mut keys = vec![NEVER; levels.len()];
+    let mut stack: Vec<u32> = Vec::new();
+    let mut bar = extremes.len();
+    for (entry, level) in levels.iter().enumerate().rev() {
+        let first = entries.first_bars[entry] as usize;
+        while bar > first {
+            bar -= 1;
+            // Whatever the older bar meets, this one meets too, and it is nearer.
+            while let Some(&last) = stack.last()
+                && is_covered(extremes[last as usize], extremes[bar], level, &meets)
+            {
+                stack.pop();
+            }
+            stack.push(bar as u32);
+        }
+        let met = stack.partition_point(|&bar| meets(extremes[bar as usize], level));
+        if let Some(&bar) = met.checked_sub(1).and_then(|at| stack.get(at)) {
+            keys[entry] = inside(bar as usize);
+        }
+    }
+    keys
+}
+
+/// Whether `older` meets no level that `newer` does not; the direction of the extremes follows from the rule.
+#[inline(always)]
+fn is_covered(older: f64, newer: f64, level: &Levels, meets: &impl Fn(f64, &Levels) -> bool) -> bool {
+    let is_low = meets(f64::NEG_INFINITY, level);
+    if is_low { newer <= older } else { newer >= older }
+}
