@@ -14,10 +14,12 @@ mod error;
 mod events;
 mod extremes;
 mod fold;
+mod jumps;
 mod levels;
 mod market;
 mod measure;
 mod moments;
+mod passage;
 mod path;
 mod rules;
 mod signals;
@@ -34,7 +36,7 @@ use crate::sim::{SimConfig, Trade};
 use crate::simd::Isa;
 use crate::stats::Stats;
 
-use block::{BlockContext, Stop};
+use block::{BlockContext, Route, Stop};
 pub use error::{CombinationError, SweepError};
 use market::Market;
 use measure::{Scratch, equity_per_bar, measure};
@@ -128,14 +130,13 @@ impl<'a> Sweep<'a> {
         }
         let mut fast = vec![None; out.len()];
         let mut rules = Vec::with_capacity(out.len());
-        if self.is_by_signals() {
+        let route = Route::of(self.program);
+        if route != Route::Single {
             // Rows from the first one whose rules are refused on are left to the loop below, which says why.
-            rules.extend(
-                (0..out.len())
-                    .map_while(|row| self.rules.rules(&values[row * params..(row + 1) * params]).ok()),
-            );
+            let row = |row: usize| &values[row * params..(row + 1) * params];
+            rules.extend((0..out.len()).map_while(|index| self.rules.rules(row(index)).ok()));
             let rows = rules.len();
-            match self.context(cancel).run(&values[..rows * params], &rules, &mut fast[..rows]) {
+            match self.context(cancel).run(route, &values[..rows * params], &rules, &mut fast[..rows]) {
                 Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
                 Err(Stop::Failed) => fast.fill(None),
                 Ok(()) => {}
@@ -153,14 +154,6 @@ impl<'a> Sweep<'a> {
             })?;
         }
         Ok(())
-    }
-
-    /// Whether positions end by signals alone.
-    fn is_by_signals(&self) -> bool {
-        let rules = &self.program.rules;
-        let others =
-            [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
-        others.iter().all(Option::is_none)
     }
 
     fn context<'s>(&'s mut self, cancel: &'s AtomicBool) -> BlockContext<'s, 'a> {

@@ -8,6 +8,7 @@ use super::compile::TileProgram;
 use super::eight::{Deal, Deals, EIGHT, EightAccounts};
 use super::events;
 use super::fold::{self, Fold};
+use super::jumps::{Jumps, SignalTable};
 use super::market::Market;
 use super::rules::{Rules, Sizing};
 use super::signals::{Events, Walk};
@@ -38,11 +39,36 @@ pub(super) struct BlockContext<'s, 'a> {
     pub(super) cancel: &'s AtomicBool,
 }
 
+/// How the combinations of a program are simulated; the same for every block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Positions end by signals alone.
+    Signals,
+    /// One side, with levels, time exits or cooldowns.
+    Jumps(Side),
+    /// Both sides, with levels, time exits or cooldowns: one combination at a time.
+    Single,
+}
+
+impl Route {
+    pub(super) fn of(program: &Program) -> Route {
+        let rules = &program.rules;
+        let others =
+            [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
+        match (others.iter().all(Option::is_none), rules.long_enter, rules.short_enter) {
+            (true, ..) => Route::Signals,
+            (false, Some(_), Some(_)) => Route::Single,
+            (false, _, None) => Route::Jumps(Side::Long),
+            (false, None, Some(_)) => Route::Jumps(Side::Short),
+        }
+    }
+}
+
 impl BlockContext<'_, '_> {
-    /// Simulates the combinations in the rows of `values` whose exits are signals only. A result is `None` where the fold
-    /// is unfit.
+    /// Simulates the combinations in the rows of `values`. A result is `None` where a fold is unfit.
     pub(super) fn run(
         &mut self,
+        route: Route,
         values: &[f64],
         rules: &[Rules],
         out: &mut [Option<Stats>],
@@ -51,32 +77,62 @@ impl BlockContext<'_, '_> {
         let tiles = TileProgram::new(self.program, varying(values, width)).map_err(|_| Stop::Failed)?;
         let instances = Instances::new(self.program, &tiles, values, rules.len());
         let scalars = scalar_rows(self.program, &tiles, values, rules.len()).map_err(|_| Stop::Failed)?;
-        let bars = self.market.bars.len();
-        let budget = Budget { bytes: self.leaf_bytes, leaf: bars * size_of::<f64>(), tile_bytes: TILE_BYTES };
+        let leaf = self.market.bars.len() * size_of::<f64>();
+        let budget = Budget { bytes: self.leaf_bytes, leaf, tile_bytes: TILE_BYTES };
         let mut clusters = Vec::new();
         instances.split((0..rules.len() as u32).collect(), &tiles, budget, &mut clusters);
         clusters.reverse();
         while let Some(rows) = clusters.pop() {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
             cluster.load(self.evaluator, values, width, self.isa, self.cancel)?;
-            let mut events = Events::new(&cluster);
-            let walk = Walk { cluster: &mut cluster, bars, cancel: self.cancel, sink: &mut events };
-            if !self.isa.dispatch(walk)? {
+            let has_fitted = match route {
+                Route::Jumps(side) => self.jumps(side, &mut cluster, rules, out)?,
+                Route::Signals | Route::Single => self.signals(&mut cluster, rules, out)?,
+            };
+            if !has_fitted {
                 let middle = cluster.rows.len() / 2;
                 clusters.push(cluster.rows.split_off(middle));
                 clusters.push(cluster.rows);
-                continue;
             }
-            self.isa.dispatch(Accounts {
-                market: self.market,
-                config: self.config,
-                cluster: &cluster,
-                events: &events,
-                rules,
-                out,
-            });
         }
         Ok(())
+    }
+
+    fn signals(
+        &self,
+        cluster: &mut Cluster<'_>,
+        rules: &[Rules],
+        out: &mut [Option<Stats>],
+    ) -> Result<bool, Stop> {
+        let mut events = Events::new(cluster);
+        let bars = self.market.bars.len();
+        let walk = Walk { cluster, bars, cancel: self.cancel, sink: &mut events };
+        if !self.isa.dispatch(walk)? {
+            return Ok(false);
+        }
+        let (market, config) = (self.market, self.config);
+        self.isa.dispatch(Accounts { market, config, cluster, events: &events, rules, out });
+        Ok(true)
+    }
+
+    fn jumps(
+        &self,
+        side: Side,
+        cluster: &mut Cluster<'_>,
+        rules: &[Rules],
+        out: &mut [Option<Stats>],
+    ) -> Result<bool, Stop> {
+        let [long_enter, long_exit, short_enter, short_exit] = cluster.tiles.roots;
+        let roots = if side == Side::Long { [long_enter, long_exit] } else { [short_enter, short_exit] };
+        let bars = self.market.bars.len();
+        let mut signals = SignalTable::new(cluster, roots, bars);
+        let walk = Walk { cluster, bars, cancel: self.cancel, sink: &mut signals };
+        if !self.isa.dispatch(walk)? {
+            return Ok(false);
+        }
+        let (market, config, cancel) = (self.market, self.config, self.cancel);
+        let (rows, signals) = (cluster.rows.as_slice(), &signals);
+        self.isa.dispatch(Jumps { market, config, side, rules, rows, signals, cancel, out })
     }
 }
 
@@ -132,76 +188,76 @@ impl Kernel for Accounts<'_, '_, '_> {
             for (place, events) in events.iter_mut().enumerate().take(rows.len()) {
                 self.events.gather(group * EIGHT + place, combinations, events);
             }
-            let all_in = |&row: &u32| self.rules[row as usize].sizing == Sizing::Equity(1.0);
-            if !is_one_sided {
+            if is_one_sided {
+                self.one_side(lanes, side, rows, &events);
+            } else {
                 for (&row, events) in rows.iter().zip(&events) {
                     self.out[row as usize] = self.both_sides(self.rules[row as usize].sizing, events);
                 }
-            } else if side == Side::Long && rows.iter().all(all_in) {
-                self.one_side::<L, true>(lanes, side, rows, &events);
-            } else if side == Side::Long && rows.iter().any(all_in) {
-                // The kinds of sums differ: one by one.
-                for (&row, events) in rows.iter().zip(&events) {
-                    let events = std::slice::from_ref(events);
-                    if all_in(&row) {
-                        self.one_side::<L, true>(lanes, side, &[row], events);
-                    } else {
-                        self.one_side::<L, false>(lanes, side, &[row], events);
-                    }
-                }
-            } else {
-                self.one_side::<L, false>(lanes, side, rows, &events);
             }
         }
     }
 }
 
-/// Bar of a fill decided at the close of bar `t`, as an offset, and the prices it is made at.
-fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &'m [f64]) {
-    match config.fill {
-        Fill::NextOpen => (1, &market.bars.open),
-        Fill::Close => (0, &market.bars.close),
+/// What is left of a lane after its last trade.
+pub(super) struct Finished {
+    /// Bar and raw price of the entry of a position that stays open.
+    pub(super) open: Option<(usize, f64)>,
+    pub(super) ambiguous_bars: u64,
+}
+
+/// Makes the trades of eight combinations on one side and gives their statistics, `None` where a fold is unfit.
+#[inline(always)]
+pub(super) fn measure_side<L: Lanes, D: Deals>(
+    lanes: L,
+    market: (&Market<'_>, &SimConfig),
+    side: Side,
+    sizing: [Sizing; EIGHT],
+    deals: impl Fn() -> D,
+    finished: impl Fn(&D, usize) -> Finished,
+) -> [Option<Stats>; EIGHT] {
+    let all_in = sizing.map(|sizing| side == Side::Long && sizing == Sizing::Equity(1.0));
+    let mut out = [const { None }; EIGHT];
+    // Which sums a combination has must not depend on its neighbours.
+    if all_in.contains(&true) {
+        let stats = EightAccounts::<L, true>::measure(lanes, market, side, sizing, &mut deals(), &finished);
+        for i in (0..EIGHT).filter(|&i| all_in[i]) {
+            out[i] = stats[i];
+        }
     }
+    if all_in.contains(&false) {
+        let stats = EightAccounts::<L, false>::measure(lanes, market, side, sizing, &mut deals(), &finished);
+        for i in (0..EIGHT).filter(|&i| !all_in[i]) {
+            out[i] = stats[i];
+        }
+    }
+    out
 }
 
 impl Accounts<'_, '_, '_> {
     /// Up to eight combinations that trade one side.
     #[inline(always)]
-    fn one_side<L: Lanes, const ALL_IN: bool>(
-        &mut self,
-        lanes: L,
-        side: Side,
-        rows: &[u32],
-        events: &[Vec<u32>],
-    ) {
-        let Some(prefix) = self.market.rows.as_ref() else { return };
+    fn one_side<L: Lanes>(&mut self, lanes: L, side: Side, rows: &[u32], events: &[Vec<u32>]) {
         let bars = self.market.bars.len();
         let (delay, prices) = fills(self.market, self.config);
         let sizing = std::array::from_fn(|i| self.rules[rows[i.min(rows.len() - 1)] as usize].sizing);
-        let market = (self.market, prefix);
-        let mut eight = EightAccounts::<L, ALL_IN>::new(lanes, market, self.config, side, sizing);
         let pairs: [&[[u32; 2]]; EIGHT] = std::array::from_fn(|i| {
             let pairs = if i < rows.len() { events[i].as_chunks::<2>().0 } else { &[] };
             // The last exit may be decided too late to be filled.
             let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= bars);
             &pairs[..pairs.len() - usize::from(is_late)]
         });
-        let mut deals = SignalDeals { pairs, next: [0; EIGHT], delay, prices };
-        eight.run(&mut deals);
-        let pairs = deals.pairs;
-        let accounts = eight.accounts();
-        for (i, (mut account, &row)) in accounts.into_iter().zip(rows).enumerate() {
-            let mut open = None;
-            if let Some(&enter) = events[i].get(2 * pairs[i].len())
-                && let Some(&raw) = prices.get(enter as usize + delay)
-            {
-                open = account.enter(side, enter as usize + delay, raw);
-                if open.is_none() {
-                    account.sink.give_up();
-                }
-            }
-            account.finish(bars, open.as_ref());
-            self.out[row as usize] = fold::finish(&account, 0);
+        let deals = || SignalDeals { pairs, next: [0; EIGHT], delay, prices };
+        let finished = |deals: &SignalDeals<'_>, i: usize| {
+            let enter = events.get(i).and_then(|events| events.get(2 * deals.pairs[i].len()));
+            let bar = enter.map(|&enter| enter as usize + delay);
+            let open = bar.and_then(|bar| Some((bar, *prices.get(bar)?)));
+            Finished { open, ambiguous_bars: 0 }
+        };
+        let market = (self.market, self.config);
+        let stats = measure_side(lanes, market, side, sizing, deals, finished);
+        for (stats, &row) in stats.into_iter().zip(rows) {
+            self.out[row as usize] = stats;
         }
     }
 

@@ -5,6 +5,7 @@
 //! one. What is rare (a new drawdown, an order that is not placed) leaves the lanes and is done in scalar code.
 
 use super::account::{Account, Segment};
+use super::block::Finished;
 use super::fold::{self, Fold, TradeSums};
 use super::market::Market;
 use super::measure::Drawdown;
@@ -12,6 +13,7 @@ use super::moments::{POWERS, PowerSums, PrefixRows};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Eight, Lanes, Number};
+use crate::stats::Stats;
 
 /// Combinations side by side.
 pub(super) const EIGHT: usize = 8;
@@ -140,7 +142,7 @@ fn choose<E: Eight>(mask: E, then: E, otherwise: E) -> E {
 
 impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
-    pub(super) fn new(
+    fn new(
         lanes: L,
         (market, rows): (&'m Market<'m>, &'m PrefixRows),
         config: &'m SimConfig,
@@ -181,9 +183,38 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
+    /// Makes all trades and gives what they amount to, `None` where a fold is unfit.
+    #[inline(always)]
+    pub(super) fn measure<D: Deals>(
+        lanes: L,
+        (market, config): (&'m Market<'m>, &'m SimConfig),
+        side: Side,
+        sizing: [Sizing; EIGHT],
+        deals: &mut D,
+        finished: impl Fn(&D, usize) -> Finished,
+    ) -> [Option<Stats>; EIGHT] {
+        let Some(rows) = market.rows.as_ref() else { return [const { None }; EIGHT] };
+        let mut eight = Self::new(lanes, (market, rows), config, side, sizing);
+        eight.run(deals);
+        let mut lane = 0;
+        eight.accounts().map(|mut account| {
+            let Finished { open, ambiguous_bars } = finished(deals, lane);
+            lane += 1;
+            let mut position = None;
+            if let Some((bar, raw)) = open {
+                position = account.enter(side, bar, raw);
+                if position.is_none() {
+                    account.sink.give_up();
+                }
+            }
+            account.finish(market.bars.len(), position.as_ref());
+            fold::finish(&account, ambiguous_bars)
+        })
+    }
+
     /// Makes all trades.
     #[inline(always)]
-    pub(super) fn run<D: Deals>(&mut self, deals: &mut D) {
+    fn run<D: Deals>(&mut self, deals: &mut D) {
         let mut lookup = Lookup::new();
         loop {
             let mut steps = 0;
@@ -430,7 +461,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     /// The lanes as accounts of their own.
     #[inline(always)]
-    pub(super) fn accounts(&self) -> [Account<'m, Fold<'m, ALL_IN>>; EIGHT] {
+    fn accounts(&self) -> [Account<'m, Fold<'m, ALL_IN>>; EIGHT] {
         let [cash, fees] = [self.cash, self.fees].map(Eight::array);
         let [peak, worst, floor, sampled] =
             [self.peak, self.worst, self.floor, self.sampled].map(Eight::array);

@@ -169,14 +169,14 @@ impl LevelView {
         &self.highest
     }
 
-    /// The first bar from `from` on that reaches the trailing stop alone, and the level there.
-    pub(super) fn first_trail(&self, levels: &Levels, from: usize) -> Option<(usize, f64)> {
+    /// The first bar from `from` on that reaches the trailing stop alone.
+    pub(super) fn first_trail(&self, levels: &Levels, from: usize) -> Option<usize> {
         let trailing = levels.trailing?;
         let mut best = trailing.entry;
         let mut level = best * trailing.factor;
         for t in from..self.low.len() {
             if self.lowest[t] <= level {
-                return Some((t, level));
+                return Some(t);
             }
             if self.high[t] > best {
                 best = self.high[t];
@@ -184,6 +184,14 @@ impl LevelView {
             }
         }
         None
+    }
+
+    /// The trailing stop in bar `bar` of a position held since `from`; `-inf` without one.
+    pub(super) fn trail_at(&self, levels: &Levels, from: usize, bar: usize) -> f64 {
+        let Some(trailing) = levels.trailing else { return f64::NEG_INFINITY };
+        let highs = self.high[from..bar].iter();
+        let best = highs.fold(trailing.entry, |best, &high| if high > best { high } else { best });
+        best * trailing.factor
     }
 
     /// The exit in a bar whose open, low or high reaches a level.

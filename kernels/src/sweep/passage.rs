@@ -50,8 +50,6 @@ pub(super) struct Entries {
 #[derive(Debug)]
 pub(super) struct Passages {
     pub(super) keys: Vec<Key>,
-    /// Of a trailing stop its level in the bar of the passage, in the view's coordinates.
-    pub(super) levels: Vec<f64>,
 }
 
 impl Passages {
@@ -61,28 +59,25 @@ impl Passages {
             entries.prices.iter().map(|&price| view.levels(price, rules)).collect()
         };
         let none = Rules::NONE;
-        let (keys, levels) = match rule {
+        let keys = match rule {
             ExitRule::Stop(stop) => {
                 let levels = levels_of(&Rules { stop_loss: Some(stop), ..none });
-                let at_most = |low: f64, level: &Levels| low <= level.stop;
-                (nearest(view.lowest(), entries, &levels, at_most), Vec::new())
+                nearest(view.lowest(), entries, &levels, |low, level| low <= level.stop)
             }
             ExitRule::Target(target) => {
                 let levels = levels_of(&Rules { take_profit: Some(target), ..none });
-                let at_least = |high: f64, level: &Levels| high >= level.target;
-                (nearest(view.highest(), entries, &levels, at_least), Vec::new())
+                nearest(view.highest(), entries, &levels, |high, level| high >= level.target)
             }
             ExitRule::Trailing(trailing) => {
                 let levels = levels_of(&Rules { trailing_stop: Some(trailing), ..none });
                 let touched = entries.first_bars.iter().zip(&levels);
-                touched.map(|(&first, levels)| match view.first_trail(levels, first as usize) {
-                    Some((bar, level)) => (inside(bar), level),
-                    None => (NEVER, 0.0),
-                }).unzip()
+                touched
+                    .map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside))
+                    .collect()
             }
-            ExitRule::Time(_) | ExitRule::Signal(_) => (Vec::new(), Vec::new()),
+            ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
         };
-        Passages { keys, levels }
+        Passages { keys }
     }
 
     /// The passages of a time exit of `held` bars among `bars`.
@@ -91,7 +86,7 @@ impl Passages {
             let t = (first as usize).saturating_add(held - 1);
             if t < bars { at_close(t) } else { NEVER }
         };
-        Passages { keys: entries.first_bars.iter().map(due).collect(), levels: Vec::new() }
+        Passages { keys: entries.first_bars.iter().map(due).collect() }
     }
 
     /// The passages of an exit signal.
@@ -108,7 +103,7 @@ impl Passages {
             keys.push(next.map_or(NEVER, at_close));
         }
         keys.resize(entries.bars.len(), NEVER);
-        Passages { keys, levels: Vec::new() }
+        Passages { keys }
     }
 }
 

@@ -1,0 +1,411 @@
+//! Strategies with levels, time exits or cooldowns on one side: every combination jumps from entry to exit to entry over
+//! tables of first passages ([`super::passage`]) that it shares with all others of its cluster.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::block::{Finished, Stop, fills, measure_side};
+use super::cluster::Cluster;
+use super::compile::Arg;
+use super::eight::{Deal, Deals, EIGHT};
+use super::levels::LevelView;
+use super::market::Market;
+use super::passage::{Entries, ExitRule, Key, NEVER, Passages};
+use super::rules::Rules;
+use super::signals::TileSink;
+use super::tile::View;
+use crate::sim::{ExitReason, Fill, Side, SimConfig};
+use crate::simd::{Kernel, Lanes};
+use crate::stats::Stats;
+
+/// Bytes of signal words, and of passage tables, that a cluster may hold.
+const MAX_BYTES: usize = 48 << 20;
+
+/// The words of the entry and exit signals, each distinct one once.
+pub(super) struct SignalTable {
+    roots: [Option<Arg>; 2],
+    words_per_signal: usize,
+    words: Vec<u64>,
+    /// Per combination the numbers of its entry and its exit signal.
+    pub(super) signals: Vec<[u32; 2]>,
+    /// Per signal the combination that writes it.
+    writers: Vec<u32>,
+}
+
+impl SignalTable {
+    /// Numbers the signals of a cluster that trades one side; `roots` are its entry and its exit.
+    pub(super) fn new(cluster: &Cluster<'_>, roots: [Option<Arg>; 2], bars: usize) -> SignalTable {
+        let mut known: HashMap<(u8, usize), u32> = HashMap::new();
+        let mut writers = Vec::new();
+        let mut number = |place: usize, root: Option<Arg>| {
+            let bindings = cluster.bindings(place);
+            let identity = match root {
+                None => (0, 0),
+                Some(Arg::Scalar(scalar)) => (1, usize::from(bindings.scalars[scalar] == 1.0)),
+                Some(Arg::Leaf(leaf)) => (2, bindings.leaves[leaf] as usize),
+                Some(Arg::Step(step)) => {
+                    let step = &cluster.tiles.steps[step];
+                    // Private steps differ from combination to combination, and from each other.
+                    if step.is_shared {
+                        (3, bindings.shared[step.place] as usize)
+                    } else {
+                        (4 + step.place.min(200) as u8, place)
+                    }
+                }
+            };
+            *known.entry(identity).or_insert_with(|| {
+                writers.push(place as u32);
+                writers.len() as u32 - 1
+            })
+        };
+        let signals = (0..cluster.rows.len()).map(|place| roots.map(|root| number(place, root))).collect();
+        let words_per_signal = bars.div_ceil(64);
+        let bytes = writers.len() * words_per_signal * size_of::<u64>();
+        let words = if bytes <= MAX_BYTES || cluster.rows.len() == 1 {
+            vec![0; writers.len() * words_per_signal]
+        } else {
+            Vec::new()
+        };
+        SignalTable { roots, words_per_signal, words, signals, writers }
+    }
+
+    fn of(&self, signal: u32) -> &[u64] {
+        &self.words[signal as usize * self.words_per_signal..][..self.words_per_signal]
+    }
+}
+
+impl TileSink for SignalTable {
+    #[inline(always)]
+    fn take(&mut self, view: &View<'_>, place: usize) {
+        for (side, root) in self.roots.into_iter().enumerate() {
+            let signal = self.signals[place][side] as usize;
+            if self.writers[signal] as usize == place && !self.words.is_empty() {
+                let first = signal * self.words_per_signal + view.span.first_word;
+                self.words[first..first + view.span.words].copy_from_slice(view.signal(root));
+            }
+        }
+    }
+
+    fn fits(&self) -> bool {
+        !self.words.is_empty() || self.words_per_signal == 0
+    }
+}
+
+/// What the combinations of a cluster share.
+pub(super) struct Jumps<'j, 'a> {
+    pub(super) market: &'j Market<'a>,
+    pub(super) config: &'j SimConfig,
+    pub(super) side: Side,
+    pub(super) rules: &'j [Rules],
+    pub(super) rows: &'j [u32],
+    pub(super) signals: &'j SignalTable,
+    pub(super) cancel: &'j AtomicBool,
+    pub(super) out: &'j mut [Option<Stats>],
+}
+
+impl Kernel for Jumps<'_, '_> {
+    /// Whether the tables fitted.
+    type Output = Result<bool, Stop>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) -> Result<bool, Stop> {
+        let mut groups: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (place, [enter, _]) in self.signals.signals.iter().enumerate() {
+            groups.entry(*enter).or_default().push(place);
+        }
+        let mut groups: Vec<(u32, Vec<usize>)> = groups.into_iter().collect();
+        groups.sort_unstable_by_key(|(enter, _)| *enter);
+        let union = self.entries(groups.iter().map(|(enter, _)| *enter));
+        let Some(tables) = self.level_tables(&union) else { return Ok(false) };
+        for (enter, places) in &groups {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(Stop::Cancelled);
+            }
+            let group = self.group(*enter, places, &union, &tables);
+            for places in places.chunks(EIGHT) {
+                self.simulate(lanes, &group, places);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// First passages of the levels and time exits that anybody has, at every bar where anybody may enter.
+struct LevelTables {
+    rules: Vec<ExitRule>,
+    passages: Vec<Passages>,
+}
+
+/// The combinations with one entry signal.
+struct Group {
+    /// Bars at whose closes an entry may be decided.
+    decisions: Vec<u32>,
+    /// `next[t]` is the first entry decided at or after bar `t`.
+    next: Vec<u32>,
+    /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
+    rules: Vec<ExitRule>,
+    columns: usize,
+    keys: Vec<Key>,
+}
+
+/// Column of a rule that a combination does not have.
+fn column_of(rules: &[ExitRule], rule: Option<ExitRule>) -> usize {
+    rule.and_then(|rule| rules.iter().position(|known| *known == rule)).unwrap_or(rules.len())
+}
+
+/// The exits of a combination other than signals: stop, target, trailing stop, time.
+fn exits_of(rules: &Rules) -> [Option<ExitRule>; 4] {
+    [
+        rules.stop_loss.map(ExitRule::Stop),
+        rules.take_profit.map(ExitRule::Target),
+        rules.trailing_stop.map(ExitRule::Trailing),
+        rules.max_bars.map(ExitRule::Time),
+    ]
+}
+
+impl Jumps<'_, '_> {
+    fn view(&self) -> Option<&LevelView> {
+        match self.side {
+            Side::Long => self.market.long.as_ref(),
+            Side::Short => self.market.short.as_ref(),
+        }
+    }
+
+    /// The entries of some signals together.
+    fn entries(&self, enters: impl Iterator<Item = u32>) -> Entries {
+        let mut union = vec![0u64; self.signals.words_per_signal];
+        for enter in enters {
+            for (all, word) in union.iter_mut().zip(self.signals.of(enter)) {
+                *all |= word;
+            }
+        }
+        let (delay, prices) = fills(self.market, self.config);
+        let SimConfig { slippage, fill, .. } = *self.config;
+        let factor = if self.side == Side::Long { 1.0 + slippage } else { 1.0 - slippage };
+        let mut entries = Entries::default();
+        for_each_bit(&union, |t| {
+            if let Some(raw) = prices.get(t + delay) {
+                let bar = t + delay;
+                entries.bars.push(bar as u32);
+                entries.first_bars.push(if fill == Fill::Close { bar + 1 } else { bar } as u32);
+                entries.prices.push(raw * factor);
+            }
+        });
+        entries
+    }
+
+    /// `None` if the tables would not fit.
+    fn level_tables(&self, union: &Entries) -> Option<LevelTables> {
+        let mut rules: Vec<ExitRule> = Vec::new();
+        let mut known: HashMap<(u8, u64), ()> = HashMap::new();
+        for &row in self.rows {
+            for (kind, rule) in exits_of(&self.rules[row as usize]).into_iter().enumerate() {
+                let Some(rule) = rule else { continue };
+                let value = match rule {
+                    ExitRule::Stop(x) | ExitRule::Target(x) | ExitRule::Trailing(x) => x.to_bits(),
+                    ExitRule::Time(bars) => bars as u64,
+                    ExitRule::Signal(signal) => u64::from(signal),
+                };
+                if known.insert((kind as u8, value), ()).is_none() {
+                    rules.push(rule);
+                }
+            }
+        }
+        let bytes = rules.len() * union.bars.len() * size_of::<Key>();
+        if bytes > MAX_BYTES && self.rows.len() > 1 {
+            return None;
+        }
+        let bars = self.market.bars.len();
+        let passages = rules.iter().map(|&rule| match (rule, self.view()) {
+            (ExitRule::Time(held), _) => Passages::of_time(held, bars, union),
+            (rule, Some(view)) => Passages::of_level(rule, view, union),
+            (_, None) => Passages { keys: vec![NEVER; union.bars.len()] },
+        });
+        let passages = passages.collect();
+        Some(LevelTables { rules, passages })
+    }
+
+    fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &LevelTables) -> Group {
+        let (delay, prices) = fills(self.market, self.config);
+        let bars = self.market.bars.len();
+        let (mut decisions, mut union_places) = (Vec::new(), Vec::new());
+        let mut next = vec![0; bars + 2];
+        let (mut filled, mut at) = (0, 0);
+        for_each_bit(self.signals.of(enter), |t| {
+            let bar = t + delay;
+            if bar >= prices.len() {
+                return;
+            }
+            while union.bars.get(at).is_some_and(|&known| (known as usize) < bar) {
+                at += 1;
+            }
+            next[filled..=t].fill(decisions.len() as u32);
+            filled = t + 1;
+            decisions.push(t as u32);
+            union_places.push(at as u32);
+        });
+        next[filled..].fill(decisions.len() as u32);
+        let mut rules: Vec<ExitRule> = Vec::new();
+        for &place in places {
+            let of_combination = exits_of(&self.rules[self.rows[place] as usize]);
+            let signal = Some(ExitRule::Signal(self.signals.signals[place][1]));
+            for rule in of_combination.into_iter().chain([signal]).flatten() {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+        }
+        let columns = rules.len() + 1;
+        let mut keys = vec![NEVER; decisions.len() * columns];
+        for (column, rule) in rules.iter().enumerate() {
+            if let ExitRule::Signal(signal) = rule {
+                let mine = self.own_entries(union, &union_places);
+                let passages = Passages::of_signal(self.signals.of(*signal), &mine);
+                for (row, key) in keys.chunks_exact_mut(columns).zip(passages.keys) {
+                    row[column] = key;
+                }
+            } else if let Some(table) = tables.rules.iter().position(|known| known == rule) {
+                let table = &tables.passages[table].keys;
+                for (row, &place) in keys.chunks_exact_mut(columns).zip(&union_places) {
+                    row[column] = table[place as usize];
+                }
+            }
+        }
+        Group { decisions, next, rules, columns, keys }
+    }
+
+    fn own_entries(&self, union: &Entries, places: &[u32]) -> Entries {
+        let pick = |from: &[u32]| places.iter().map(|&place| from[place as usize]).collect();
+        Entries { bars: pick(&union.bars), first_bars: pick(&union.first_bars), prices: Vec::new() }
+    }
+
+    #[inline(always)]
+    fn simulate<L: Lanes>(&mut self, lanes: L, group: &Group, places: &[usize]) {
+        let (delay, prices) = fills(self.market, self.config);
+        let lane = |i: usize| places[i.min(places.len() - 1)];
+        let chain = |i: usize| {
+            let place = lane(i);
+            let rules = self.rules[self.rows[place] as usize];
+            let signal = Some(ExitRule::Signal(self.signals.signals[place][1]));
+            let [stop, target, trailing, time] = exits_of(&rules).map(|rule| column_of(&group.rules, rule));
+            Chain {
+                rules,
+                columns: [stop, target, trailing, time, column_of(&group.rules, signal)],
+                entry: if i < places.len() { 0 } else { group.decisions.len() },
+                ambiguous_bars: 0,
+                is_open: false,
+            }
+        };
+        let view = match self.side {
+            Side::Long => self.market.long.as_ref(),
+            Side::Short => self.market.short.as_ref(),
+        };
+        let (config, side) = (self.config, self.side);
+        let deals =
+            || Chains { group, view, config, side, prices, delay, chains: std::array::from_fn(chain) };
+        let rows: [u32; EIGHT] = std::array::from_fn(|i| self.rows[lane(i)]);
+        let sizing = rows.map(|row| self.rules[row as usize].sizing);
+        let finished = |deals: &Chains<'_>, i: usize| {
+            let chain = &deals.chains[i];
+            let decided = group.decisions.get(chain.entry).filter(|_| chain.is_open);
+            let bar = decided.map(|&t| t as usize + delay);
+            let open = bar.map(|bar| (bar, prices[bar]));
+            Finished { open, ambiguous_bars: chain.ambiguous_bars }
+        };
+        let stats = measure_side(lanes, (self.market, config), side, sizing, deals, finished);
+        for (stats, &row) in stats.into_iter().zip(&rows[..places.len()]) {
+            self.out[row as usize] = stats;
+        }
+    }
+}
+
+/// Where a combination is in its group's entries.
+struct Chain {
+    rules: Rules,
+    /// Columns of stop, target, trailing stop, time exit and signal.
+    columns: [usize; 5],
+    /// The next entry; where the position stays open, its entry.
+    entry: usize,
+    ambiguous_bars: u64,
+    is_open: bool,
+}
+
+struct Chains<'c> {
+    group: &'c Group,
+    view: Option<&'c LevelView>,
+    config: &'c SimConfig,
+    side: Side,
+    prices: &'c [f64],
+    delay: usize,
+    chains: [Chain; EIGHT],
+}
+
+impl Deals for Chains<'_> {
+    #[inline(always)]
+    fn next(&mut self, lane: usize) -> Option<Deal> {
+        let chain = &mut self.chains[lane];
+        let group = self.group;
+        let &decided = group.decisions.get(chain.entry)?;
+        if chain.is_open {
+            return None;
+        }
+        let enter = decided as usize + self.delay;
+        let enter_raw = self.prices[enter];
+        let first = if self.config.fill == Fill::Close { enter + 1 } else { enter };
+        let row = &group.keys[chain.entry * group.columns..][..group.columns];
+        let keys = chain.columns.map(|column| row[column]);
+        let key = keys.into_iter().fold(NEVER, Key::min);
+        let bar = (key / 2) as usize;
+        let (leave, leave_raw, is_target, free_from);
+        if key % 2 == 1 {
+            // A decision at a close, filled if a bar follows. NEVER is odd, and no bar is that late.
+            leave = bar + self.delay;
+            let Some(&raw) = self.prices.get(leave) else {
+                chain.is_open = true;
+                return None;
+            };
+            (leave_raw, is_target) = (raw, false);
+            free_from = if self.config.fill == Fill::Close { bar + 1 } else { leave };
+        } else {
+            let view = self.view?;
+            let price = enter_raw
+                * if self.side == Side::Long {
+                    1.0 + self.config.slippage
+                } else {
+                    1.0 - self.config.slippage
+                };
+            let levels = view.levels(price, &chain.rules);
+            let met = [0, 1, 2].map(|rule| keys[rule] == key);
+            let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };
+            let target = if met[1] { levels.target } else { f64::INFINITY };
+            let (stop, reason) = if met[2] {
+                let trail = view.trail_at(&levels, first, bar);
+                if stop >= trail { (stop, ExitReason::Stop) } else { (trail, ExitReason::Trailing) }
+            } else {
+                (stop, ExitReason::Stop)
+            };
+            let touch = view.touch(bar, stop, reason, target, self.config.intrabar);
+            chain.ambiguous_bars += u64::from(touch.is_ambiguous);
+            leave = bar;
+            (leave_raw, is_target) = (touch.price, touch.reason == ExitReason::Target);
+            free_from = bar;
+        }
+        let free_from = free_from.max(leave.saturating_add(chain.rules.cooldown));
+        chain.entry = match group.next.get(free_from) {
+            Some(&next) => next as usize,
+            None => group.decisions.len(),
+        };
+        Some(Deal { enter, leave, enter_raw, leave_raw, is_target, bars_held: bar + 1 - first })
+    }
+}
+
+/// The bars of the set bits, ascending.
+fn for_each_bit(words: &[u64], mut each: impl FnMut(usize)) {
+    for (index, &word) in words.iter().enumerate() {
+        let mut rest = word;
+        while rest != 0 {
+            each(index * 64 + rest.trailing_zeros() as usize);
+            rest &= rest - 1;
+        }
+    }
+}
