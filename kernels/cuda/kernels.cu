@@ -3,3 +3,4 @@
 #include "series.cuh"
 #include "bits.cuh"
 #include "simulate.cuh"
+#include "speed.cuh"

@@ -325,6 +325,27 @@ impl Queue<'_> {
         unsafe { self.go("logic", count, bits.bars.div_ceil(64), &args) }
     }
 
+    /// Copies numbers `rounds` times.
+    pub(crate) fn stream_copy(
+        self,
+        from: &Array<f64>,
+        to: &Array<f64>,
+        threads: usize,
+        rounds: u64,
+    ) -> Result<(), CudaError> {
+        check(to.len() >= from.len(), "stream_copy")?;
+        let args = [from.address(), to.address(), from.len() as u64, rounds];
+        // SAFETY: the fields of `Copy`; both arrays are as long as counted.
+        unsafe { self.go("stream_copy", threads, 1, &args) }
+    }
+
+    /// Computes for as many threads as `out` is long: 16 operations per thread and round.
+    pub(crate) fn arithmetic(self, out: &Array<f64>, rounds: u64) -> Result<(), CudaError> {
+        let args = [out.address(), out.len() as u64, rounds];
+        // SAFETY: the fields of `Arithmetic`; the array is as long as counted.
+        unsafe { self.go("arithmetic", out.len(), 1, &args) }
+    }
+
     /// Simulates combinations whose signals are in an arena.
     pub(crate) fn simulate(
         self,

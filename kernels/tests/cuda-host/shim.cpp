@@ -117,6 +117,8 @@ static const Entry ENTRIES[] = {
     ENTRY(logic, Logic),
     ENTRY(scatter_bits, ScatterBits),
     ENTRY(gather_bits, GatherBits),
+    ENTRY(stream_copy, Copy),
+    ENTRY(arithmetic, Arithmetic),
     ENTRY(simulate_all_in, Simulate),
     ENTRY(simulate_long, Simulate),
     ENTRY(simulate_short, Simulate),

@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) launches: AtomicU64,
     /// Launches that succeed before one fails.
     pub(crate) fails_after: Option<u64>,
+    /// Whether everything read back has one bit wrong.
+    pub(crate) flips_a_bit: bool,
 }
 
 impl Host {
@@ -48,6 +50,7 @@ impl Host {
             most_used: AtomicU64::new(0),
             launches: AtomicU64::new(0),
             fails_after: None,
+            flips_a_bit: false,
         })
     }
 }
@@ -175,6 +178,9 @@ impl Launcher for Host {
         unsafe {
             let from = std::ptr::with_exposed_provenance::<u8>(from as usize);
             from.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len());
+        }
+        if let (true, Some(last)) = (self.flips_a_bit, bytes.last_mut()) {
+            *last ^= 1;
         }
         Ok(())
     }

@@ -3,4 +3,5 @@
 mod conditions;
 mod host;
 mod ptx;
+mod self_test;
 mod sweep;
