@@ -52,10 +52,17 @@ enum { RULE_WORDS = 8, RESULT_WORDS = 34, TRADE_WORDS = 11 };
 // One unit in the last place of 1, and more: see `fold::MARGIN`.
 #define MARGIN 1e-15
 
+// A bar, or a number of bars, samples or trades. There are at most 2^30 bars.
+typedef u32 Bar;
+
+// After every bar.
+static const u32 NEVER = ~0U;
+
 struct Rules {
     double stop_loss, take_profit, trailing_stop;  // undefined: none
-    u64 max_bars;                                  // 0: none
-    u64 cooldown, sizing;
+    Bar max_bars;                                  // 0: none
+    Bar cooldown;
+    u32 sizing;
     double size, risk_stop;
 };
 
@@ -64,9 +71,9 @@ DEVICE Rules rules_of(const u64* words) {
     r.stop_loss = __longlong_as_double((long long)words[0]);
     r.take_profit = __longlong_as_double((long long)words[1]);
     r.trailing_stop = __longlong_as_double((long long)words[2]);
-    r.max_bars = words[3];
-    r.cooldown = words[4];
-    r.sizing = words[5];
+    r.max_bars = words[3] < NEVER ? (Bar)words[3] : NEVER;
+    r.cooldown = words[4] < NEVER ? (Bar)words[4] : NEVER;
+    r.sizing = (u32)words[5];
     r.size = __longlong_as_double((long long)words[6]);
     r.risk_stop = __longlong_as_double((long long)words[7]);
     return r;
@@ -74,19 +81,20 @@ DEVICE Rules rules_of(const u64* words) {
 
 // Closes of the bars `from..to` are worth `cash + quantity * close`.
 struct Segment {
-    u64 from, to;
+    Bar from, to;
     double cash, quantity;
 };
 
 struct Position {
-    u64 side, entry_bar, first_bar;
+    Bar entry_bar, first_bar;
+    u32 side;
     double price, quantity, notional, fee;
 };
 
 struct Exit {
-    u64 bar;
+    Bar bar, bars_held;
     double raw;
-    u64 reason, bars_held;
+    u32 reason;
 };
 
 enum { POWERS = 5, LANES = 8 };
@@ -120,13 +128,13 @@ struct Moments {
 // Everything that is summed on the way.
 struct Fold {
     double cash, fees, peak, worst, floor, sampled;
-    u64 marked, open_bars;
+    Bar marked, open_bars;
     Segment last;
     long long held[POWERS];
-    u64 held_samples;
+    Bar held_samples;
     double walked[POWERS][LANES];
     double edges[POWERS];
-    u64 trades, long_trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held, ambiguous_bars;
+    Bar trades, long_trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held, ambiguous_bars;
     double gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade;
     bool is_fit;
     Moments moments;
@@ -161,22 +169,22 @@ DEVICE Extremes join(Extremes a, Extremes b) {
 }
 
 // Lowest and highest close of the bars `from..to`, at least one.
-DEVICE Extremes closes_of(const Simulate& a, u64 from, u64 to) {
-    u64 first = from / 64, last = (to - 1) / 64;
+DEVICE Extremes closes_of(const Simulate& a, Bar from, Bar to) {
+    Bar first = from / 64, last = (to - 1) / 64;
     if (first == last) {
         Extremes all = {a.close[from], a.close[from]};
-        for (u64 bar = from + 1; bar < to; bar++) {
+        for (Bar bar = from + 1; bar < to; bar++) {
             Extremes one = {a.close[bar], a.close[bar]};
             all = join(all, one);
         }
         return all;
     }
     Extremes ends = join(a.to_end[from], a.from_start[to - 1]);
-    u64 inner = last - first - 1;
+    Bar inner = last - first - 1;
     if (inner == 0) return ends;
-    u64 level = 63 - (u64)__clzll((long long)inner);
+    u32 level = 63 - (u32)__clzll((long long)inner);
     const Extremes* spans = a.spans + a.span_offsets[level];
-    return join(ends, join(spans[first + 1], spans[last - (1ULL << level)]));
+    return join(ends, join(spans[first + 1], spans[last - (1U << level)]));
 }
 
 DEVICE void deepen(Fold& f, double equity) {
@@ -205,7 +213,7 @@ DEVICE void draw_down(Fold& f, const Simulate& a, const Segment& s) {
     } else if (lowest >= 0.0 && 1.0 - lowest / highest <= f.worst) {
         f.peak = highest;
     } else {
-        for (u64 bar = s.from; bar < s.to; bar++) {
+        for (Bar bar = s.from; bar < s.to; bar++) {
             double equity = equity_at(s, a.close[bar]);
             if (equity > f.peak) f.peak = equity;
             deepen(f, equity);
@@ -221,9 +229,9 @@ DEVICE void walk_lane(Fold& f, int lane, double before, double after) {
 }
 
 // The returns of the samples `from..to`, eight lanes side by side; lanes without a sample stand still.
-DEVICE void walk(Fold& f, const double* closes, const Segment& s, u64 from, u64 to) {
+DEVICE void walk(Fold& f, const double* closes, const Segment& s, Bar from, Bar to) {
     double start = equity_at(s, closes[from]), before = start;
-    for (u64 at = from + 1; at < to; at += LANES) {
+    for (Bar at = from + 1; at < to; at += LANES) {
         for (int lane = 0; lane < LANES; lane++) {
             if (at + lane < to) {
                 double after = equity_at(s, closes[at + lane]);
@@ -238,7 +246,7 @@ DEVICE void walk(Fold& f, const double* closes, const Segment& s, u64 from, u64 
 
 template <Walk WALK>
 DEVICE void sample(Fold& f, const Simulate& a, const Segment& s, bool is_all_in) {
-    u64 from = a.first_at[s.from], to = a.first_at[s.to];
+    Bar from = (Bar)a.first_at[s.from], to = (Bar)a.first_at[s.to];
     if (from >= to) return;
     double first = equity_at(s, a.sample_closes[from]);
     Powers edge = powers(first / f.sampled - 1.0);
@@ -246,7 +254,7 @@ DEVICE void sample(Fold& f, const Simulate& a, const Segment& s, bool is_all_in)
     f.sampled = first;
     if (s.quantity == 0.0 || to - from <= 1) return;
     if (WALK == FOLD_ALL_IN || is_all_in) {
-        const long long *before = a.prefix + (from + 1) * 8, *after = a.prefix + to * 8;
+        const long long *before = a.prefix + (u64)(from + 1) * 8, *after = a.prefix + (u64)to * 8;
         for (int p = 0; p < POWERS; p++)
             f.held[p] = (long long)((u64)f.held[p] + ((u64)after[p] - (u64)before[p]));
         f.held_samples += to - from - 1;
@@ -274,8 +282,8 @@ DEVICE void take_deviation(Moments& m, double r) {
 // The samples of a segment, one after the other. Flat closes have one return that may differ from 0.
 template <Walk WALK>
 DEVICE void sample_twice(Moments& m, const Simulate& a, const Segment& s) {
-    u64 from = a.first_at[s.from], to = a.first_at[s.to];
-    for (u64 at = from; at < to; at++) {
+    Bar from = (Bar)a.first_at[s.from], to = (Bar)a.first_at[s.to];
+    for (Bar at = from; at < to; at++) {
         double after = s.quantity == 0.0 ? s.cash : equity_at(s, a.sample_closes[at]);
         if (WALK == MEANS) {
             take_return(m, after);
@@ -288,7 +296,7 @@ DEVICE void sample_twice(Moments& m, const Simulate& a, const Segment& s) {
 
 // Marks the closes up to bar `to` with what is held now.
 template <Walk WALK>
-DEVICE void mark(Fold& f, const Simulate& a, u64 to, double quantity, bool is_all_in) {
+DEVICE void mark(Fold& f, const Simulate& a, Bar to, double quantity, bool is_all_in) {
     if (f.marked >= to) return;
     Segment s = {f.marked, to, f.cash, quantity};
     if (WALK != DEVIATIONS) draw_down(f, a, s);
@@ -300,7 +308,7 @@ DEVICE void mark(Fold& f, const Simulate& a, u64 to, double quantity, bool is_al
 
 DEVICE double lesser(double a, double b) { return is_undefined(a) || b < a ? b : a; }
 
-DEVICE double quantity_of(const Fold& f, const Simulate& a, const Rules& r, u64 side, double price) {
+DEVICE double quantity_of(const Fold& f, const Simulate& a, const Rules& r, u32 side, double price) {
     double unit = side == LONG ? price * (1.0 + a.taker_fee) : price;
     if (r.sizing == SIZE_EQUITY) return r.size * f.cash / unit;
     if (r.sizing == SIZE_QUOTE) return lesser(r.size, f.cash) / unit;
@@ -311,7 +319,7 @@ DEVICE double signed_quantity(const Position& p) { return p.side == LONG ? p.qua
 
 // Opens a position; false if the order has no positive finite quantity.
 template <Walk WALK>
-DEVICE bool enter(Fold& f, const Simulate& a, const Rules& r, u64 side, u64 bar, double raw, bool is_all_in, Position& p) {
+DEVICE bool enter(Fold& f, const Simulate& a, const Rules& r, u32 side, Bar bar, double raw, bool is_all_in, Position& p) {
     double price = side == LONG ? raw * (1.0 + a.slippage) : raw * (1.0 - a.slippage);
     double quantity = quantity_of(f, a, r, side, price);
     if (!(quantity > 0.0 && quantity - quantity == 0.0)) return false;

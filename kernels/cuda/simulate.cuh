@@ -8,23 +8,24 @@ enum { ONLY_LONG = 1, ONLY_SHORT = 2, BOTH = 3 };
 
 struct Signals {
     const u64* value;
-    u64 stride, words;
+    u64 stride;
+    u32 words;
     u64 long_enter, long_exit, short_enter, short_exit;
 };
 
-DEVICE u64 word_at(const Signals& s, u64 slot, u64 word) { return s.value[word * s.stride + slot]; }
+DEVICE u64 word_at(const Signals& s, u64 slot, u32 word) { return s.value[word * s.stride + slot]; }
 
-DEVICE bool is_set(const Signals& s, u64 slot, u64 bar) { return word_at(s, slot, bar / 64) >> (bar % 64) & 1; }
+DEVICE bool is_set(const Signals& s, u64 slot, Bar bar) { return word_at(s, slot, bar / 64) >> (bar % 64) & 1; }
 
 template <int SIDES>
-DEVICE u64 entry_word(const Signals& s, u64 word) {
+DEVICE u64 entry_word(const Signals& s, u32 word) {
     if (SIDES == ONLY_LONG) return word_at(s, s.long_enter, word);
     if (SIDES == ONLY_SHORT) return word_at(s, s.short_enter, word);
     return word_at(s, s.long_enter, word) ^ word_at(s, s.short_enter, word);
 }
 
 template <int SIDES>
-DEVICE u64 exit_word(const Signals& s, u64 side, u64 word) {
+DEVICE u64 exit_word(const Signals& s, u32 side, u32 word) {
     if (SIDES == ONLY_LONG) return word_at(s, s.long_exit, word);
     if (SIDES == ONLY_SHORT) return word_at(s, s.short_exit, word);
     u64 own = side == LONG ? s.long_enter : s.short_enter, other = side == LONG ? s.short_enter : s.long_enter;
@@ -32,31 +33,29 @@ DEVICE u64 exit_word(const Signals& s, u64 side, u64 word) {
     return word_at(s, exit, word) | (word_at(s, other, word) & ~word_at(s, own, word));
 }
 
-// The first bar from `from` on whose close decides an entry; `NONE` if there is none.
-static const u64 NONE = ~0ULL;
-
+// The first bar from `from` on whose close decides an entry; `NEVER` if there is none.
 template <int SIDES>
-DEVICE u64 next_entry(const Signals& s, u64 from) {
-    u64 word = from / 64;
-    if (word >= s.words) return NONE;
+DEVICE Bar next_entry(const Signals& s, Bar from) {
+    u32 word = from / 64;
+    if (word >= s.words) return NEVER;
     u64 bits = entry_word<SIDES>(s, word) & (~0ULL << (from % 64));
     while (bits == 0) {
-        if (++word >= s.words) return NONE;
+        if (++word >= s.words) return NEVER;
         bits = entry_word<SIDES>(s, word);
     }
-    return word * 64 + (u64)__ffsll((long long)bits) - 1;
+    return word * 64 + (Bar)__ffsll((long long)bits) - 1;
 }
 
 template <int SIDES>
-DEVICE u64 next_exit(const Signals& s, u64 side, u64 from) {
-    u64 word = from / 64;
-    if (word >= s.words) return NONE;
+DEVICE Bar next_exit(const Signals& s, u32 side, Bar from) {
+    u32 word = from / 64;
+    if (word >= s.words) return NEVER;
     u64 bits = exit_word<SIDES>(s, side, word) & (~0ULL << (from % 64));
     while (bits == 0) {
-        if (++word >= s.words) return NONE;
+        if (++word >= s.words) return NEVER;
         bits = exit_word<SIDES>(s, side, word);
     }
-    return word * 64 + (u64)__ffsll((long long)bits) - 1;
+    return word * 64 + (Bar)__ffsll((long long)bits) - 1;
 }
 
 // The levels of a position. A short is a long in the mirror, every price negated, which is exact.
@@ -84,12 +83,13 @@ DEVICE double mirrored(const Levels& l, double long_price, double short_price) {
 }
 
 struct Touch {
-    u64 bar, reason;
+    Bar bar;
+    u32 reason;
     double price;
     bool is_ambiguous;
 };
 
-DEVICE Touch touch(const Simulate& a, const Levels& l, u64 bar, double stop, u64 stop_reason) {
+DEVICE Touch touch(const Simulate& a, const Levels& l, Bar bar, double stop, u32 stop_reason) {
     double open = mirrored(l, a.open[bar], a.open[bar]);
     Touch t;
     t.bar = bar;
@@ -104,7 +104,7 @@ DEVICE Touch touch(const Simulate& a, const Levels& l, u64 bar, double stop, u64
         bool is_stop_first = a.intrabar == STOP_FIRST || (a.intrabar == NEAREST_OPEN && open - stop <= l.target - open);
         bool is_stop = hits_stop && (is_stop_first || !hits_target);
         t.price = is_stop ? stop : l.target;
-        t.reason = is_stop ? stop_reason : (u64)BY_TARGET;
+        t.reason = is_stop ? stop_reason : (u32)BY_TARGET;
         t.is_ambiguous = hits_stop && hits_target;
     }
     if (l.is_short) t.price = -t.price;
@@ -112,9 +112,9 @@ DEVICE Touch touch(const Simulate& a, const Levels& l, u64 bar, double stop, u64
 }
 
 // The first bar of `from..to` that reaches a fixed level; blocks of bars that cannot are skipped.
-DEVICE bool first_fixed_touch(const Simulate& a, const Levels& l, u64 from, u64 to, Touch& out) {
-    for (u64 bar = from; bar < to;) {
-        u64 block = bar / 64, end = (block + 1) * 64 < to ? (block + 1) * 64 : to;
+DEVICE bool first_fixed_touch(const Simulate& a, const Levels& l, Bar from, Bar to, Touch& out) {
+    for (Bar bar = from; bar < to;) {
+        Bar block = bar / 64, end = (block + 1) * 64 < to ? (block + 1) * 64 : to;
         Extremes range = a.blocks[block];
         if (mirrored(l, range.min, range.max) <= l.stop || mirrored(l, range.max, range.min) >= l.target) {
             for (; bar < end; bar++) {
@@ -131,9 +131,9 @@ DEVICE bool first_fixed_touch(const Simulate& a, const Levels& l, u64 from, u64 
     return false;
 }
 
-DEVICE bool first_trailing_touch(const Simulate& a, const Levels& l, u64 from, u64 to, Touch& out) {
+DEVICE bool first_trailing_touch(const Simulate& a, const Levels& l, Bar from, Bar to, Touch& out) {
     double best = l.entry, level = best * l.factor;
-    for (u64 bar = from; bar < to; bar++) {
+    for (Bar bar = from; bar < to; bar++) {
         bool is_fixed = l.stop >= level;
         double stop = is_fixed ? l.stop : level;
         double low = mirrored(l, a.lowest[bar], a.highest[bar]), high = mirrored(l, a.highest[bar], a.lowest[bar]);
@@ -154,10 +154,10 @@ DEVICE bool has_levels(const Rules& r) {
     return !is_undefined(r.stop_loss) || !is_undefined(r.take_profit) || !is_undefined(r.trailing_stop);
 }
 
-DEVICE u64 saturating_add(u64 a, u64 b) { return a > ~0ULL - b ? ~0ULL : a + b; }
+DEVICE Bar saturating_add(Bar a, Bar b) { return a > NEVER - b ? NEVER : a + b; }
 
 // Bar and raw price at which an order decided at the close of `bar` fills; false if no bar follows.
-DEVICE bool fill_of(const Simulate& a, u64 bar, u64& at, double& raw) {
+DEVICE bool fill_of(const Simulate& a, Bar bar, Bar& at, double& raw) {
     at = a.fill == FILL_CLOSE ? bar : bar + 1;
     if (at >= a.bars) return false;
     raw = a.fill == FILL_CLOSE ? a.close[at] : a.open[at];
@@ -167,19 +167,19 @@ DEVICE bool fill_of(const Simulate& a, u64 bar, u64& at, double& raw) {
 struct End {
     Exit exit;
     bool reverses;
-    u64 free_from;
+    Bar free_from;
 };
 
 // Where a position ends; false if it stays open.
 template <int SIDES>
 DEVICE bool next_end(Fold& f, const Simulate& a, const Rules& r, const Signals& s, const Position& p, End& end) {
-    u64 first = p.first_bar, due = r.max_bars == 0 ? NONE : saturating_add(first, r.max_bars - 1);
-    u64 signal = next_exit<SIDES>(s, p.side, first), decided = due < signal ? due : signal;
+    Bar first = p.first_bar, due = r.max_bars == 0 ? NEVER : saturating_add(first, r.max_bars - 1);
+    Bar signal = next_exit<SIDES>(s, p.side, first), decided = due < signal ? due : signal;
     bool is_decided = decided < a.bars;
     Touch t;
     if (has_levels(r)) {
         Levels l = levels_of(r, p);
-        u64 to = is_decided ? decided + 1 : a.bars;
+        Bar to = is_decided ? decided + 1 : (Bar)a.bars;
         bool is_touched = l.trails ? first_trailing_touch(a, l, first, to, t) : first_fixed_touch(a, l, first, to, t);
         if (is_touched) {
             f.ambiguous_bars += t.is_ambiguous;
@@ -202,14 +202,14 @@ DEVICE bool next_end(Fold& f, const Simulate& a, const Rules& r, const Signals& 
 template <int SIDES, Walk WALK>
 DEVICE void run(Fold& f, const Simulate& a, const Rules& r, const Signals& s, u64 row) {
     bool is_all_in = WALK == FOLD_ALL_IN || (SIDES == ONLY_LONG && r.sizing == SIZE_EQUITY && r.size == 1.0);
-    u64 from = 0, bar;
+    Bar from = 0, bar;
     double raw;
     for (;;) {
-        u64 decided = next_entry<SIDES>(s, from);
-        if (decided == NONE || !fill_of(a, decided, bar, raw)) break;
-        u64 side = SIDES == ONLY_LONG ? (u64)LONG
-                 : SIDES == ONLY_SHORT ? (u64)SHORT
-                 : is_set(s, s.long_enter, decided) ? (u64)LONG : (u64)SHORT;
+        Bar decided = next_entry<SIDES>(s, from);
+        if (decided == NEVER || !fill_of(a, decided, bar, raw)) break;
+        u32 side = SIDES == ONLY_LONG ? (u32)LONG
+                 : SIDES == ONLY_SHORT ? (u32)SHORT
+                 : is_set(s, s.long_enter, decided) ? (u32)LONG : (u32)SHORT;
         Position p;
         bool is_placed = enter<WALK>(f, a, r, side, bar, raw, is_all_in, p);
         if (is_fold(WALK)) {
@@ -220,12 +220,13 @@ DEVICE void run(Fold& f, const Simulate& a, const Rules& r, const Signals& s, u6
         while (is_placed) {
             End end;
             if (!next_end<SIDES>(f, a, r, s, p, end)) {
-                mark<WALK>(f, a, a.bars, signed_quantity(p), is_all_in);
-                f.open_bars = a.bars > p.first_bar ? a.bars - p.first_bar : 0;
+                mark<WALK>(f, a, (Bar)a.bars, signed_quantity(p), is_all_in);
+                f.open_bars = a.bars > p.first_bar ? (Bar)a.bars - p.first_bar : 0;
                 return;
             }
             leave<WALK>(f, a, row, p, end.exit, is_all_in);
-            u64 free_at = saturating_add(end.exit.bar, r.cooldown), opposite = p.side == LONG ? SHORT : LONG;
+            Bar free_at = saturating_add(end.exit.bar, r.cooldown);
+            u32 opposite = p.side == LONG ? SHORT : LONG;
             from = end.free_from > free_at ? end.free_from : free_at;
             is_placed = end.reverses && enter<WALK>(f, a, r, opposite, end.exit.bar, end.exit.raw, is_all_in, p);
             if (is_fold(WALK)) {
@@ -234,11 +235,11 @@ DEVICE void run(Fold& f, const Simulate& a, const Rules& r, const Signals& s, u6
             }
         }
     }
-    mark<WALK>(f, a, a.bars, 0.0, is_all_in);
+    mark<WALK>(f, a, (Bar)a.bars, 0.0, is_all_in);
 }
 
 DEVICE void signals_of(const Simulate& a, u64 row, Signals& s) {
-    s.value = a.value, s.stride = a.stride, s.words = words_of(a.bars);
+    s.value = a.value, s.stride = a.stride, s.words = (u32)words_of(a.bars);
     s.long_enter = a.rows[row], s.long_exit = a.rows[a.total + row];
     s.short_enter = a.rows[2 * a.total + row], s.short_exit = a.rows[3 * a.total + row];
 }
@@ -286,10 +287,13 @@ DEVICE void measure(const Simulate& a) {
     write_moments(m, a, a.out + index);
 }
 
-KERNEL simulate_all_in(const Simulate a) { simulate<ONLY_LONG, FOLD_ALL_IN>(a); }
+// Four blocks of 128 threads per multiprocessor: where the sums leave room for it, more threads hide more latency.
+#define FOUR_BLOCKS extern "C" __global__ void __launch_bounds__(128, 4)
+
+FOUR_BLOCKS simulate_all_in(const Simulate a) { simulate<ONLY_LONG, FOLD_ALL_IN>(a); }
 KERNEL simulate_long(const Simulate a) { simulate<ONLY_LONG, FOLD>(a); }
 KERNEL simulate_short(const Simulate a) { simulate<ONLY_SHORT, FOLD>(a); }
 KERNEL simulate_both(const Simulate a) { simulate<BOTH, FOLD>(a); }
-KERNEL measure_long(const Simulate a) { measure<ONLY_LONG>(a); }
-KERNEL measure_short(const Simulate a) { measure<ONLY_SHORT>(a); }
-KERNEL measure_both(const Simulate a) { measure<BOTH>(a); }
+FOUR_BLOCKS measure_long(const Simulate a) { measure<ONLY_LONG>(a); }
+FOUR_BLOCKS measure_short(const Simulate a) { measure<ONLY_SHORT>(a); }
+FOUR_BLOCKS measure_both(const Simulate a) { measure<BOTH>(a); }

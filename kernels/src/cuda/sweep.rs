@@ -21,6 +21,9 @@ use super::market::DeviceMarket;
 use super::plan::{Plan, ROW_WORDS, Shares, divide, longest};
 use super::signals::{SignalBuffers, SignalError, Signals};
 
+/// Kernels count bars in 32 bits.
+const MAX_BARS: usize = 1 << 30;
+
 /// Why a sweep on a device cannot start, or stops.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CudaSweepError {
@@ -343,7 +346,7 @@ impl<'a> Device<'a> {
         launcher: Arc<dyn Launcher>,
         budget_bytes: u64,
     ) -> Result<Option<Device<'a>>, CudaSweepError> {
-        let Some(tables) = cpu.device_tables() else { return Ok(None) };
+        let Some(tables) = cpu.device_tables().filter(|_| bars.len() <= MAX_BARS) else { return Ok(None) };
         let lanes = launcher.streams().max(1);
         let market_bytes = DeviceMarket::bytes(bars, &tables);
         let shares = divide(budget_bytes, market_bytes, bars.len(), lanes).map_err(CudaSweepError::Cuda)?;
