@@ -177,7 +177,7 @@ fn market() -> Bars {
 fn strategy(has_levels: bool) -> Result<Program, BuildError> {
     let mut b = ProgramBuilder::new(3);
     let close = b.push(Op::Column(Column::Close), &[], 0)?;
-    let mut average = |b: &mut ProgramBuilder, name: &str, param: u32| -> Result<NodeId, BuildError> {
+    let average = |b: &mut ProgramBuilder, name: &str, param: u32| -> Result<NodeId, BuildError> {
         let (def, output) = by_output(name).ok_or(BuildError(format!("no indicator is called {name}")))?;
         let period = b.push(Op::Param(param), &[], 0)?;
         let bundle = b.push(Op::Indicator(def), &[close, period], 0)?;

@@ -163,6 +163,11 @@ impl<'a> CudaSweep<'a> {
         self
     }
 
+    /// Parameters of the program.
+    pub(super) fn params(&self) -> usize {
+        self.program.params
+    }
+
     /// Where combinations ran so far.
     pub fn placement(&self) -> &Placement {
         &self.placement
@@ -329,7 +334,7 @@ impl<'a> CudaSweep<'a> {
 }
 
 /// An error of a block that began at row `first` of the caller's.
-fn moved(error: SweepError, first: usize) -> SweepError {
+pub(super) fn moved(error: SweepError, first: usize) -> SweepError {
     match error {
         SweepError::Combination { row, error } => SweepError::Combination { row: first + row, error },
         SweepError::Cancelled { done } => SweepError::Cancelled { done: first + done },

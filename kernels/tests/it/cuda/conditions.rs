@@ -1,8 +1,6 @@
 //! Series and conditions as kernels compute them beside the processor's: equal in every bit.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::sync::Arc;
-
 use polybolos_kernels::bits::Bits;
 use polybolos_kernels::cuda::{CudaSweep, IndicatorError, indicators};
 use polybolos_kernels::evaluate::{Evaluator, Value};
@@ -11,7 +9,7 @@ use polybolos_kernels::program::{NodeId, Program, Type};
 use polybolos_kernels::sim::SimConfig;
 use proptest::prelude::*;
 
-use super::host::Host;
+use super::host::{cases, device};
 use crate::evaluate::draw_program;
 use crate::support::random_walk;
 
@@ -32,14 +30,14 @@ fn series(len: usize, seed: u64) -> Vec<f64> {
 
 #[test]
 fn recursive_indicators_have_the_processors_bits() {
-    let Some(host) = Host::new(ROOM) else { return };
+    let Some(device) = device(ROOM) else { return };
     for len in [1, 5, 64, 300] {
         let inputs = [series(len, 3), series(len, 4), series(len, 5)];
         for (name, first_period) in [("sma", 1), ("ema", 1), ("rsi", 2), ("atr", 1)] {
             let (def, _) = by_output(name).unwrap();
             let inputs: Vec<&[f64]> = inputs[..def.inputs.len()].iter().map(Vec::as_slice).collect();
             let periods: Vec<u32> = (first_period..40).chain([299, 300, 301]).collect();
-            let got = indicators(&host, name, &inputs, &periods).unwrap();
+            let got = indicators(device.as_ref(), name, &inputs, &periods).unwrap();
             for (&period, got) in periods.iter().zip(&got) {
                 let wanted = &def.compute(&inputs, &[f64::from(period)])[0];
                 for t in 0..len {
@@ -56,13 +54,13 @@ fn recursive_indicators_have_the_processors_bits() {
 
 #[test]
 fn indicators_that_a_gpu_does_not_compute_are_refused() {
-    let Some(host) = Host::new(ROOM) else { return };
+    let Some(device) = device(ROOM) else { return };
     let x = [1.0, 2.0];
-    assert_eq!(indicators(&host, "adx", &[&x], &[2]), Err(IndicatorError::NotOnDevice));
-    assert!(matches!(indicators(&host, "rsi", &[&x], &[1]), Err(IndicatorError::Input(_))));
-    assert!(matches!(indicators(&host, "atr", &[&x], &[2]), Err(IndicatorError::Input(_))));
-    assert_eq!(indicators(&host, "sma", &[&x], &[]), Ok(Vec::new()));
-    assert_eq!(indicators(&host, "sma", &[&[]], &[3]), Ok(vec![Vec::new()]));
+    assert_eq!(indicators(device.as_ref(), "adx", &[&x], &[2]), Err(IndicatorError::NotOnDevice));
+    assert!(matches!(indicators(device.as_ref(), "rsi", &[&x], &[1]), Err(IndicatorError::Input(_))));
+    assert!(matches!(indicators(device.as_ref(), "atr", &[&x], &[2]), Err(IndicatorError::Input(_))));
+    assert_eq!(indicators(device.as_ref(), "sma", &[&x], &[]), Ok(Vec::new()));
+    assert_eq!(indicators(device.as_ref(), "sma", &[&[]], &[3]), Ok(vec![Vec::new()]));
 }
 
 /// The last conditions of a graph as signals.
@@ -77,7 +75,7 @@ fn with_signals(mut program: Program) -> Program {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn signals_of_random_graphs_are_the_evaluators(
@@ -85,12 +83,12 @@ proptest! {
         len in prop_oneof![1..5_usize, 60..70_usize, 120..200_usize],
         seed in any::<u64>(),
     ) {
-        let Some(host) = Host::new(ROOM) else { return Ok(()) };
+        let Some(device) = device(ROOM) else { return Ok(()) };
         let program = with_signals(draw_program(&choices));
         let bars = random_walk(len, seed, 1.0);
         let rows = [[0.0, 1.0], [100.0, 1.0], [3.0, -2.0], [0.0, 1.0], [100.0, f64::NAN], [-0.0, 101.0]];
         let config = SimConfig::default();
-        let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), ROOM).unwrap();
+        let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
         let got = sweep.signals(rows.as_flattened(), rows.len()).unwrap().unwrap();
         let mut evaluator = Evaluator::new(&program, &bars).unwrap();
         let rules = &program.rules;

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use polybolos_kernels::cuda::{CudaError, Launcher, Memory};
+use polybolos_kernels::cuda::{CudaError, Driver, Launcher, Memory};
 use sha2::{Digest, Sha256};
 
 /// What fresh memory is filled with, and what stands behind the end of every allocation.
@@ -18,8 +18,26 @@ const GUARD_BYTES: usize = 64;
 
 type LaunchFn = unsafe extern "C" fn(*const c_char, *const u32, u32, *const c_void, usize) -> c_int;
 
-/// The compiled kernels; `None` without a C++ compiler.
+/// The compiled kernels; `None` without a C++ compiler, or where the tests were built elsewhere.
 static KERNELS: LazyLock<Option<LaunchFn>> = LazyLock::new(load);
+
+/// The device that tests run on, with at least this much memory: the processor, or, with `POLYBOLOS_GPU=N`, GPU `N`. `None`
+/// (and a line that says so) where there is neither a GPU asked for nor a C++ compiler.
+pub(crate) fn device(capacity: u64) -> Option<Arc<dyn Launcher>> {
+    static GPU: LazyLock<Option<Arc<Driver>>> = LazyLock::new(|| {
+        let ordinal = std::env::var("POLYBOLOS_GPU").ok()?;
+        Some(Arc::new(Driver::open(ordinal.parse().unwrap()).unwrap()))
+    });
+    match GPU.as_ref() {
+        Some(driver) => Some(Arc::clone(driver) as Arc<dyn Launcher>),
+        None => Some(Arc::new(Host::new(capacity)?)),
+    }
+}
+
+/// Random cases of a test; `POLYBOLOS_CASES` has the last word, for sanitizers.
+pub(crate) fn cases(usual: u32) -> u32 {
+    std::env::var("POLYBOLOS_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
 
 /// A device that is the processor.
 pub(crate) struct Host {
@@ -40,7 +58,9 @@ impl Host {
     /// A device with this much memory, or `None` (and a line that says so) where there is no C++ compiler.
     pub(crate) fn new(capacity: u64) -> Option<Host> {
         let Some(launch) = *KERNELS else {
-            eprintln!("skipped: no C++ compiler to compile the kernels for the processor");
+            eprintln!(
+                "skipped: the kernels cannot be compiled for the processor (no C++ compiler, or no sources)"
+            );
             return None;
         };
         Some(Host {
@@ -67,6 +87,10 @@ fn compiler() -> Option<String> {
 fn load() -> Option<LaunchFn> {
     let compiler = compiler()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("cuda").is_dir() {
+        eprintln!("the sources are not on this machine");
+        return None;
+    }
     let shim = root.join("tests/cuda-host/shim.cpp");
     let mut sources: Vec<PathBuf> =
         std::fs::read_dir(root.join("cuda")).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use polybolos_kernels::bars::Bars;
-use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError};
+use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, run_on_devices};
 use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
 use polybolos_kernels::sim::{Fill, Returns, SimConfig};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::{Sweep, SweepError};
 use proptest::prelude::*;
 
-use super::host::Host;
+use super::host::{Host, cases, device};
 use crate::support::{RuleSet, SizeSet, random_walk, signal_program, sma_cross};
 use crate::sweep_random::{any_bars, any_config, any_rules};
 
@@ -45,10 +45,10 @@ fn pairs(fast: std::ops::Range<u32>, slow: std::ops::Range<u32>) -> Vec<f64> {
 }
 
 fn check_rules(bars: &Bars, rules: &RuleSet, config: &SimConfig) {
-    let Some(host) = Host::new(ROOM) else { return };
+    let Some(device) = device(ROOM) else { return };
     let program = signal_program(rules);
     let mut cpu = Sweep::new(&program, bars, config).unwrap();
-    let mut gpu = CudaSweep::new(&program, bars, config, Arc::new(host), ROOM).unwrap().without_fallback();
+    let mut gpu = CudaSweep::new(&program, bars, config, device, ROOM).unwrap().without_fallback();
     let run = cpu.run(&[]).unwrap();
     match gpu.trades(&[]).unwrap() {
         Some(trades) => assert_eq!(trades, run.trades),
@@ -60,7 +60,7 @@ fn check_rules(bars: &Bars, rules: &RuleSet, config: &SimConfig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(600), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_markets_rules_and_settings_give_the_processors_trades_and_statistics(
@@ -150,9 +150,8 @@ fn both_sides_and_fractions_of_equity_give_the_processors_rows() {
     let rows = values.len() / 3;
     for fill in [Fill::NextOpen, Fill::Close] {
         let config = SimConfig { fill, returns: Returns::Bar, ..SimConfig::default() };
-        let Some(host) = Host::new(ROOM) else { return };
-        let mut sweep =
-            CudaSweep::new(&program, &bars, &config, Arc::new(host), ROOM).unwrap().without_fallback();
+        let Some(device) = device(ROOM) else { return };
+        let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap().without_fallback();
         let mut out = vec![Stats::default(); rows];
         sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
         assert_same(&out, &on_processor(&program, &bars, &config, &values, rows));
@@ -169,8 +168,8 @@ fn a_row_without_a_value_ends_the_block_as_on_the_processor() {
     let bad = 13;
     values[2 * bad] = 2.5;
     let rows = values.len() / 2;
-    let Some(host) = Host::new(ROOM) else { return };
-    let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), ROOM).unwrap();
+    let Some(device) = device(ROOM) else { return };
+    let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
     let mut out = vec![Stats::default(); rows];
     let error = sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap_err();
     let mut wanted = vec![Stats::default(); rows];
@@ -192,8 +191,8 @@ fn a_cancelled_block_says_how_far_it_got() {
     let program = sma_cross();
     let bars = random_walk(100, 5, 0.01);
     let config = SimConfig::default();
-    let Some(host) = Host::new(ROOM) else { return };
-    let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), ROOM).unwrap();
+    let Some(device) = device(ROOM) else { return };
+    let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
     let error = sweep.run_block(&[2.0, 3.0], &mut [Stats::default()], &AtomicBool::new(true)).unwrap_err();
     assert_eq!(error, CudaSweepError::Sweep(SweepError::Cancelled { done: 0 }));
 }
@@ -257,10 +256,43 @@ fn one_bar_and_none_are_bars_too() {
     for len in [0, 1] {
         let bars = random_walk(len, 1, 1.0);
         let config = SimConfig::default();
-        let Some(host) = Host::new(ROOM) else { return };
-        let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), ROOM).unwrap();
+        let Some(device) = device(ROOM) else { return };
+        let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
         let mut out = [Stats::default()];
         sweep.run_block(&[], &mut out, &AtomicBool::new(false)).unwrap();
         assert_same(&out, &on_processor(&program, &bars, &config, &[], 1));
     }
+}
+
+#[test]
+fn several_devices_give_the_rows_of_one() {
+    let program = sma_cross();
+    let bars = random_walk(40, 5, 0.01);
+    let config = SimConfig::default();
+    // More than a piece for each of three devices, most of them the same few combinations.
+    let few = pairs(2..6, 3..12);
+    let values: Vec<f64> = few.iter().copied().cycle().take(60_000).collect();
+    let rows = values.len() / 2;
+    let sweep =
+        || Some(CudaSweep::new(&program, &bars, &config, device(ROOM)?, ROOM).unwrap().without_fallback());
+    let Some(mut sweeps) = (0..3).map(|_| sweep()).collect::<Option<Vec<_>>>() else { return };
+    let mut out = vec![Stats::default(); rows];
+    let go_on = AtomicBool::new(false);
+    run_on_devices(&mut sweeps, &values, &mut out, &go_on).unwrap();
+    let wanted = on_processor(&program, &bars, &config, &few, few.len() / 2);
+    for (row, got) in out.iter().enumerate() {
+        assert_eq!(got, &wanted[row % wanted.len()], "row {row}");
+    }
+    let placed: u64 = sweeps.iter().map(|sweep| sweep.placement().device).sum();
+    assert_eq!(placed, rows as u64);
+
+    let mut bad = values.clone();
+    (bad[2 * 20_000], bad[2 * 29_000]) = (0.5, 0.5);
+    let error = run_on_devices(&mut sweeps, &bad, &mut out, &go_on).unwrap_err();
+    assert!(
+        matches!(error, CudaSweepError::Sweep(SweepError::Combination { row: 20_000, .. })),
+        "the first of two: {error}"
+    );
+    let error = run_on_devices(&mut [], &values, &mut out, &go_on).unwrap_err();
+    assert!(matches!(error, CudaSweepError::Sweep(SweepError::Block { .. })));
 }
