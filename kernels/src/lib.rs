@@ -8,6 +8,7 @@
 
 pub mod bars;
 pub mod bits;
+pub mod cuda;
 pub mod evaluate;
 pub mod frames;
 pub mod indicators;

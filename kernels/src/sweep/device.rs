@@ -1,7 +1,8 @@
 //! What a device needs of a sweep, and what comes back: tables, rules and sums as plain words.
 //!
 //! A device runs the event loop and the sums of [`super::fold`]; what they amount to is worked out here, by the code that does
-//! it for the processor, so that a combination has the same statistics wherever it ran.
+//! it for the processor, so that a combination has the same statistics wherever it ran. What does not fit a fold it measures in
+//! two walks, as [`super::measure`] does.
 
 use super::fold::{Totals, TradeSums, statistics};
 use super::moments::{LANES, POWERS, PowerSums, Row};
@@ -39,6 +40,8 @@ pub(crate) struct DeviceTables {
     pub(crate) span_offsets: Vec<u64>,
     /// Samples before each bar's close, and all of them.
     pub(crate) first_at: Vec<u64>,
+    /// Samples before the first close.
+    pub(crate) lead: u64,
     /// The close at each sample.
     pub(crate) sample_closes: Vec<f64>,
     /// Prefix rows, eight integers each.
@@ -76,12 +79,13 @@ impl Sweep<'_> {
             spans,
             span_offsets,
             first_at: market.samples.first_at.iter().map(|&sample| u64::from(sample)).collect(),
+            lead: market.samples.lead as u64,
             sample_closes: market.samples.closes.clone(),
             prefix: rows.rows.iter().flat_map(|row| row.0.map(|sum| sum as u64)).collect(),
         })
     }
 
-    /// Whether this sweep's statistics are those of the fold, which a device computes.
+    /// Whether combinations of this sweep are folded first, and measured the long way only where they are unfit.
     pub(crate) fn is_folded(&self) -> bool {
         self.is_by_signals()
     }
@@ -163,6 +167,39 @@ impl Sweep<'_> {
             returns: PowerSums { held, held_samples: word(18), walked, edges },
         };
         statistics(&totals, self.market.samples.len() as u64, rows)
+    }
+
+    /// The statistics of a combination that a device has measured the long way, as [`super::measure`] does.
+    pub(crate) fn device_measured(&self, word: impl Fn(usize) -> u64) -> Stats {
+        let number = |index: usize| f64::from_bits(word(index));
+        let trades = word(3);
+        Stats {
+            final_equity: number(1),
+            max_drawdown: number(2),
+            trades,
+            long_trades: word(4),
+            short_trades: trades - word(4),
+            wins: word(5),
+            gross_profit: number(6),
+            gross_loss: number(7),
+            pnl_sum: number(8),
+            trade_return_sum: number(10),
+            best_trade: if trades == 0 { 0.0 } else { number(11) },
+            worst_trade: if trades == 0 { 0.0 } else { number(12) },
+            max_consecutive_losses: word(13),
+            bars_held: word(14),
+            bars_in_position: word(14) + word(15),
+            fees: number(16),
+            ambiguous_bars: word(17),
+            observations: self.market.samples.len() as u64,
+            returns_defined: word(18) == 1,
+            mean_return: number(19),
+            m2: number(20),
+            m3: number(21),
+            m4: number(22),
+            downside: number(23),
+            pnl_m2: number(24),
+        }
     }
 }
 

@@ -425,7 +425,7 @@ fn value_at(program: &Program, bars: &Bars, id: NodeId, t: usize, params: &[f64]
 }
 
 /// Draws a graph: each choice pushes one operation on arguments among the nodes of the wanted type so far.
-fn draw_program(choices: &[(u8, u8, u8, u8)]) -> Program {
+pub(crate) fn draw_program(choices: &[(u8, u8, u8, u8)]) -> Program {
     let mut b = ProgramBuilder::new(2);
     let mut numbers = vec![
         push(&mut b, Op::Param(0), &[]),

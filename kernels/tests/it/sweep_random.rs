@@ -71,7 +71,7 @@ fn optional(values: impl Strategy<Value = f64>) -> impl Strategy<Value = Option<
     prop_oneof![Just(None), values.prop_map(Some)]
 }
 
-fn any_rules() -> impl Strategy<Value = RuleSet> {
+pub(crate) fn any_rules() -> impl Strategy<Value = RuleSet> {
     let fraction = || prop_oneof![Just(0.02), Just(0.1), Just(0.25), 0.001..0.9];
     let whole = |from: u32| (from..12).prop_map(f64::from);
     let size = prop_oneof![
@@ -89,7 +89,7 @@ fn any_rules() -> impl Strategy<Value = RuleSet> {
     )
 }
 
-fn any_config() -> impl Strategy<Value = SimConfig> {
+pub(crate) fn any_config() -> impl Strategy<Value = SimConfig> {
     let cost = || prop_oneof![Just(0.0), 0.0..0.02];
     let fill = prop_oneof![Just(Fill::NextOpen), Just(Fill::Close)];
     let intrabar =
@@ -110,7 +110,7 @@ fn any_config() -> impl Strategy<Value = SimConfig> {
 
 /// Bars with whole prices (so that ties are common) or fine ones, gaps in time and in price, opens outside the bar's
 /// range now and then, and signals on a few or on most bars.
-fn any_bars() -> impl Strategy<Value = Bars> {
+pub(crate) fn any_bars() -> impl Strategy<Value = Bars> {
     let walk = (1..400_usize, any::<u64>(), prop_oneof![Just(1.0), Just(0.01)]);
     let density = prop_oneof![Just(40_u64), Just(8), Just(2)];
     (walk, density, any::<u64>()).prop_map(|((len, seed, tick), density, noise)| {

@@ -1,0 +1,190 @@
+// Series of numbers on the device: `series[bar * stride + slot]`, so that neighbouring threads, which work on neighbouring
+// slots, read neighbouring addresses. `defined` holds a bit per bar: `defined[word * stride + slot]`.
+#pragma once
+#include "platform.cuh"
+
+struct ScatterSeries {
+    const double* rows;  // one after the other, `bars` numbers each
+    const u64* slots;    // where each row goes
+    double* series;
+    u64 bars, stride, count;
+};
+
+// Thread = bar, grid y = row.
+KERNEL scatter_series(const ScatterSeries a) {
+    u64 bar = thread_x();
+    if (bar >= a.bars) return;
+    for (u64 row = blockIdx.y; row < a.count; row += gridDim.y)
+        a.series[bar * a.stride + a.slots[row]] = a.rows[row * a.bars + bar];
+}
+
+struct GatherSeries {
+    const double* series;
+    const u64* slots;
+    double* rows;
+    u64 bars, stride, count;
+};
+
+// The other way round. Thread = bar, grid y = row.
+KERNEL gather_series(const GatherSeries a) {
+    u64 bar = thread_x();
+    if (bar >= a.bars) return;
+    for (u64 row = blockIdx.y; row < a.count; row += gridDim.y)
+        a.rows[row * a.bars + bar] = a.series[bar * a.stride + a.slots[row]];
+}
+
+struct MarkDefined {
+    const double* series;
+    const u64* slots;
+    u64* defined;
+    u64 bars, stride, count;
+};
+
+// Which bars of a series are defined. Thread = slot, grid y = word.
+KERNEL mark_defined(const MarkDefined a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    u64 slot = a.slots[index];
+    for (u64 word = blockIdx.y; word < words_of(a.bars); word += gridDim.y) {
+        u64 bits = 0, first = word * 64, end = first + 64 < a.bars ? first + 64 : a.bars;
+        for (u64 bar = first; bar < end; bar++)
+            bits |= (u64)!is_undefined(a.series[bar * a.stride + slot]) << (bar - first);
+        a.defined[word * a.stride + slot] = bits;
+    }
+}
+
+// Indicators of which a bar depends on the bar before: thread = (inputs, period), the order of operations of the Rust
+// ones. An undefined input starts the indicator afresh.
+struct Indicator {
+    double* series;
+    const u64* jobs;  // input, input, input, period, output
+    u64 bars, stride, count;
+};
+
+enum { JOB_INPUT = 0, JOB_PERIOD = 3, JOB_OUTPUT = 4, JOB_WORDS = 5 };
+
+KERNEL sma(const Indicator a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    const u64* job = a.jobs + index * JOB_WORDS;
+    const double* x = a.series + job[JOB_INPUT];
+    double* out = a.series + job[JOB_OUTPUT];
+    u64 n = job[JOB_PERIOD], seen = 0;
+    double divisor = (double)n, total = 0.0;
+    for (u64 bar = 0; bar < a.bars; bar++) {
+        double newest = x[bar * a.stride];
+        if (is_undefined(newest)) {
+            total = 0.0, seen = 0;
+            out[bar * a.stride] = undefined();
+            continue;
+        }
+        if (seen >= n) total -= x[(bar - n) * a.stride];
+        total += newest;
+        seen++;
+        out[bar * a.stride] = seen < n ? undefined() : finite(total / divisor);
+    }
+}
+
+KERNEL ema(const Indicator a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    const u64* job = a.jobs + index * JOB_WORDS;
+    const double* x = a.series + job[JOB_INPUT];
+    double* out = a.series + job[JOB_OUTPUT];
+    u64 n = job[JOB_PERIOD], seen = 0;
+    double k = 2.0 / ((double)n + 1.0), value = 0.0;
+    for (u64 bar = 0; bar < a.bars; bar++) {
+        double newest = x[bar * a.stride], result = undefined();
+        if (is_undefined(newest)) {
+            value = 0.0, seen = 0;
+        } else if (n == 1) {
+            result = newest;
+        } else if (seen >= n) {
+            value = (newest - value) * k + value;
+            result = value;
+        } else {
+            value += newest;
+            if (++seen == n) {
+                value /= (double)n;
+                result = value;
+            }
+        }
+        out[bar * a.stride] = finite(result);
+    }
+}
+
+// Wilder's smoothing: a mean, then `value * (n - 1) / n + x * (1 / n)`.
+struct Wilder {
+    double keep, take, value;
+    u64 n, seen;
+};
+
+DEVICE Wilder wilder_new(u64 n) {
+    double bars = (double)n;
+    Wilder w = {(bars - 1.0) / bars, 1.0 / bars, 0.0, n, 0};
+    return w;
+}
+
+DEVICE double wilder_step(Wilder& w, double x) {
+    if (w.seen >= w.n) {
+        w.value = w.value * w.keep + x * w.take;
+        return w.value;
+    }
+    w.value += x;
+    if (++w.seen < w.n) return undefined();
+    w.value /= (double)w.n;
+    return w.value;
+}
+
+KERNEL rsi(const Indicator a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    const u64* job = a.jobs + index * JOB_WORDS;
+    const double* x = a.series + job[JOB_INPUT];
+    double* out = a.series + job[JOB_OUTPUT];
+    u64 n = job[JOB_PERIOD];
+    Wilder gains = wilder_new(n), losses = wilder_new(n);
+    double before = undefined();
+    for (u64 bar = 0; bar < a.bars; bar++) {
+        double now = x[bar * a.stride], result = undefined();
+        if (is_undefined(now)) {
+            gains = wilder_new(n), losses = wilder_new(n);
+        } else if (!is_undefined(before)) {
+            double change = now - before;
+            double gain = wilder_step(gains, change > 0.0 ? change : 0.0);
+            double loss = wilder_step(losses, change < 0.0 ? -change : 0.0);
+            double sum = gain + loss;
+            result = sum == 0.0 ? 0.0 : 100.0 * (gain / sum);
+        }
+        before = now;
+        out[bar * a.stride] = finite(result);
+    }
+}
+
+KERNEL atr(const Indicator a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    const u64* job = a.jobs + index * JOB_WORDS;
+    const double* high = a.series + job[JOB_INPUT];
+    const double* low = a.series + job[JOB_INPUT + 1];
+    const double* close = a.series + job[JOB_INPUT + 2];
+    double* out = a.series + job[JOB_OUTPUT];
+    u64 n = job[JOB_PERIOD];
+    Wilder range = wilder_new(n);
+    double before = undefined();
+    for (u64 bar = 0; bar < a.bars; bar++) {
+        u64 at = bar * a.stride;
+        double h = high[at], l = low[at], c = close[at], result = undefined();
+        if (is_undefined(h) || is_undefined(l) || is_undefined(c)) {
+            range = wilder_new(n);
+            before = undefined();
+        } else {
+            if (!is_undefined(before)) {
+                double top = before > h ? before : h, bottom = before < l ? before : l;
+                result = wilder_step(range, top - bottom);
+            }
+            before = c;
+        }
+        out[at] = finite(result);
+    }
+}

@@ -1,0 +1,456 @@
+//! One function per kernel: the only places where addresses are put into argument structs.
+//!
+//! Each function checks that its arrays are as long as the kernel's accesses need, then queues the launch. Indices *in* the
+//! arrays (slots, jobs) come from this module's planning alone.
+
+use super::CudaError;
+use super::launcher::{Array, Launcher};
+use super::market::DeviceMarket;
+use super::plan::ROW_WORDS;
+use crate::sim::{Fill, Intrabar, SimConfig};
+use crate::sweep::device::{RESULT_WORDS, RULE_WORDS, TRADE_WORDS};
+
+/// Threads per block of kernels that need no other number.
+const BLOCK: u32 = 128;
+
+/// Largest y of a grid; kernels loop beyond it.
+const MAX_GRID_Y: u64 = 65_535;
+
+/// A queue of a launcher.
+#[derive(Clone, Copy)]
+pub(crate) struct Queue<'l> {
+    pub(crate) launcher: &'l dyn Launcher,
+    pub(crate) stream: usize,
+}
+
+/// Series on the device: `series[bar * stride + slot]`, and a defined bit for each.
+#[derive(Debug)]
+pub(crate) struct SeriesArena {
+    pub(crate) values: Array<f64>,
+    pub(crate) defined: Array<u64>,
+    pub(crate) bars: usize,
+    pub(crate) slots: usize,
+}
+
+impl SeriesArena {
+    pub(crate) fn new(launcher: &dyn Launcher, bars: usize, slots: usize) -> Result<SeriesArena, CudaError> {
+        Ok(SeriesArena {
+            values: Array::new(launcher, product(&[bars, slots])?)?,
+            defined: Array::new(launcher, product(&[bars.div_ceil(64), slots])?)?,
+            bars,
+            slots,
+        })
+    }
+
+    /// Bytes an arena takes.
+    pub(crate) fn bytes(bars: usize, slots: usize) -> u64 {
+        (bars as u64 + bars.div_ceil(64) as u64).saturating_mul(slots as u64).saturating_mul(8)
+    }
+}
+
+/// Conditions on the device: `value[word * stride + slot]`, `defined[word * stride + slot]`. The arrays may be larger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BitsArena<'a> {
+    pub(crate) value: &'a Array<u64>,
+    pub(crate) defined: &'a Array<u64>,
+    pub(crate) bars: usize,
+    pub(crate) slots: usize,
+}
+
+/// Indicators computed on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recursive {
+    Sma,
+    Ema,
+    Rsi,
+    Atr,
+}
+
+impl Recursive {
+    /// The indicator of this name, if the device computes it.
+    pub(crate) fn from_name(name: &str) -> Option<Recursive> {
+        Some(match name {
+            "sma" => Recursive::Sma,
+            "ema" => Recursive::Ema,
+            "rsi" => Recursive::Rsi,
+            "atr" => Recursive::Atr,
+            _ => return None,
+        })
+    }
+
+    fn kernel(self) -> &'static str {
+        match self {
+            Recursive::Sma => "sma",
+            Recursive::Ema => "ema",
+            Recursive::Rsi => "rsi",
+            Recursive::Atr => "atr",
+        }
+    }
+}
+
+/// One indicator: three input slots (the last two only for those that have them), the period, the output slot.
+pub(crate) const INDICATOR_JOB: usize = 5;
+
+/// An operand of a comparison that is an index into the scalars and not a slot.
+pub(crate) const SCALAR: u64 = 1 << 63;
+
+/// Two operands and the output slot.
+pub(crate) const COMPARE_JOB: usize = 3;
+
+/// Which comparison; `a > b` is `b < a`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum CompareOp {
+    Lt = 0,
+    Le = 1,
+    Eq = 2,
+    Ne = 3,
+    CrossesAbove = 4,
+}
+
+/// Which operation on conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum LogicOp {
+    And = 0,
+    Or = 1,
+    Not = 2,
+    Case = 3,
+}
+
+/// Which sides a launch's combinations have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sides {
+    Long,
+    Short,
+    Both,
+}
+
+/// How statistics are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In one walk; every position is long with all the cash.
+    FoldAllIn,
+    /// In one walk.
+    Fold,
+    /// In two, the means first.
+    Measure,
+}
+
+fn simulation_kernel(sides: Sides, way: Way) -> &'static str {
+    match (sides, way) {
+        (Sides::Long, Way::FoldAllIn) => "simulate_all_in",
+        (Sides::Long, Way::Fold) => "simulate_long",
+        (Sides::Short, Way::Fold | Way::FoldAllIn) => "simulate_short",
+        (Sides::Both, Way::Fold | Way::FoldAllIn) => "simulate_both",
+        (Sides::Long, Way::Measure) => "measure_long",
+        (Sides::Short, Way::Measure) => "measure_short",
+        (Sides::Both, Way::Measure) => "measure_both",
+    }
+}
+
+/// What the combinations of a launch do. Indices in `rows` are below the arena's slots and the rules' sets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Simulation<'a> {
+    /// Long entry, long exit, short entry, short exit, rules: each for all combinations.
+    pub(crate) rows: &'a Array<u64>,
+    pub(crate) rules: &'a Array<u64>,
+    /// Combinations in `rows`.
+    pub(crate) total: usize,
+    /// The combinations to run, below `total`; all of them if there is none.
+    pub(crate) selected: Option<&'a Array<u64>>,
+    /// Sums, each for all combinations that are run.
+    pub(crate) out: &'a Array<u64>,
+    /// Trades, and how many per combination there is room for.
+    pub(crate) trades: Option<(&'a Array<u64>, usize)>,
+    /// Combinations that are run.
+    pub(crate) count: usize,
+    pub(crate) sides: Sides,
+    pub(crate) way: Way,
+}
+
+fn product(factors: &[usize]) -> Result<usize, CudaError> {
+    let all = factors.iter().try_fold(1_usize, |all, &factor| all.checked_mul(factor));
+    all.ok_or(CudaError::Bounds { doing: "an allocation" })
+}
+
+fn check(is_within: bool, doing: &'static str) -> Result<(), CudaError> {
+    if is_within { Ok(()) } else { Err(CudaError::Bounds { doing }) }
+}
+
+impl Queue<'_> {
+    /// Launches a grid of threads `x` wide, `y` high.
+    ///
+    /// # Safety
+    /// As [`Launcher::launch`].
+    unsafe fn go(self, kernel: &'static str, x: usize, y: usize, args: &[u64]) -> Result<(), CudaError> {
+        if x == 0 || y == 0 {
+            return Ok(());
+        }
+        let blocks =
+            u32::try_from(x.div_ceil(BLOCK as usize)).map_err(|_| CudaError::Bounds { doing: kernel })?;
+        let grid = [blocks, (y as u64).min(MAX_GRID_Y) as u32, 1];
+        // SAFETY: the caller's promise.
+        unsafe { self.launcher.launch(self.stream, kernel, grid, BLOCK, args) }
+    }
+
+    /// Puts rows of numbers into slots of an arena.
+    pub(crate) fn scatter_series(
+        self,
+        rows: &Array<f64>,
+        slots: &Array<u64>,
+        count: usize,
+        arena: &SeriesArena,
+    ) -> Result<(), CudaError> {
+        let fits = rows.len() >= product(&[count, arena.bars])? && slots.len() >= count;
+        check(fits, "scatter_series")?;
+        let args = [
+            rows.address(),
+            slots.address(),
+            arena.values.address(),
+            arena.bars as u64,
+            arena.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `ScatterSeries`; lengths checked above, slots are below the arena's.
+        unsafe { self.go("scatter_series", arena.bars, count, &args) }
+    }
+
+    /// Copies slots of an arena to rows.
+    pub(crate) fn gather_series(
+        self,
+        arena: &SeriesArena,
+        slots: &Array<u64>,
+        count: usize,
+        rows: &Array<f64>,
+    ) -> Result<(), CudaError> {
+        let fits = rows.len() >= product(&[count, arena.bars])? && slots.len() >= count;
+        check(fits, "gather_series")?;
+        let args = [
+            arena.values.address(),
+            slots.address(),
+            rows.address(),
+            arena.bars as u64,
+            arena.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `GatherSeries`; lengths checked above, slots are below the arena's.
+        unsafe { self.go("gather_series", arena.bars, count, &args) }
+    }
+
+    /// Finds out which bars of some slots are defined.
+    pub(crate) fn mark_defined(
+        self,
+        arena: &SeriesArena,
+        slots: &Array<u64>,
+        count: usize,
+    ) -> Result<(), CudaError> {
+        check(slots.len() >= count, "mark_defined")?;
+        let args = [
+            arena.values.address(),
+            slots.address(),
+            arena.defined.address(),
+            arena.bars as u64,
+            arena.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `MarkDefined`; slots are below the arena's.
+        unsafe { self.go("mark_defined", count, arena.bars.div_ceil(64), &args) }
+    }
+
+    /// Computes indicators of slots of an arena into others.
+    pub(crate) fn indicator(
+        self,
+        kind: Recursive,
+        arena: &SeriesArena,
+        jobs: &Array<u64>,
+        count: usize,
+    ) -> Result<(), CudaError> {
+        check(jobs.len() >= product(&[count, INDICATOR_JOB])?, "an indicator")?;
+        let args =
+            [arena.values.address(), jobs.address(), arena.bars as u64, arena.slots as u64, count as u64];
+        // SAFETY: the fields of `Indicator`; jobs are as long as counted, their slots below the arena's.
+        unsafe { self.go(kind.kernel(), count, 1, &args) }
+    }
+
+    /// Compares series and scalars.
+    pub(crate) fn compare(
+        self,
+        op: CompareOp,
+        series: &SeriesArena,
+        scalars: &Array<f64>,
+        jobs: &Array<u64>,
+        count: usize,
+        out: BitsArena<'_>,
+    ) -> Result<(), CudaError> {
+        check(jobs.len() >= product(&[count, COMPARE_JOB])? && out.holds(series.bars)?, "compare")?;
+        let args = [
+            series.values.address(),
+            series.defined.address(),
+            scalars.address(),
+            jobs.address(),
+            out.value.address(),
+            out.defined.address(),
+            out.bars as u64,
+            series.slots as u64,
+            out.slots as u64,
+            count as u64,
+            op as u64,
+        ];
+        // SAFETY: the fields of `Compare`; lengths checked above, operands and slots are below their arenas'.
+        unsafe { self.go("compare", count, out.bars.div_ceil(64), &args) }
+    }
+
+    /// Joins conditions of an arena; a job is `arity` slots and the output slot.
+    pub(crate) fn logic(
+        self,
+        op: LogicOp,
+        arity: usize,
+        jobs: &Array<u64>,
+        count: usize,
+        bits: BitsArena<'_>,
+    ) -> Result<(), CudaError> {
+        check(jobs.len() >= product(&[count, arity + 1])? && bits.holds(bits.bars)?, "logic")?;
+        let args = [
+            bits.value.address(),
+            bits.defined.address(),
+            jobs.address(),
+            bits.bars as u64,
+            bits.slots as u64,
+            count as u64,
+            arity as u64,
+            op as u64,
+        ];
+        // SAFETY: the fields of `Logic`; lengths checked above, slots are below the arena's.
+        unsafe { self.go("logic", count, bits.bars.div_ceil(64), &args) }
+    }
+
+    /// Copies numbers `rounds` times.
+    pub(crate) fn stream_copy(
+        self,
+        from: &Array<f64>,
+        to: &Array<f64>,
+        threads: usize,
+        rounds: u64,
+    ) -> Result<(), CudaError> {
+        check(to.len() >= from.len(), "stream_copy")?;
+        let args = [from.address(), to.address(), from.len() as u64, rounds];
+        // SAFETY: the fields of `Copy`; both arrays are as long as counted.
+        unsafe { self.go("stream_copy", threads, 1, &args) }
+    }
+
+    /// Computes for as many threads as `out` is long: 16 operations per thread and round.
+    pub(crate) fn arithmetic(self, out: &Array<f64>, rounds: u64) -> Result<(), CudaError> {
+        let args = [out.address(), out.len() as u64, rounds];
+        // SAFETY: the fields of `Arithmetic`; the array is as long as counted.
+        unsafe { self.go("arithmetic", out.len(), 1, &args) }
+    }
+
+    /// Simulates combinations whose signals are in an arena.
+    pub(crate) fn simulate(
+        self,
+        market: &DeviceMarket,
+        config: &SimConfig,
+        bits: BitsArena<'_>,
+        simulation: Simulation<'_>,
+    ) -> Result<(), CudaError> {
+        let Simulation { rows, rules, total, selected, out, trades, count, sides, way } = simulation;
+        let fits = rows.len() >= product(&[total, ROW_WORDS])?
+            && selected.map_or(total, Array::len) >= count
+            && rules.len() >= RULE_WORDS
+            && out.len() >= product(&[count, RESULT_WORDS])?
+            && market.bars > 0;
+        let logged = match trades {
+            Some((trades, room)) => trades.len() >= product(&[count, room, TRADE_WORDS])?,
+            None => true,
+        };
+        check(fits && logged && bits.holds(market.bars)?, "simulate")?;
+        let mut args = market.addresses().to_vec();
+        args.extend([
+            bits.value.address(),
+            rows.address(),
+            rules.address(),
+            selected.map_or(0, Array::address),
+            out.address(),
+            trades.map_or(0, |(trades, _)| trades.address()),
+            trades.map_or(0, |(_, room)| room as u64),
+            bits.slots as u64,
+            market.bars as u64,
+            market.lead,
+            total as u64,
+            count as u64,
+            config.cash.to_bits(),
+            config.maker_fee.to_bits(),
+            config.taker_fee.to_bits(),
+            config.slippage.to_bits(),
+            match config.fill {
+                Fill::NextOpen => 0,
+                Fill::Close => 1,
+            },
+            match config.intrabar {
+                Intrabar::StopFirst => 0,
+                Intrabar::TargetFirst => 1,
+                Intrabar::NearestOpen => 2,
+            },
+        ]);
+        // SAFETY: the fields of `Simulate`; lengths checked above and by the market, slots and
+        // selected combinations are below what they index.
+        unsafe { self.go(simulation_kernel(sides, way), count, 1, &args) }
+    }
+
+    /// Puts rows of words (value, then defined) into slots of an arena.
+    pub(crate) fn scatter_bits(
+        self,
+        rows: &Array<u64>,
+        slots: &Array<u64>,
+        count: usize,
+        bits: BitsArena<'_>,
+    ) -> Result<(), CudaError> {
+        let words = bits.bars.div_ceil(64);
+        let fits = rows.len() >= product(&[2, count, words])? && slots.len() >= count;
+        check(fits && bits.holds(bits.bars)?, "scatter_bits")?;
+        let args = [
+            rows.address(),
+            slots.address(),
+            bits.value.address(),
+            bits.defined.address(),
+            bits.bars as u64,
+            bits.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `ScatterBits`; lengths checked above, slots are below the arena's.
+        unsafe { self.go("scatter_bits", words, count, &args) }
+    }
+
+    /// Copies slots of an arena to rows of words (value, then defined).
+    pub(crate) fn gather_bits(
+        self,
+        bits: BitsArena<'_>,
+        slots: &Array<u64>,
+        count: usize,
+        rows: &Array<u64>,
+    ) -> Result<(), CudaError> {
+        let words = bits.bars.div_ceil(64);
+        let fits = rows.len() >= product(&[2, count, words])? && slots.len() >= count;
+        check(fits && bits.holds(bits.bars)?, "gather_bits")?;
+        let args = [
+            bits.value.address(),
+            bits.defined.address(),
+            slots.address(),
+            rows.address(),
+            bits.bars as u64,
+            bits.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `GatherBits`; lengths checked above, slots are below the arena's.
+        unsafe { self.go("gather_bits", words, count, &args) }
+    }
+}
+
+impl BitsArena<'_> {
+    /// Whether the arrays are as large as said, for series of this many bars.
+    fn holds(&self, bars: usize) -> Result<bool, CudaError> {
+        let words = product(&[self.bars.div_ceil(64), self.slots])?;
+        Ok(self.bars == bars && self.value.len() >= words && self.defined.len() >= words)
+    }
+}

@@ -1,0 +1,152 @@
+//! Where each node of a program is computed: comparisons and conditions on the device, also the indicators in which a bar
+//! depends on the bar before; every other series on the processor, once per distinct value, and uploaded.
+
+use crate::indicators::Indicator;
+use crate::program::{NodeId, Op, Program, Shape, Type};
+
+use super::call::{CompareOp, LogicOp, Recursive};
+
+/// How one node comes to the device. Indices are of earlier steps.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// A series of numbers from the processor.
+    Series,
+    /// An indicator of series that depend on no parameter.
+    Indicator { kind: Recursive, def: &'static Indicator, inputs: Vec<usize>, period: NodeId },
+    /// A number for all bars.
+    Scalar,
+    /// A comparison of two of the above.
+    Compare { op: CompareOp, args: [usize; 2] },
+    /// A series of conditions from the processor, or one condition for all bars.
+    Bits,
+    /// Conditions joined.
+    Logic { op: LogicOp, args: Vec<usize> },
+}
+
+impl Step {
+    /// Whether its values are numbers per bar.
+    pub(super) fn is_series(&self) -> bool {
+        matches!(self, Step::Series | Step::Indicator { .. })
+    }
+
+    /// Whether its values are conditions per bar.
+    pub(super) fn is_condition(&self) -> bool {
+        matches!(self, Step::Compare { .. } | Step::Bits | Step::Logic { .. })
+    }
+}
+
+/// The nodes that signals need, arguments before users.
+#[derive(Debug)]
+pub(super) struct Graph {
+    /// What is computed, and of which node it is the value.
+    pub(super) steps: Vec<(NodeId, Step)>,
+    /// The step of each of long entry, long exit, short entry, short exit; `None` if the program lacks it.
+    pub(super) signals: [Option<usize>; 4],
+}
+
+impl Graph {
+    /// Places the nodes of a program that has passed the checks of a sweep.
+    pub(super) fn new(program: &Program) -> Graph {
+        let rules = &program.rules;
+        let mut graph = Graph { steps: Vec::new(), signals: [None; 4] };
+        let signals = [rules.long_enter, rules.long_exit, rules.short_enter, rules.short_exit];
+        graph.signals = signals.map(|signal| Some(graph.condition(program, signal?)));
+        graph
+    }
+
+    fn add(&mut self, node: NodeId, step: Step) -> usize {
+        self.steps.push((node, step));
+        self.steps.len() - 1
+    }
+
+    fn known(&self, node: NodeId) -> Option<usize> {
+        self.steps.iter().position(|&(known, _)| known == node)
+    }
+
+    fn condition(&mut self, program: &Program, id: NodeId) -> usize {
+        if let Some(step) = self.known(id) {
+            return step;
+        }
+        let node = program.node(id);
+        let is_here = node.shape == Shape::Series && node.frame == 0 && node.ty == Type::Bool;
+        let step = match (node.op, node.args.as_slice()) {
+            _ if !is_here => Step::Bits,
+            (op, &[a, b]) if comparison(op).is_some() => {
+                let Some((op, is_swapped)) = comparison(op) else { return self.add(id, Step::Bits) };
+                let args = [self.number(program, a), self.number(program, b)];
+                Step::Compare { op, args: if is_swapped { [args[1], args[0]] } else { args } }
+            }
+            (op, args) => match logic(op) {
+                Some(op) => {
+                    let args = args.iter().map(|&arg| self.condition(program, arg)).collect();
+                    Step::Logic { op, args }
+                }
+                None => Step::Bits,
+            },
+        };
+        self.add(id, step)
+    }
+
+    fn number(&mut self, program: &Program, id: NodeId) -> usize {
+        if let Some(step) = self.known(id) {
+            return step;
+        }
+        let node = program.node(id);
+        let step = if node.shape == Shape::Scalar {
+            Step::Scalar
+        } else {
+            self.indicator(program, id).unwrap_or(Step::Series)
+        };
+        self.add(id, step)
+    }
+
+    /// The indicator whose only output this node is, if the device computes it.
+    fn indicator(&mut self, program: &Program, id: NodeId) -> Option<Step> {
+        let output = program.node(id);
+        let bundle = program.node(*output.args.first()?);
+        let (Op::Output(0), Op::Indicator(def), 0) = (output.op, bundle.op, output.frame) else {
+            return None;
+        };
+        let kind = Recursive::from_name(def.name)?;
+        let (inputs, params) = bundle.args.split_at_checked(def.inputs.len())?;
+        let &[period] = params else { return None };
+        let is_plain = |&input: &NodeId| {
+            let input = program.node(input);
+            input.params.iter().next().is_none() && input.shape == Shape::Series
+        };
+        if !inputs.iter().all(is_plain) {
+            return None;
+        }
+        // An indicator of an indicator waits for a second launch; its input comes from the processor instead.
+        let inputs = inputs.iter().map(|&input| match self.known(input) {
+            Some(step) if self.steps[step].1 == Step::Series => step,
+            _ => self.add(input, Step::Series),
+        });
+        Some(Step::Indicator { kind, def, inputs: inputs.collect(), period })
+    }
+}
+
+/// The comparison, and whether its operands change places.
+fn comparison(op: Op) -> Option<(CompareOp, bool)> {
+    Some(match op {
+        Op::Lt => (CompareOp::Lt, false),
+        Op::Le => (CompareOp::Le, false),
+        Op::Gt => (CompareOp::Lt, true),
+        Op::Ge => (CompareOp::Le, true),
+        Op::Eq => (CompareOp::Eq, false),
+        Op::Ne => (CompareOp::Ne, false),
+        Op::CrossesAbove => (CompareOp::CrossesAbove, false),
+        Op::CrossesBelow => (CompareOp::CrossesAbove, true),
+        _ => return None,
+    })
+}
+
+fn logic(op: Op) -> Option<LogicOp> {
+    Some(match op {
+        Op::And => LogicOp::And,
+        Op::Or => LogicOp::Or,
+        Op::Not => LogicOp::Not,
+        Op::Case => LogicOp::Case,
+        _ => return None,
+    })
+}

@@ -1,0 +1,398 @@
+//! The signals of a launch's combinations as words on the device.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::bars::Bars;
+use crate::evaluate::{EvalError, Evaluator, ScalarValue, Value, scalar};
+use crate::program::{NodeId, Program};
+use crate::series::Series;
+
+use super::CudaError;
+use super::call::{BitsArena, COMPARE_JOB, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
+use super::graph::{Graph, Step};
+use super::launcher::{Array, Buffer, Launcher};
+use super::plan::Plan;
+
+/// Bytes of rows that are put together for one upload of series.
+const UPLOAD_BYTES: usize = 64 << 20;
+
+/// Why the signals of a launch could not be computed.
+#[derive(Debug)]
+pub(super) enum SignalError {
+    /// The device's fault.
+    Device(CudaError),
+    /// The first row that has no value; the processor says why.
+    Row(usize),
+}
+
+impl From<CudaError> for SignalError {
+    fn from(error: CudaError) -> SignalError {
+        SignalError::Device(error)
+    }
+}
+
+/// Device memory of one launch's signals, used again by later launches.
+#[derive(Debug, Default)]
+pub(super) struct SignalBuffers {
+    value: Buffer<u64>,
+    defined: Buffer<u64>,
+    scalars: Buffer<f64>,
+    /// Per step: its jobs, or its rows of words.
+    steps: Vec<StepBuffers>,
+}
+
+impl SignalBuffers {
+    /// The conditions of the launch that was computed last, as many slots as it had.
+    pub(super) fn bits(
+        &mut self,
+        launcher: &dyn Launcher,
+        bars: usize,
+        slots: usize,
+    ) -> Result<BitsArena<'_>, CudaError> {
+        let words = bars.div_ceil(64) * slots;
+        let (value, defined) = (&mut self.value, &mut self.defined);
+        let (value, defined) = (value.reserve(launcher, words)?, defined.reserve(launcher, words)?);
+        Ok(BitsArena { value, defined, bars, slots })
+    }
+}
+
+#[derive(Debug, Default)]
+struct StepBuffers {
+    jobs: Buffer<u64>,
+    rows: Buffer<u64>,
+}
+
+/// The values of a program's signals over one symbol's bars.
+pub(super) struct Signals<'a> {
+    program: &'a Program,
+    bars: &'a Bars,
+    evaluator: Evaluator<'a>,
+    pub(super) graph: Graph,
+    /// Series on the device, kept from launch to launch.
+    arena: Option<SeriesArena>,
+    /// Slot of each (step, parameters that it depends on) in the arena.
+    known: HashMap<(usize, Vec<u64>), u64>,
+    max_slots: usize,
+}
+
+impl<'a> Signals<'a> {
+    pub(super) fn new(program: &'a Program, bars: &'a Bars) -> Result<Signals<'a>, EvalError> {
+        Ok(Signals {
+            program,
+            bars,
+            evaluator: Evaluator::new(program, bars)?,
+            graph: Graph::new(program),
+            arena: None,
+            known: HashMap::new(),
+            max_slots: 0,
+        })
+    }
+
+    /// Limits the series kept on the device.
+    pub(super) fn set_max_slots(&mut self, slots: usize) {
+        self.max_slots = slots;
+    }
+
+    /// Computes the conditions of a launch; they are in `buffers` when the queue has run. Waits for the series, which the
+    /// other queues use too.
+    pub(super) fn compute<'b>(
+        &mut self,
+        queue: Queue<'_>,
+        buffers: &'b mut SignalBuffers,
+        plan: &Plan,
+        values: &[f64],
+    ) -> Result<BitsArena<'b>, SignalError> {
+        let series = self.prepare_series(queue, plan, values)?;
+        let scalars = self.scalars(plan, values)?;
+        let words = self.bars.len().div_ceil(64);
+        let arena_words = words * plan.conditions;
+        let SignalBuffers { value, defined, scalars: scalar_buffer, steps } = buffers;
+        steps.resize_with(self.graph.steps.len().max(1), StepBuffers::default);
+        let bits = BitsArena {
+            value: value.reserve(queue.launcher, arena_words)?,
+            defined: defined.reserve(queue.launcher, arena_words)?,
+            bars: self.bars.len(),
+            slots: plan.conditions,
+        };
+        let scalar_array = scalar_buffer.upload(queue.launcher, queue.stream, &scalars.values)?;
+        self.never(queue, &mut steps[0], bits)?;
+        for index in 0..self.graph.steps.len() {
+            let (node, step) = self.graph.steps[index].clone();
+            let (first, slots) = (plan.first_condition[index], &plan.steps[index]);
+            let buffers = &mut steps[index];
+            match step {
+                Step::Series | Step::Indicator { .. } | Step::Scalar => {}
+                Step::Bits => self.upload_bits(queue, buffers, node, index, plan, values, bits)?,
+                Step::Compare { op, args } => {
+                    let mut jobs = Vec::with_capacity(slots.len() * COMPARE_JOB);
+                    for (slot, row) in slots.first_rows().enumerate() {
+                        jobs.extend(args.map(|arg| {
+                            let slot = plan.steps[arg].of(row);
+                            match self.graph.steps[arg].1 {
+                                Step::Scalar => SCALAR | (scalars.first[arg] + slot) as u64,
+                                _ => series[arg][slot],
+                            }
+                        }));
+                        jobs.push((first + slot) as u64);
+                    }
+                    let jobs = buffers.jobs.upload(queue.launcher, queue.stream, &jobs)?;
+                    let arena = self.arena(queue.launcher)?;
+                    queue.compare(op, arena, scalar_array, jobs, slots.len(), bits)?;
+                }
+                Step::Logic { op, args } => {
+                    let mut jobs = Vec::with_capacity(slots.len() * (args.len() + 1));
+                    for (slot, row) in slots.first_rows().enumerate() {
+                        let part =
+                            |&arg: &usize| (plan.first_condition[arg] + plan.steps[arg].of(row)) as u64;
+                        jobs.extend(args.iter().map(part));
+                        jobs.push((first + slot) as u64);
+                    }
+                    let jobs = buffers.jobs.upload(queue.launcher, queue.stream, &jobs)?;
+                    queue.logic(op, args.len(), jobs, slots.len(), bits)?;
+                }
+            }
+        }
+        Ok(bits)
+    }
+
+    /// The arena; one slot if no series was needed so far (comparisons of scalars read none).
+    fn arena(&mut self, launcher: &dyn Launcher) -> Result<&SeriesArena, CudaError> {
+        match &mut self.arena {
+            Some(arena) => Ok(arena),
+            none => Ok(none.insert(SeriesArena::new(launcher, self.bars.len(), 1)?)),
+        }
+    }
+
+    /// Slot 0: FALSE on every bar.
+    fn never(
+        &self,
+        queue: Queue<'_>,
+        buffers: &mut StepBuffers,
+        bits: BitsArena<'_>,
+    ) -> Result<(), CudaError> {
+        let words = self.bars.len().div_ceil(64);
+        let row = vec![0; 2 * words];
+        // The step's own buffers, which its own upload overwrites afterwards in the same queue.
+        let rows = buffers.rows.upload(queue.launcher, queue.stream, &row)?;
+        let slots = buffers.jobs.upload(queue.launcher, queue.stream, &[0])?;
+        queue.scatter_bits(rows, slots, 1, bits)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of one launch: all of them are its parts")]
+    fn upload_bits(
+        &mut self,
+        queue: Queue<'_>,
+        buffers: &mut StepBuffers,
+        node: NodeId,
+        index: usize,
+        plan: &Plan,
+        values: &[f64],
+        bits: BitsArena<'_>,
+    ) -> Result<(), SignalError> {
+        let (slots, words) = (&plan.steps[index], self.bars.len().div_ceil(64));
+        let mut rows = Vec::with_capacity(2 * words * slots.len());
+        for row in slots.first_rows() {
+            let params = self.row(values, row);
+            match self.evaluator.value(node, params) {
+                Ok(Value::Bits(bits)) if bits.len() == self.bars.len() => {
+                    rows.extend_from_slice(bits.value_words());
+                    rows.extend_from_slice(bits.defined_words());
+                }
+                Ok(Value::Bool(answer)) => {
+                    let bits = crate::bits::Bits::constant(self.bars.len(), answer);
+                    rows.extend_from_slice(bits.value_words());
+                    rows.extend_from_slice(bits.defined_words());
+                }
+                _ => return Err(SignalError::Row(row)),
+            }
+        }
+        let first = plan.first_condition[index];
+        let to: Vec<u64> = (first..first + slots.len()).map(|slot| slot as u64).collect();
+        let rows = buffers.rows.upload(queue.launcher, queue.stream, &rows)?;
+        let to = buffers.jobs.upload(queue.launcher, queue.stream, &to)?;
+        Ok(queue.scatter_bits(rows, to, slots.len(), bits)?)
+    }
+
+    fn row<'v>(&self, values: &'v [f64], row: usize) -> &'v [f64] {
+        &values[row * self.program.params..(row + 1) * self.program.params]
+    }
+
+    /// The numbers that comparisons need, one after the other.
+    fn scalars(&self, plan: &Plan, values: &[f64]) -> Result<ScalarTable, SignalError> {
+        let mut table = ScalarTable { values: Vec::new(), first: Vec::new() };
+        for ((node, step), slots) in self.graph.steps.iter().zip(&plan.steps) {
+            table.first.push(table.values.len());
+            if *step != Step::Scalar {
+                continue;
+            }
+            for row in slots.first_rows() {
+                match scalar(self.program, *node, self.row(values, row)) {
+                    Ok(ScalarValue::Number(value)) => table.values.push(value),
+                    _ => return Err(SignalError::Row(row)),
+                }
+            }
+        }
+        if table.values.is_empty() {
+            table.values.push(f64::NAN);
+        }
+        Ok(table)
+    }
+
+    /// Brings the series of a launch to the device, where it has not got them yet: per step and slot, where they are.
+    fn prepare_series(
+        &mut self,
+        queue: Queue<'_>,
+        plan: &Plan,
+        values: &[f64],
+    ) -> Result<Vec<Vec<u64>>, SignalError> {
+        let mut fill = self.missing(plan, values);
+        let capacity = self.arena.as_ref().map_or(0, |arena| arena.slots);
+        if self.known.len() + fill.count > capacity {
+            // Nothing that is under way may use the slots that are given out anew.
+            for stream in 0..queue.launcher.streams() {
+                queue.launcher.synchronize(stream)?;
+            }
+            self.known.clear();
+            fill = self.missing(plan, values);
+            if fill.count > capacity {
+                self.arena = None;
+                let slots = fill.count.saturating_mul(2).max(64).min(self.max_slots).max(fill.count);
+                self.arena = Some(SeriesArena::new(queue.launcher, self.bars.len(), slots)?);
+            }
+        }
+        self.fill(queue, &fill, values)?;
+        for (key, slot) in fill.added {
+            self.known.insert(key, slot);
+        }
+        Ok(fill.slots)
+    }
+
+    /// What the arena lacks for a launch, with the slots it would go to.
+    fn missing(&self, plan: &Plan, values: &[f64]) -> Fill {
+        let mut fill = Fill::default();
+        let mut next = self.known.len() as u64;
+        for (index, ((node, step), slots)) in self.graph.steps.iter().zip(&plan.steps).enumerate() {
+            let mut of_step = Vec::new();
+            if step.is_series() {
+                let params = match step {
+                    Step::Indicator { period, .. } => self.program.node(*period).params,
+                    _ => self.program.node(*node).params,
+                };
+                for row in slots.first_rows() {
+                    let numbers = self.row(values, row);
+                    let key = (index, params.iter().map(|param| numbers[param].to_bits()).collect());
+                    of_step.push(match self.known.get(&key) {
+                        Some(&slot) => slot,
+                        None => {
+                            fill.series.push((index, row, next));
+                            fill.added.push((key, next));
+                            fill.count += 1;
+                            next += 1;
+                            next - 1
+                        }
+                    });
+                }
+            }
+            fill.slots.push(of_step);
+        }
+        fill
+    }
+
+    fn fill(&mut self, queue: Queue<'_>, fill: &Fill, values: &[f64]) -> Result<(), SignalError> {
+        if fill.series.is_empty() {
+            return Ok(());
+        }
+        let mut jobs: [Vec<u64>; 4] = Default::default();
+        let mut upload = Upload::default();
+        for &(index, row, slot) in &fill.series {
+            let (node, step) = self.graph.steps[index].clone();
+            match step {
+                Step::Indicator { kind, def, inputs, period } => {
+                    let numbers = self.row(values, row);
+                    let Ok(ScalarValue::Number(period)) = scalar(self.program, period, numbers) else {
+                        return Err(SignalError::Row(row));
+                    };
+                    if def.check_params(&[period]).is_err() {
+                        return Err(SignalError::Row(row));
+                    }
+                    // Inputs depend on no parameter: one slot each.
+                    let input = |at: usize| inputs.get(at).map_or(0, |&input| fill.slots[input][0]);
+                    jobs[kind as usize].extend([input(0), input(1), input(2), period as u64, slot]);
+                }
+                _ => {
+                    let series = self.series(node, row, values)?;
+                    upload.rows.extend_from_slice(&series);
+                    upload.slots.push(slot);
+                    if upload.rows.len() * size_of::<f64>() >= UPLOAD_BYTES {
+                        upload.flush(queue, self.arena(queue.launcher)?)?;
+                    }
+                }
+            }
+        }
+        let arena = self.arena(queue.launcher)?;
+        upload.flush(queue, arena)?;
+        let mut held = Vec::new();
+        for kind in [Recursive::Sma, Recursive::Ema, Recursive::Rsi, Recursive::Atr] {
+            let jobs = &jobs[kind as usize];
+            if !jobs.is_empty() {
+                let array = Array::of(queue.launcher, queue.stream, jobs)?;
+                queue.indicator(kind, arena, &array, jobs.len() / INDICATOR_JOB)?;
+                held.push(array);
+            }
+        }
+        let slots: Vec<u64> = fill.series.iter().map(|&(_, _, slot)| slot).collect();
+        let slots_array = Array::of(queue.launcher, queue.stream, &slots)?;
+        queue.mark_defined(arena, &slots_array, slots.len())?;
+        Ok(queue.launcher.synchronize(queue.stream)?)
+    }
+
+    fn series(&mut self, node: NodeId, row: usize, values: &[f64]) -> Result<Arc<Series>, SignalError> {
+        let params = self.row(values, row);
+        match self.evaluator.value(node, params) {
+            Ok(Value::Series(series)) if series.len() == self.bars.len() => Ok(series),
+            _ => Err(SignalError::Row(row)),
+        }
+    }
+}
+
+/// Scalars of a launch; `first` is where each step's begin.
+struct ScalarTable {
+    values: Vec<f64>,
+    first: Vec<usize>,
+}
+
+/// Series that a launch needs.
+#[derive(Default)]
+struct Fill {
+    /// Per step and slot of the launch, the slot in the arena.
+    slots: Vec<Vec<u64>>,
+    /// Those not there yet: step, first row, slot in the arena.
+    series: Vec<(usize, usize, u64)>,
+    /// What they will be known as.
+    added: Vec<((usize, Vec<u64>), u64)>,
+    count: usize,
+}
+
+/// Series on their way to the device.
+#[derive(Default)]
+struct Upload {
+    rows: Vec<f64>,
+    slots: Vec<u64>,
+}
+
+impl Upload {
+    fn flush(&mut self, queue: Queue<'_>, arena: &SeriesArena) -> Result<(), CudaError> {
+        if self.slots.is_empty() {
+            return Ok(());
+        }
+        let rows = Array::of(queue.launcher, queue.stream, &self.rows)?;
+        let slots = Array::of(queue.launcher, queue.stream, &self.slots)?;
+        queue.scatter_series(&rows, &slots, self.slots.len(), arena)?;
+        // The rows are given back only when the device has taken them.
+        queue.launcher.synchronize(queue.stream)?;
+        self.rows.clear();
+        self.slots.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! Whole sweeps through the kernels beside the processor's: trades and statistics equal in every bit, whatever the memory.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polybolos_kernels::bars::Bars;
+use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, run_on_devices};
+use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
+use polybolos_kernels::sim::{Fill, Returns, SimConfig};
+use polybolos_kernels::stats::Stats;
+use polybolos_kernels::sweep::{Sweep, SweepError};
+use proptest::prelude::*;
+
+use super::host::{Host, cases, device};
+use crate::support::{RuleSet, SizeSet, random_walk, signal_program, sma_cross};
+use crate::sweep_random::{any_bars, any_config, any_rules};
+
+const ROOM: u64 = 1 << 28;
+
+/// Equal in every bit: `Debug` writes every bit of a number, the sign of zero included.
+fn assert_same(got: &[Stats], wanted: &[Stats]) {
+    assert_eq!(got.len(), wanted.len());
+    for (row, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        assert_eq!(format!("{got:?}"), format!("{wanted:?}"), "row {row}");
+    }
+}
+
+fn on_processor(
+    program: &Program,
+    bars: &Bars,
+    config: &SimConfig,
+    values: &[f64],
+    rows: usize,
+) -> Vec<Stats> {
+    let mut out = vec![Stats::default(); rows];
+    let mut sweep = Sweep::new(program, bars, config).unwrap();
+    sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
+    out
+}
+
+/// Every pair of a fast and a slow period.
+fn pairs(fast: std::ops::Range<u32>, slow: std::ops::Range<u32>) -> Vec<f64> {
+    fast.flat_map(|fast| slow.clone().flat_map(move |slow| [f64::from(fast), f64::from(slow)])).collect()
+}
+
+fn check_rules(bars: &Bars, rules: &RuleSet, config: &SimConfig) {
+    let Some(device) = device(ROOM) else { return };
+    let program = signal_program(rules);
+    let mut cpu = Sweep::new(&program, bars, config).unwrap();
+    let mut gpu = CudaSweep::new(&program, bars, config, device, ROOM).unwrap().without_fallback();
+    let run = cpu.run(&[]).unwrap();
+    match gpu.trades(&[]).unwrap() {
+        Some(trades) => assert_eq!(trades, run.trades),
+        None => assert!(bars.close.iter().any(|&close| close > 1e100) || bars.is_empty()),
+    }
+    let mut stats = [Stats::default()];
+    gpu.run_block(&[], &mut stats, &AtomicBool::new(false)).unwrap();
+    assert_same(&stats, &[run.stats]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(600), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_markets_rules_and_settings_give_the_processors_trades_and_statistics(
+        bars in any_bars(), rules in any_rules(), config in any_config()
+    ) {
+        check_rules(&bars, &rules, &config);
+    }
+
+    #[test]
+    fn exits_by_signal_alone_give_the_processors_trades_and_statistics(
+        bars in any_bars(), rules in any_rules(), config in any_config()
+    ) {
+        let size = match rules.size {
+            SizeSet::Risk(_) => SizeSet::Equity(1.0),
+            other => other,
+        };
+        check_rules(&bars, &RuleSet { size, ..RuleSet::default() }, &config);
+    }
+}
+
+#[test]
+fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
+    let program = sma_cross();
+    let values = pairs(2..14, 10..40);
+    let rows = values.len() / 2;
+    let bars = random_walk(700, 5, 0.01);
+    for returns in [Returns::Bar, Returns::Daily] {
+        let config = SimConfig { returns, ..SimConfig::default() };
+        let wanted = on_processor(&program, &bars, &config, &values, rows);
+        let mut launches = Vec::new();
+        for budget in [1 << 19, 1 << 20, 1 << 22, ROOM] {
+            let Some(host) = Host::new(budget) else { return };
+            let host = Arc::new(host);
+            let launcher = Arc::clone(&host) as Arc<_>;
+            let mut sweep =
+                CudaSweep::new(&program, &bars, &config, launcher, budget).unwrap().without_fallback();
+            let mut out = vec![Stats::default(); rows];
+            sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+            assert_same(&out, &wanted);
+            let placement = sweep.placement();
+            assert_eq!((placement.unsupported, placement.failed), (0, 0));
+            assert_eq!(placement.device, rows as u64);
+            assert!(placement.measured < rows as u64, "some sums hold their digits: {placement:?}");
+            assert!(placement.measured > 0 || returns == Returns::Bar, "some do not: {placement:?}");
+            assert!(host.most_used.load(Ordering::SeqCst) <= budget);
+            launches.push(host.launches.load(Ordering::SeqCst));
+        }
+        assert!(launches[0] > 2 * launches[3], "less memory, more launches: {launches:?}");
+    }
+}
+
+/// Long above a fast average, short below a slow one, a fraction of the equity that is a parameter: 3 parameters.
+fn two_sided() -> Program {
+    let base = sma_cross();
+    let (long, exit) = (base.rules.long_enter.unwrap(), base.rules.long_exit.unwrap());
+    let mut b = ProgramBuilder::new(3);
+    let mut same: Vec<NodeId> = Vec::new();
+    for node in &base.nodes {
+        let args: Vec<NodeId> = node.args.iter().map(|arg| same[arg.index()]).collect();
+        same.push(b.push(node.op, &args, node.frame).unwrap());
+    }
+    let (long, exit) = (same[long.index()], same[exit.index()]);
+    let fraction = b.push(Op::Param(2), &[], 0).unwrap();
+    b.finish(Rules {
+        long_enter: Some(long),
+        long_exit: None,
+        short_enter: Some(exit),
+        short_exit: Some(long),
+        stop_loss: None,
+        take_profit: None,
+        trailing_stop: None,
+        max_bars: None,
+        cooldown: None,
+        size: Size::Equity(fraction),
+    })
+}
+
+#[test]
+fn both_sides_and_fractions_of_equity_give_the_processors_rows() {
+    let program = two_sided();
+    let bars = random_walk(900, 8, 1.0);
+    let values: Vec<f64> = pairs(3..9, 9..15)
+        .chunks(2)
+        .flat_map(|pair| [0.3, 1.0].map(|f| [pair[0], pair[1], f]))
+        .flatten()
+        .collect();
+    let rows = values.len() / 3;
+    for fill in [Fill::NextOpen, Fill::Close] {
+        let config = SimConfig { fill, returns: Returns::Bar, ..SimConfig::default() };
+        let Some(device) = device(ROOM) else { return };
+        let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap().without_fallback();
+        let mut out = vec![Stats::default(); rows];
+        sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+        assert_same(&out, &on_processor(&program, &bars, &config, &values, rows));
+        assert!(out.iter().any(|stats| stats.short_trades > 0 && stats.long_trades > 0));
+    }
+}
+
+#[test]
+fn a_row_without_a_value_ends_the_block_as_on_the_processor() {
+    let program = sma_cross();
+    let bars = random_walk(300, 5, 0.01);
+    let config = SimConfig::default();
+    let mut values = pairs(2..6, 10..15);
+    let bad = 13;
+    values[2 * bad] = 2.5;
+    let rows = values.len() / 2;
+    let Some(device) = device(ROOM) else { return };
+    let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
+    let mut out = vec![Stats::default(); rows];
+    let error = sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap_err();
+    let mut wanted = vec![Stats::default(); rows];
+    let mut cpu = Sweep::new(&program, &bars, &config).unwrap();
+    let cpu_error = cpu.run_block(&values, &mut wanted, &AtomicBool::new(false)).unwrap_err();
+    assert_eq!(error, CudaSweepError::Sweep(cpu_error.clone()));
+    assert!(matches!(cpu_error, SweepError::Combination { row, .. } if row == bad));
+    assert_same(&out[..bad], &on_processor(&program, &bars, &config, &values[..2 * bad], bad));
+    let error = sweep.run_block(&values[1..], &mut out, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, CudaSweepError::Sweep(SweepError::Block { .. })));
+    // The sweep goes on after errors.
+    let good = pairs(2..4, 10..12);
+    sweep.run_block(&good, &mut out[..4], &AtomicBool::new(false)).unwrap();
+    assert_same(&out[..4], &on_processor(&program, &bars, &config, &good, 4));
+}
+
+#[test]
+fn a_cancelled_block_says_how_far_it_got() {
+    let program = sma_cross();
+    let bars = random_walk(100, 5, 0.01);
+    let config = SimConfig::default();
+    let Some(device) = device(ROOM) else { return };
+    let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
+    let error = sweep.run_block(&[2.0, 3.0], &mut [Stats::default()], &AtomicBool::new(true)).unwrap_err();
+    assert_eq!(error, CudaSweepError::Sweep(SweepError::Cancelled { done: 0 }));
+}
+
+#[test]
+fn a_device_that_fails_leaves_the_rest_to_the_processor_and_is_counted() {
+    let program = sma_cross();
+    let values = pairs(2..10, 10..20);
+    let rows = values.len() / 2;
+    let bars = random_walk(700, 5, 0.01);
+    let config = SimConfig::default();
+    let wanted = on_processor(&program, &bars, &config, &values, rows);
+    let budget = 1 << 17;
+    let Some(host) = Host::new(budget) else { return };
+    let host = Arc::new(host);
+    let launcher = Arc::clone(&host) as Arc<_>;
+    let mut out = vec![Stats::default(); rows];
+    let mut sweep = CudaSweep::new(&program, &bars, &config, launcher, budget).unwrap();
+    sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+    assert_eq!(sweep.placement().device, rows as u64);
+    let all = host.launches.load(Ordering::SeqCst);
+    for launches in [0, all / 3, all / 2, all - 1] {
+        let Some(mut host) = Host::new(budget) else { return };
+        host.fails_after = Some(launches);
+        let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), budget).unwrap();
+        out.fill(Stats::default());
+        sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+        assert_same(&out, &wanted);
+        let placement = sweep.placement().clone();
+        assert!(matches!(placement.failure, Some(CudaError::Driver { .. })), "{placement:?}");
+        assert_eq!(placement.device + placement.failed, rows as u64, "{placement:?}");
+        assert!(placement.failed > 0 && (launches > 0) == (placement.device > 0), "{placement:?}");
+        // A device that has failed is not asked again.
+        sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+        assert_same(&out, &wanted);
+        assert_eq!(sweep.placement().failed, placement.failed + rows as u64);
+    }
+    let Some(mut host) = Host::new(budget) else { return };
+    host.fails_after = Some(3);
+    let strict = CudaSweep::new(&program, &bars, &config, Arc::new(host), budget).unwrap();
+    let error = strict.without_fallback().run_block(&values, &mut out, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, CudaSweepError::Cuda(CudaError::Driver { .. })));
+}
+
+#[test]
+fn too_little_memory_is_a_typed_refusal() {
+    let program = sma_cross();
+    let bars = random_walk(700, 5, 0.01);
+    let config = SimConfig::default();
+    let Some(host) = Host::new(1 << 16) else { return };
+    let refused = CudaSweep::new(&program, &bars, &config, Arc::new(host), 1 << 15);
+    assert!(matches!(refused.err(), Some(CudaSweepError::Cuda(CudaError::Budget { .. }))));
+    let Some(host) = Host::new(1 << 15) else { return };
+    let refused = CudaSweep::new(&program, &bars, &config, Arc::new(host), 1 << 30);
+    assert!(matches!(refused.err(), Some(CudaSweepError::Cuda(CudaError::OutOfMemory { .. }))));
+}
+
+#[test]
+fn one_bar_and_none_are_bars_too() {
+    let program = signal_program(&RuleSet { size: SizeSet::Equity(1.0), ..RuleSet::default() });
+    for len in [0, 1] {
+        let bars = random_walk(len, 1, 1.0);
+        let config = SimConfig::default();
+        let Some(device) = device(ROOM) else { return };
+        let mut sweep = CudaSweep::new(&program, &bars, &config, device, ROOM).unwrap();
+        let mut out = [Stats::default()];
+        sweep.run_block(&[], &mut out, &AtomicBool::new(false)).unwrap();
+        assert_same(&out, &on_processor(&program, &bars, &config, &[], 1));
+    }
+}
+
+#[test]
+fn several_devices_give_the_rows_of_one() {
+    let program = sma_cross();
+    let bars = random_walk(40, 5, 0.01);
+    let config = SimConfig::default();
+    // More than a piece for each of three devices, most of them the same few combinations.
+    let few = pairs(2..6, 3..12);
+    let values: Vec<f64> = few.iter().copied().cycle().take(60_000).collect();
+    let rows = values.len() / 2;
+    let sweep =
+        || Some(CudaSweep::new(&program, &bars, &config, device(ROOM)?, ROOM).unwrap().without_fallback());
+    let Some(mut sweeps) = (0..3).map(|_| sweep()).collect::<Option<Vec<_>>>() else { return };
+    let mut out = vec![Stats::default(); rows];
+    let go_on = AtomicBool::new(false);
+    run_on_devices(&mut sweeps, &values, &mut out, &go_on).unwrap();
+    let wanted = on_processor(&program, &bars, &config, &few, few.len() / 2);
+    for (row, got) in out.iter().enumerate() {
+        assert_eq!(got, &wanted[row % wanted.len()], "row {row}");
+    }
+    let placed: u64 = sweeps.iter().map(|sweep| sweep.placement().device).sum();
+    assert_eq!(placed, rows as u64);
+
+    let mut bad = values.clone();
+    (bad[2 * 20_000], bad[2 * 29_000]) = (0.5, 0.5);
+    let error = run_on_devices(&mut sweeps, &bad, &mut out, &go_on).unwrap_err();
+    assert!(
+        matches!(error, CudaSweepError::Sweep(SweepError::Combination { row: 20_000, .. })),
+        "the first of two: {error}"
+    );
+    let error = run_on_devices(&mut [], &values, &mut out, &go_on).unwrap_err();
+    assert!(matches!(error, CudaSweepError::Sweep(SweepError::Block { .. })));
+}
