@@ -40,7 +40,7 @@ use block::{BlockContext, Route, Stop};
 pub use error::{CombinationError, SweepError};
 use market::Market;
 use measure::{Scratch, equity_per_bar, measure};
-use path::{Path, Signals, simulate};
+use path::{Path, Signals, fold_one, simulate};
 use rules::RuleBook;
 
 /// One combination in full.
@@ -173,10 +173,11 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// A combination that cannot be simulated, as row 0.
     pub fn run(&mut self, params: &[f64]) -> Result<Run, SweepError> {
-        let slow = self.run_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
-        let mut stats = [slow];
+        let mut stats = [Stats::default()];
         self.run_block(params, &mut stats, &AtomicBool::new(false))?;
         let [stats] = stats;
+        // Walked again, with everything kept.
+        self.measure_row(params, None).map_err(|error| SweepError::Combination { row: 0, error })?;
         let equity = equity_per_bar(&self.market, &self.path.segments);
         Ok(Run { stats, trades: self.path.trades.clone(), equity })
     }
@@ -189,10 +190,38 @@ impl<'a> Sweep<'a> {
         self.run(params).map(|run| run.trades)
     }
 
+    /// One combination by itself: folded, or measured where the fold is unfit.
     fn run_row(&mut self, params: &[f64], cancel: Option<&AtomicBool>) -> Result<Stats, CombinationError> {
         let rules = self.rules.rules(params)?;
-        let signals = &self.program.rules;
-        let nodes = [signals.long_enter, signals.long_exit, signals.short_enter, signals.short_exit];
+        let bits = self.signal_bits(params, cancel)?;
+        let signals = Signals::new(&bits, &self.never);
+        let is_long_only = self.program.rules.short_enter.is_none();
+        match fold_one(&self.market, &self.config, &rules, signals, is_long_only) {
+            Some(stats) => Ok(stats),
+            None => self.measure_row(params, cancel),
+        }
+    }
+
+    /// One combination the long way: its path is kept, then measured.
+    fn measure_row(
+        &mut self,
+        params: &[f64],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Stats, CombinationError> {
+        let rules = self.rules.rules(params)?;
+        let bits = self.signal_bits(params, cancel)?;
+        let signals = Signals::new(&bits, &self.never);
+        simulate(&self.market, &self.config, &rules, signals, &mut self.path);
+        Ok(measure(&self.market, self.config.cash, &self.path, &mut self.scratch))
+    }
+
+    fn signal_bits(
+        &mut self,
+        params: &[f64],
+        cancel: Option<&AtomicBool>,
+    ) -> Result<[Option<Arc<Bits>>; 4], CombinationError> {
+        let rules = &self.program.rules;
+        let nodes = [rules.long_enter, rules.long_exit, rules.short_enter, rules.short_exit];
         let mut bits: [Option<Arc<Bits>>; 4] = [const { None }; 4];
         for (node, bits) in nodes.into_iter().zip(&mut bits) {
             if let Some(node) = node {
@@ -203,11 +232,7 @@ impl<'a> Sweep<'a> {
         if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(CombinationError::Eval(EvalError::Cancelled));
         }
-        let [long_enter, long_exit, short_enter, short_exit] =
-            bits.each_ref().map(|bits| bits.as_ref().map_or(self.never.as_slice(), |b| b.value_words()));
-        let signals = Signals { long_enter, long_exit, short_enter, short_exit };
-        simulate(&self.market, &self.config, &rules, signals, &mut self.path);
-        Ok(measure(&self.market, self.config.cash, &self.path, &mut self.scratch))
+        Ok(bits)
     }
 }
 

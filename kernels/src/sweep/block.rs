@@ -199,6 +199,14 @@ impl Kernel for Accounts<'_, '_, '_> {
     }
 }
 
+/// Bar of a fill decided at the close of bar `t`, as an offset, and the prices it is made at.
+pub(super) fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &'m [f64]) {
+    match config.fill {
+        Fill::NextOpen => (1, &market.bars.open),
+        Fill::Close => (0, &market.bars.close),
+    }
+}
+
 /// What is left of a lane after its last trade.
 pub(super) struct Finished {
     /// Bar and raw price of the entry of a position that stays open.

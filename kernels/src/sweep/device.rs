@@ -87,7 +87,7 @@ impl Sweep<'_> {
 
     /// Whether combinations of this sweep are folded first, and measured the long way only where they are unfit.
     pub(crate) fn is_folded(&self) -> bool {
-        self.is_by_signals()
+        true
     }
 
     /// The parameters that exit and sizing rules depend on.

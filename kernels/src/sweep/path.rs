@@ -3,12 +3,16 @@
 //! Time is not walked bar by bar. While flat the next event is the next entry bit; in a position it is the first of
 //! exit bit, time exit and touched level. The rules and the order of operations are those of [`crate::sim`].
 
+use std::sync::Arc;
+
 use super::account::{Account, Exit, Position, Segment, Sink};
+use super::fold::{self, Fold};
 use super::levels::{LevelView, Levels};
 use super::market::Market;
-use super::rules::Rules;
-use crate::bits::next_set;
+use super::rules::{Rules, Sizing};
+use crate::bits::{Bits, next_set};
 use crate::sim::{ExitReason, Fill, Side, SimConfig, Trade};
+use crate::stats::Stats;
 
 /// Everything that happened, in order. The segments cover every bar once.
 #[derive(Debug, Default)]
@@ -38,6 +42,15 @@ pub(super) struct Signals<'s> {
     pub(super) long_exit: &'s [u64],
     pub(super) short_enter: &'s [u64],
     pub(super) short_exit: &'s [u64],
+}
+
+impl<'s> Signals<'s> {
+    /// The words of long enter, long exit, short enter and short exit; `never` are those of a signal that is not there.
+    pub(super) fn new(bits: &'s [Option<Arc<Bits>>; 4], never: &'s [u64]) -> Signals<'s> {
+        let [long_enter, long_exit, short_enter, short_exit] =
+            bits.each_ref().map(|bits| bits.as_ref().map_or(never, |bits| bits.value_words()));
+        Signals { long_enter, long_exit, short_enter, short_exit }
+    }
 }
 
 impl Signals<'_> {
@@ -91,28 +104,68 @@ pub(super) fn simulate(
 ) {
     path.trades.clear();
     path.segments.clear();
-    let account = Account::new(config, rules.sizing, &mut *path);
-    let mut run = Run { market, rules, signals, account, ambiguous_bars: 0, bars: market.bars.len() };
-    run.all();
+    let run = walk(market, config, rules, signals, &mut *path);
     let (fees, ambiguous_bars, open_bars) = (run.account.fees, run.ambiguous_bars, run.account.open_bars);
     (path.fees, path.ambiguous_bars, path.open_bars) = (fees, ambiguous_bars, open_bars);
 }
 
-struct Run<'r> {
+/// Simulates one combination and sums its statistics on the way; `None` where the fold is unfit for them.
+pub(super) fn fold_one(
+    market: &Market<'_>,
+    config: &SimConfig,
+    rules: &Rules,
+    signals: Signals<'_>,
+    is_long_only: bool,
+) -> Option<Stats> {
+    let rows = market.rows.as_ref()?;
+    if is_long_only && rules.sizing == Sizing::Equity(1.0) {
+        let run = walk(market, config, rules, signals, Fold::<true>::new(market, rows, config.cash));
+        return run.statistics();
+    }
+    walk(market, config, rules, signals, Fold::<false>::new(market, rows, config.cash)).statistics()
+}
+
+fn walk<'r, S: Sink>(
+    market: &'r Market<'r>,
+    config: &'r SimConfig,
+    rules: &'r Rules,
+    signals: Signals<'r>,
+    sink: S,
+) -> Run<'r, S> {
+    let account = Account::new(config, rules.sizing, sink);
+    let bars = market.bars.len();
+    let mut run = Run { market, rules, signals, account, ambiguous_bars: 0, has_refused: false, bars };
+    run.all();
+    run
+}
+
+struct Run<'r, S> {
     market: &'r Market<'r>,
     rules: &'r Rules,
     signals: Signals<'r>,
-    account: Account<'r, &'r mut Path>,
+    account: Account<'r, S>,
     ambiguous_bars: u64,
+    /// Whether an order was not placed.
+    has_refused: bool,
     bars: usize,
 }
 
-impl Run<'_> {
+impl<const ALL_IN: bool> Run<'_, Fold<'_, ALL_IN>> {
+    fn statistics(mut self) -> Option<Stats> {
+        if self.has_refused {
+            self.account.sink.give_up();
+        }
+        fold::finish(&self.account, self.ambiguous_bars)
+    }
+}
+
+impl<S: Sink> Run<'_, S> {
     fn all(&mut self) {
         let mut from = 0;
         while let Some((t, side)) = self.signals.next_entry(from) {
             let Some((bar, raw)) = self.fill_of(t) else { break };
             let Some(position) = self.account.enter(side, bar, raw) else {
+                self.has_refused = true;
                 from = t + 1;
                 continue;
             };
@@ -142,12 +195,13 @@ impl Run<'_> {
                 return None;
             };
             self.account.leave(&position, &end.exit);
-            if end.reverses
-                && let Some(reversed) =
-                    self.account.enter(opposite(position.side), end.exit.bar, end.exit.raw)
-            {
-                position = reversed;
-                continue;
+            if end.reverses {
+                let reversed = self.account.enter(opposite(position.side), end.exit.bar, end.exit.raw);
+                if let Some(reversed) = reversed {
+                    position = reversed;
+                    continue;
+                }
+                self.has_refused = true;
             }
             return Some(end.free_from.max(end.exit.bar.saturating_add(self.rules.cooldown)));
         }
