@@ -9,7 +9,7 @@ use crate::program::{NodeId, Program};
 use crate::series::Series;
 
 use super::CudaError;
-use super::call::{BitsArena, COMPARE_JOB, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
+use super::call::{BitsArena, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
 use super::graph::{Graph, Step};
 use super::launcher::{Array, Buffer, Launcher};
 use super::plan::Plan;
@@ -122,9 +122,9 @@ impl<'a> Signals<'a> {
             let (first, slots) = (plan.first_condition[index], &plan.steps[index]);
             let buffers = &mut steps[index];
             match step {
-                Step::Series | Step::Indicator { .. } | Step::Scalar => {}
+                Step::Series | Step::Indicator { .. } | Step::Scalar | Step::Twin { .. } => {}
                 Step::Bits => self.upload_bits(queue, buffers, node, index, plan, values, bits)?,
-                Step::Compare { op, args } => {
+                Step::Compare { op, args, twin } => {
                     let mut jobs = Vec::with_capacity(slots.len() * COMPARE_JOB);
                     for (slot, row) in slots.first_rows().enumerate() {
                         jobs.extend(args.map(|arg| {
@@ -134,11 +134,22 @@ impl<'a> Signals<'a> {
                                 _ => series[arg][slot],
                             }
                         }));
-                        jobs.push((first + slot) as u64);
+                        let twin =
+                            twin.map_or(0, |twin| plan.first_condition[twin] + plan.steps[twin].of(row));
+                        jobs.extend([(first + slot) as u64, twin as u64]);
                     }
+                    let op = match (op, twin) {
+                        (_, None) => op,
+                        (CompareOp::CrossesAbove, _) => CompareOp::CrossesBoth,
+                        _ => {
+                            jobs.as_chunks_mut::<COMPARE_JOB>().0.iter_mut().for_each(|job| job.swap(2, 3));
+                            CompareOp::CrossesBoth
+                        }
+                    };
+                    let across = across(&jobs);
                     let jobs = buffers.jobs.upload(queue.launcher, queue.stream, &jobs)?;
                     let arena = self.arena(queue.launcher)?;
-                    queue.compare(op, arena, scalar_array, jobs, slots.len(), bits)?;
+                    queue.compare(op, arena, scalar_array, jobs, slots.len(), across, bits)?;
                 }
                 Step::Logic { op, args } => {
                     let mut jobs = Vec::with_capacity(slots.len() * (args.len() + 1));
@@ -354,6 +365,15 @@ impl<'a> Signals<'a> {
             _ => Err(SignalError::Row(row)),
         }
     }
+}
+
+/// After how many jobs the second operands repeat, throughout; the number of jobs if they do not.
+fn across(jobs: &[u64]) -> usize {
+    let (jobs, _) = jobs.as_chunks::<COMPARE_JOB>();
+    let second = |index: usize| jobs[index][1];
+    let Some(period) = (1..jobs.len()).find(|&index| second(index) == second(0)) else { return jobs.len() };
+    let repeats = (period..jobs.len()).all(|index| second(index) == second(index - period));
+    if repeats { period } else { jobs.len() }
 }
 
 /// Scalars of a launch; `first` is where each step's begin.
