@@ -74,6 +74,8 @@ pub(super) struct Signals<'a> {
     /// Slot of each (step, parameters that it depends on) in the arena.
     known: HashMap<(usize, Vec<u64>), u64>,
     max_slots: usize,
+    /// The streams in which its series may be in use.
+    streams: Vec<usize>,
 }
 
 impl<'a> Signals<'a> {
@@ -86,12 +88,14 @@ impl<'a> Signals<'a> {
             arena: None,
             known: HashMap::new(),
             max_slots: 0,
+            streams: Vec::new(),
         })
     }
 
-    /// Limits the series kept on the device.
-    pub(super) fn set_max_slots(&mut self, slots: usize) {
+    /// Limits the series kept on the device, which launches in `streams` use.
+    pub(super) fn use_device(&mut self, slots: usize, streams: &[usize]) {
         self.max_slots = slots;
+        self.streams = streams.to_vec();
     }
 
     /// Computes the conditions of a launch; they are in `buffers` when the queue has run. Waits for the series, which the
@@ -261,7 +265,7 @@ impl<'a> Signals<'a> {
         let capacity = self.arena.as_ref().map_or(0, |arena| arena.slots);
         if self.known.len() + fill.count > capacity {
             // Nothing that is under way may use the slots that are given out anew.
-            for stream in 0..queue.launcher.streams() {
+            for &stream in &self.streams {
                 queue.launcher.synchronize(stream)?;
             }
             self.known.clear();
