@@ -104,7 +104,9 @@ fn measure(
     let combinations = work.combinations();
     let mut out = vec![Stats::default(); combinations];
     let mut seconds = Vec::new();
-    let mut sweep = CudaSweep::new(&work.program, bars, config, Arc::clone(launcher), budget).unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let sweep = CudaSweep::new(&work.program, bars, config, Arc::clone(launcher), budget).unwrap();
+    let mut sweep = sweep.with_threads(threads);
     for _ in 0..RUNS {
         let started = Instant::now();
         sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();

@@ -10,18 +10,32 @@ struct Compare {
     const double* series;
     const u64* series_defined;
     const double* scalars;
-    const u64* jobs;  // operand, operand, output slot
+    const u64* jobs;  // COMPARE_JOB words each
     u64* value;
     u64* defined;
     u64 bars, series_stride, stride, count, op;
+    u64 across;  // comparisons i and i + across have the same second operand
 };
 
-enum { OP_LT = 0, OP_LE = 1, OP_EQ = 2, OP_NE = 3, OP_CROSSES_ABOVE = 4 };
+// Two operands, the output slot, and the slot of the mirrored cross for OP_CROSSES_BOTH.
+enum { COMPARE_JOB = 4 };
+
+enum {
+    OP_LT = 0,
+    OP_LE = 1,
+    OP_GT = 2,
+    OP_GE = 3,
+    OP_EQ = 4,
+    OP_NE = 5,
+    OP_CROSSES_ABOVE = 6,
+    OP_CROSSES_BELOW = 7,
+    OP_CROSSES_BOTH = 8
+};
 
 struct Operand {
     const double* at;
-    u64 stride;
     const u64* defined;  // null: a number for all bars
+    u64 stride;
     bool is_defined;
 };
 
@@ -41,44 +55,115 @@ DEVICE Operand operand(const Compare& a, u64 code) {
     return o;
 }
 
-DEVICE u64 defined_word(const Operand& o, u64 word, u64 series_stride, u64 bars) {
-    if (o.defined) return o.defined[word * series_stride];
-    return o.is_defined ? bars_in_word(word, bars) : 0;
+DEVICE u64 defined_word(const Operand& o, u64 word, const Compare& a) {
+    if (o.defined) return o.defined[word * a.series_stride];
+    return o.is_defined ? bars_in_word(word, a.bars) : 0;
 }
 
 // A comparison with an undefined number is false in all of these.
-DEVICE bool holds(u64 op, double a, double b) {
-    return op == OP_LT ? a < b : op == OP_LE ? a <= b : op == OP_CROSSES_ABOVE ? a > b : a == b;
+template <int TEST>
+DEVICE bool holds(double x, double y) {
+    if (TEST == OP_LT) return x < y;
+    if (TEST == OP_LE) return x <= y;
+    if (TEST == OP_GT) return x > y;
+    if (TEST == OP_GE) return x >= y;
+    return x == y;
 }
 
-// Thread = comparison, grid y = word.
-KERNEL compare(const Compare a) {
-    u64 index = thread_x();
-    if (index >= a.count) return;
-    const u64* job = a.jobs + index * 3;
-    Operand x = operand(a, job[0]), y = operand(a, job[1]);
-    u64 out = job[2];
-    for (u64 word = blockIdx.y; word < words_of(a.bars); word += gridDim.y) {
-        u64 first = word * 64, end = first + 64 < a.bars ? first + 64 : a.bars, bits = 0;
-        for (u64 bar = first; bar < end; bar++)
-            bits |= (u64)holds(a.op, x.at[bar * x.stride], y.at[bar * y.stride]) << (bar - first);
-        u64 both = defined_word(x, word, a.series_stride, a.bars) & defined_word(y, word, a.series_stride, a.bars);
-        if (a.op == OP_NE) bits = both & ~bits;
-        if (a.op == OP_CROSSES_ABOVE) {
-            u64 was_not = (both & ~bits) << 1, was_defined = both << 1;
-            if (word > 0) {
-                u64 before = first - 1;
-                double p = x.at[before * x.stride], q = y.at[before * y.stride];
-                was_not |= (u64)(p <= q);
-                was_defined |= (u64)(!is_undefined(p) && !is_undefined(q));
+// The words of a test of `ROWS` first operands and one second operand, and, with BOTH, of the opposite of OP_GT. The second
+// operand is read once for all. Eight bars at a time: shifts by constants are cheap.
+template <int TEST, bool BOTH, int ROWS>
+DEVICE void test_word(const Operand* x, const Operand& y, u64 first, u32 bars, u64* bits, u64* other) {
+    const double *px[ROWS], *py = y.at + first * y.stride;
+    for (int k = 0; k < ROWS; k++) px[k] = x[k].at + first * x[k].stride, bits[k] = 0, other[k] = 0;
+    for (u32 eight = 0; eight < bars; eight += 8) {
+        u32 byte[ROWS], other_byte[ROWS];
+        for (int k = 0; k < ROWS; k++) byte[k] = other_byte[k] = 0;
+#pragma unroll
+        for (u32 bar = 0; bar < 8; bar++) {
+            if (eight + bar >= bars) break;
+            double second = *py;
+            py += y.stride;
+            for (int k = 0; k < ROWS; k++) {
+                double one = *px[k];
+                px[k] += x[k].stride;
+                byte[k] |= (u32)holds<TEST>(one, second) << bar;
+                if (BOTH) other_byte[k] |= (u32)(one < second) << bar;
             }
-            bits &= was_not;
-            both &= was_defined;
         }
-        a.value[word * a.stride + out] = bits;
-        a.defined[word * a.stride + out] = both;
+        for (int k = 0; k < ROWS; k++) {
+            bits[k] |= (u64)byte[k] << eight;
+            if (BOTH) other[k] |= (u64)other_byte[k] << eight;
+        }
     }
 }
+
+// A cross is a comparison that holds and did not hold a bar ago, all four numbers defined. `now` is TEST of these bars.
+template <int TEST>
+DEVICE void cross(const Operand& x, const Operand& y, u64 first, u64 now, u64 both, u64& value, u64& defined) {
+    u64 was_not = (both & ~now) << 1, was_defined = both << 1;
+    if (first > 0) {
+        double p = x.at[(first - 1) * x.stride], q = y.at[(first - 1) * y.stride];
+        was_not |= (u64)holds<TEST == OP_GT ? OP_LE : OP_GE>(p, q);
+        was_defined |= (u64)(!is_undefined(p) && !is_undefined(q));
+    }
+    value = now & was_not;
+    defined = both & was_defined;
+}
+
+DEVICE void put(const Compare& a, u64 word, u64 slot, u64 value, u64 defined) {
+    a.value[word * a.stride + slot] = value;
+    a.defined[word * a.stride + slot] = defined;
+}
+
+template <int TEST, bool BOTH, int ROWS>
+DEVICE void compare_rows(const Compare& a, u64 job, int rows) {
+    Operand x[ROWS], y = operand(a, a.jobs[job * COMPARE_JOB + 1]);
+    for (int k = 0; k < ROWS; k++) x[k] = operand(a, a.jobs[(job + (k < rows ? k : 0) * a.across) * COMPARE_JOB]);
+    for (u64 word = blockIdx.y; word < words_of(a.bars); word += gridDim.y) {
+        u64 first = word * 64, bits[ROWS], other[ROWS];
+        u32 bars = a.bars - first < 64 ? (u32)(a.bars - first) : 64;
+        test_word<TEST, BOTH, ROWS>(x, y, first, bars, bits, other);
+        u64 second = defined_word(y, word, a);
+        for (int k = 0; k < ROWS; k++) {
+            if (k >= rows) break;
+            const u64* out = a.jobs + (job + k * a.across) * COMPARE_JOB + 2;
+            u64 both = defined_word(x[k], word, a) & second, value = bits[k], defined = both;
+            if (a.op == OP_NE) value = both & ~value;
+            if (a.op >= OP_CROSSES_ABOVE) cross<TEST>(x[k], y, first, bits[k], both, value, defined);
+            put(a, word, out[0], value, defined);
+            if (BOTH) {
+                cross<OP_LT>(x[k], y, first, other[k], both, value, defined);
+                put(a, word, out[1], value, defined);
+            }
+        }
+    }
+}
+
+// Thread = comparisons with the same second operand, `ROWS` of them, grid y = word.
+template <int ROWS>
+DEVICE void compare_by(const Compare& a) {
+    u64 index = thread_x(), column = index % a.across, row = index / a.across * ROWS;
+    u64 job = row * a.across + column;
+    if (job >= a.count) return;
+    u64 left = (a.count - job - 1) / a.across + 1;
+    int rows = left < ROWS ? (int)left : ROWS;
+    switch (a.op) {
+        case OP_LT:
+        case OP_CROSSES_BELOW: return compare_rows<OP_LT, false, ROWS>(a, job, rows);
+        case OP_LE: return compare_rows<OP_LE, false, ROWS>(a, job, rows);
+        case OP_GT:
+        case OP_CROSSES_ABOVE: return compare_rows<OP_GT, false, ROWS>(a, job, rows);
+        case OP_GE: return compare_rows<OP_GE, false, ROWS>(a, job, rows);
+        case OP_CROSSES_BOTH: return compare_rows<OP_GT, true, ROWS>(a, job, rows);
+        default: return compare_rows<OP_EQ, false, ROWS>(a, job, rows);
+    }
+}
+
+KERNEL compare(const Compare a) { compare_by<1>(a); }
+
+// For grids of pairs: four first operands share each second one.
+FOUR_BLOCKS compare_grid(const Compare a) { compare_by<4>(a); }
 
 struct Logic {
     u64* value;

@@ -10,6 +10,8 @@ typedef unsigned long long u64;
 
 #define DEVICE static __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
+// Four blocks of 128 threads per multiprocessor: registers are bounded, so that more threads hide more latency.
+#define FOUR_BLOCKS extern "C" __global__ void __launch_bounds__(128, 4)
 
 // The undefined number of the Rust side, by its bits.
 DEVICE double undefined() { return __longlong_as_double(0x7ff8000000000000LL); }

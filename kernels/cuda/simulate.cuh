@@ -287,9 +287,6 @@ DEVICE void measure(const Simulate& a) {
     write_moments(m, a, a.out + index);
 }
 
-// Four blocks of 128 threads per multiprocessor: where the sums leave room for it, more threads hide more latency.
-#define FOUR_BLOCKS extern "C" __global__ void __launch_bounds__(128, 4)
-
 FOUR_BLOCKS simulate_all_in(const Simulate a) { simulate<ONLY_LONG, FOLD_ALL_IN>(a); }
 KERNEL simulate_long(const Simulate a) { simulate<ONLY_LONG, FOLD>(a); }
 KERNEL simulate_short(const Simulate a) { simulate<ONLY_SHORT, FOLD>(a); }

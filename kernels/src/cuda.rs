@@ -12,6 +12,7 @@
 )]
 
 mod call;
+mod device;
 mod driver;
 mod error;
 mod graph;

@@ -70,6 +70,10 @@ pub(crate) type Outputs<'o> = Vec<&'o mut [f64]>;
 /// on which sets are computed together.
 pub(crate) type Batch = fn(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]);
 
+/// Batch body for one parameter set whose inputs may be undefined: says whether every input and every result was finite. If
+/// not, what it has written means nothing.
+pub(crate) type OnePass = fn(isa: Isa, inputs: &[&[f64]], params: &[f64], outputs: &mut Outputs<'_>) -> bool;
+
 /// One row of [`INDICATORS`].
 pub struct Indicator {
     /// Name of the indicator. Its file is called the same, but for pairs: `extremes.rs` and `directional.rs`.
@@ -84,8 +88,13 @@ pub struct Indicator {
     pub outputs: &'static [&'static str],
     /// 0-based index of the first defined output, the same for all outputs, for inputs defined from index 0.
     pub first: fn(params: &[f64]) -> usize,
+    /// Whether inputs and parameters between `-2^300` and `2^300` can only give finite results, so that nobody need
+    /// search them: there is no division by a number that may be tiny, and at most a square and a sum over a window.
+    pub(crate) tame: bool,
     /// Body over whole series.
     pub(crate) batch: Batch,
+    /// Body for one parameter set that looks at inputs and results while it has them in the cache, where that is faster.
+    pub(crate) one_pass: Option<OnePass>,
     /// Incremental body.
     pub(crate) incremental: fn(params: &[f64]) -> Box<dyn Incremental>,
 }

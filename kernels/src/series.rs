@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use crate::bits::pack1;
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// One number per bar; `NaN` where undefined.
 #[derive(Debug, Default)]
@@ -90,16 +91,43 @@ impl Buffers {
 }
 
 /// Whether every number is finite.
-pub(crate) fn all_finite(values: &[f64]) -> bool {
-    // A finite number times zero is zero, any other is not a number; sixteen sums keep the vector units busy.
-    let (blocks, rest) = values.as_chunks::<16>();
-    let mut zeros = [0.0; 16];
+pub(crate) fn all_finite(isa: Isa, values: &[f64]) -> bool {
+    all_within(isa, values, f64::MAX)
+}
+
+/// Whether every number is between `-limit` and `limit`, which no undefined one is.
+pub(crate) fn all_within(isa: Isa, values: &[f64], limit: f64) -> bool {
+    isa.dispatch(AllWithin { values, limit })
+}
+
+struct AllWithin<'a> {
+    values: &'a [f64],
+    limit: f64,
+}
+
+impl Kernel for AllWithin<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> bool {
+        within(lanes, self.values, self.limit)
+    }
+}
+
+/// [`all_within`] for kernels.
+#[inline(always)]
+pub(crate) fn within<L: Lanes>(lanes: L, values: &[f64], limit: f64) -> bool {
+    // Four answers at a time, 1 once a number was beyond the limit, keep the vector units busy.
+    let (blocks, rest) = values.as_chunks::<32>();
+    let (most, one) = (lanes.splat(limit), lanes.splat(1.0));
+    let mut beyond = [lanes.splat(0.0); 4];
     for block in blocks {
-        for (zero, value) in zeros.iter_mut().zip(block) {
-            *zero += value * 0.0;
+        for (beyond, values) in beyond.iter_mut().zip(block.as_chunks().0) {
+            *beyond = lanes.eight(values).abs().where_at_most(most, *beyond, one);
         }
     }
-    zeros.iter().all(|&zero| zero == 0.0) && rest.iter().all(|value| value.is_finite())
+    let any = (beyond[0] + beyond[1]) + (beyond[2] + beyond[3]);
+    any.array().iter().all(|&any| any == 0.0) && rest.iter().all(|value| value.abs() <= limit)
 }
 
 /// A number as this crate keeps it: itself if finite, else the one undefined number.

@@ -94,18 +94,26 @@ pub(crate) const INDICATOR_JOB: usize = 5;
 /// An operand of a comparison that is an index into the scalars and not a slot.
 pub(crate) const SCALAR: u64 = 1 << 63;
 
-/// Two operands and the output slot.
-pub(crate) const COMPARE_JOB: usize = 3;
+/// Two operands, the output slot, and that of the opposite cross where both are wanted.
+pub(crate) const COMPARE_JOB: usize = 4;
 
-/// Which comparison; `a > b` is `b < a`.
+/// First operands that a thread compares with one second operand, where comparisons form a grid.
+const GRID_ROWS: usize = 4;
+
+/// Which comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum CompareOp {
     Lt = 0,
     Le = 1,
-    Eq = 2,
-    Ne = 3,
-    CrossesAbove = 4,
+    Gt = 2,
+    Ge = 3,
+    Eq = 4,
+    Ne = 5,
+    CrossesAbove = 6,
+    CrossesBelow = 7,
+    /// Both crosses of the same two operands, to two slots.
+    CrossesBoth = 8,
 }
 
 /// Which operation on conditions.
@@ -273,7 +281,9 @@ impl Queue<'_> {
         unsafe { self.go(kind.kernel(), count, 1, &args) }
     }
 
-    /// Compares series and scalars.
+    /// Compares series and scalars. Jobs `i` and `i + across` have the same second operand; `across` is the number of jobs
+    /// where none do.
+    #[allow(clippy::too_many_arguments, reason = "one launch: all of them are its parts")]
     pub(crate) fn compare(
         self,
         op: CompareOp,
@@ -281,9 +291,12 @@ impl Queue<'_> {
         scalars: &Array<f64>,
         jobs: &Array<u64>,
         count: usize,
+        across: usize,
         out: BitsArena<'_>,
     ) -> Result<(), CudaError> {
-        check(jobs.len() >= product(&[count, COMPARE_JOB])? && out.holds(series.bars)?, "compare")?;
+        let is_grid = count > across;
+        let fits = jobs.len() >= product(&[count, COMPARE_JOB])? && (across > 0 || count == 0);
+        check(fits && out.holds(series.bars)?, "compare")?;
         let args = [
             series.values.address(),
             series.defined.address(),
@@ -296,9 +309,18 @@ impl Queue<'_> {
             out.slots as u64,
             count as u64,
             op as u64,
+            across as u64,
         ];
+        let words = out.bars.div_ceil(64);
         // SAFETY: the fields of `Compare`; lengths checked above, operands and slots are below their arenas'.
-        unsafe { self.go("compare", count, out.bars.div_ceil(64), &args) }
+        unsafe {
+            if is_grid {
+                let rows = count.div_ceil(across).div_ceil(GRID_ROWS);
+                self.go("compare_grid", product(&[rows, across])?, words, &args)
+            } else {
+                self.go("compare", count, words, &args)
+            }
+        }
     }
 
     /// Joins conditions of an arena; a job is `arity` slots and the output slot.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
@@ -14,8 +15,11 @@ use super::source::PTX;
 /// The oldest driver that compiles the shipped kernels, as CUDA writes versions: 1000 * major + 10 * minor.
 pub const MIN_DRIVER_VERSION: i32 = 12_020;
 
-/// Queues per device: one computes while another copies.
-const STREAMS: usize = 2;
+/// Streams per device. Sweeps of several symbols at once each have their own, and their launches fill the device together.
+const STREAMS: usize = 32;
+
+/// Streams per user: one computes while the other copies.
+const STREAMS_PER_USER: usize = 2;
 
 /// A GPU as the driver describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +122,8 @@ pub struct Driver {
     module: sys::CUmodule,
     functions: Mutex<BTreeMap<&'static str, Function>>,
     name: String,
+    /// Users so far.
+    users: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -146,7 +152,7 @@ impl Driver {
         let streams = (0..STREAMS).map(|_| driver("making a queue", context.new_stream()));
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
         let module = load_module()?;
-        Ok(Driver { context, streams, module, functions: Mutex::default(), name })
+        Ok(Driver { context, streams, module, functions: Mutex::default(), name, users: AtomicUsize::new(0) })
     }
 
     fn stream(&self, stream: usize) -> sys::CUstream {
@@ -246,8 +252,10 @@ impl Launcher for Driver {
         driver("asking for its memory", result::mem_get_info()).map(|(free, _)| free as u64)
     }
 
-    fn streams(&self) -> usize {
-        self.streams.len()
+    fn take_streams(&self) -> Vec<usize> {
+        let first =
+            self.users.fetch_add(1, Ordering::Relaxed) % (STREAMS / STREAMS_PER_USER) * STREAMS_PER_USER;
+        (first..first + STREAMS_PER_USER).collect()
     }
 
     fn allocate(&self, bytes: u64) -> Result<Memory, CudaError> {

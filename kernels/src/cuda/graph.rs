@@ -15,8 +15,10 @@ pub(super) enum Step {
     Indicator { kind: Recursive, def: &'static Indicator, inputs: Vec<usize>, period: NodeId },
     /// A number for all bars.
     Scalar,
-    /// A comparison of two of the above.
-    Compare { op: CompareOp, args: [usize; 2] },
+    /// A comparison of two of the above. `twin` is the later step that is the other cross of the same two: computed together.
+    Compare { op: CompareOp, args: [usize; 2], twin: Option<usize> },
+    /// The twin of an earlier step.
+    Twin { args: [usize; 2] },
     /// A series of conditions from the processor, or one condition for all bars.
     Bits,
     /// Conditions joined.
@@ -31,7 +33,7 @@ impl Step {
 
     /// Whether its values are conditions per bar.
     pub(super) fn is_condition(&self) -> bool {
-        matches!(self, Step::Compare { .. } | Step::Bits | Step::Logic { .. })
+        matches!(self, Step::Compare { .. } | Step::Twin { .. } | Step::Bits | Step::Logic { .. })
     }
 }
 
@@ -71,20 +73,37 @@ impl Graph {
         let is_here = node.shape == Shape::Series && node.frame == 0 && node.ty == Type::Bool;
         let step = match (node.op, node.args.as_slice()) {
             _ if !is_here => Step::Bits,
-            (op, &[a, b]) if comparison(op).is_some() => {
-                let Some((op, is_swapped)) = comparison(op) else { return self.add(id, Step::Bits) };
-                let args = [self.number(program, a), self.number(program, b)];
-                Step::Compare { op, args: if is_swapped { [args[1], args[0]] } else { args } }
-            }
-            (op, args) => match logic(op) {
-                Some(op) => {
+            (op, args) => match (comparison(op), logic(op), args) {
+                (Some(op), _, &[a, b]) => {
+                    let args = [self.number(program, a), self.number(program, b)];
+                    self.comparison(op, args)
+                }
+                (_, Some(op), args) => {
                     let args = args.iter().map(|&arg| self.condition(program, arg)).collect();
                     Step::Logic { op, args }
                 }
-                None => Step::Bits,
+                _ => Step::Bits,
             },
         };
         self.add(id, step)
+    }
+
+    /// A comparison, or the twin of one that is there: what enters on a cross often leaves on the opposite one.
+    fn comparison(&mut self, op: CompareOp, args: [usize; 2]) -> Step {
+        let opposite = match op {
+            CompareOp::CrossesAbove => CompareOp::CrossesBelow,
+            CompareOp::CrossesBelow => CompareOp::CrossesAbove,
+            _ => return Step::Compare { op, args, twin: None },
+        };
+        let here = self.steps.len();
+        let wanted = Step::Compare { op: opposite, args, twin: None };
+        match self.steps.iter_mut().find(|(_, step)| *step == wanted) {
+            Some((_, Step::Compare { twin, .. })) => {
+                *twin = Some(here);
+                Step::Twin { args }
+            }
+            _ => Step::Compare { op, args, twin: None },
+        }
     }
 
     fn number(&mut self, program: &Program, id: NodeId) -> usize {
@@ -126,17 +145,16 @@ impl Graph {
     }
 }
 
-/// The comparison, and whether its operands change places.
-fn comparison(op: Op) -> Option<(CompareOp, bool)> {
+fn comparison(op: Op) -> Option<CompareOp> {
     Some(match op {
-        Op::Lt => (CompareOp::Lt, false),
-        Op::Le => (CompareOp::Le, false),
-        Op::Gt => (CompareOp::Lt, true),
-        Op::Ge => (CompareOp::Le, true),
-        Op::Eq => (CompareOp::Eq, false),
-        Op::Ne => (CompareOp::Ne, false),
-        Op::CrossesAbove => (CompareOp::CrossesAbove, false),
-        Op::CrossesBelow => (CompareOp::CrossesAbove, true),
+        Op::Lt => CompareOp::Lt,
+        Op::Le => CompareOp::Le,
+        Op::Gt => CompareOp::Gt,
+        Op::Ge => CompareOp::Ge,
+        Op::Eq => CompareOp::Eq,
+        Op::Ne => CompareOp::Ne,
+        Op::CrossesAbove => CompareOp::CrossesAbove,
+        Op::CrossesBelow => CompareOp::CrossesBelow,
         _ => return None,
     })
 }

@@ -22,8 +22,8 @@ pub trait Launcher: Send + Sync {
     /// The driver's.
     fn free_bytes(&self) -> Result<u64, CudaError>;
 
-    /// Number of streams; at least 1.
-    fn streams(&self) -> usize;
+    /// Streams for a new user, at least one. Users share streams only where there are more of them than the device has.
+    fn take_streams(&self) -> Vec<usize>;
 
     /// Takes memory of at least one byte. Its contents are not defined.
     ///

@@ -24,11 +24,12 @@ impl DeviceMarket {
     /// Uploads checked bars and their tables.
     pub(crate) fn new(
         launcher: &dyn Launcher,
+        stream: usize,
         bars: &Bars,
         tables: &DeviceTables,
     ) -> Result<DeviceMarket, CudaError> {
-        let numbers = |values: &[f64]| Array::of(launcher, 0, values);
-        let words = |values: &[u64]| Array::of(launcher, 0, values);
+        let numbers = |values: &[f64]| Array::of(launcher, stream, values);
+        let words = |values: &[u64]| Array::of(launcher, stream, values);
         let market = DeviceMarket {
             numbers: [
                 numbers(&bars.open)?,
@@ -50,7 +51,7 @@ impl DeviceMarket {
             lead: tables.lead,
         };
         // Launches in other queues read it without waiting for this one.
-        launcher.synchronize(0)?;
+        launcher.synchronize(stream)?;
         Ok(market)
     }
 

@@ -67,7 +67,7 @@ impl Plan {
             let slots = match step {
                 Step::Series | Step::Scalar | Step::Bits => of_params(program.node(*node).params),
                 Step::Indicator { period, .. } => of_params(program.node(*period).params),
-                Step::Compare { args, .. } => join(args),
+                Step::Compare { args, .. } | Step::Twin { args } => join(args),
                 Step::Logic { args, .. } => join(args),
             };
             steps.push(slots);
@@ -95,6 +95,7 @@ impl Plan {
                     Step::Series | Step::Scalar => 1,
                     Step::Indicator { .. } => INDICATOR_JOB as u64,
                     Step::Compare { .. } => COMPARE_JOB as u64,
+                    Step::Twin { .. } => 0,
                     Step::Bits => 2 * words + 1,
                     Step::Logic { args, .. } => args.len() as u64 + 1,
                 };

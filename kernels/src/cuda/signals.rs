@@ -9,7 +9,7 @@ use crate::program::{NodeId, Program};
 use crate::series::Series;
 
 use super::CudaError;
-use super::call::{BitsArena, COMPARE_JOB, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
+use super::call::{BitsArena, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
 use super::graph::{Graph, Step};
 use super::launcher::{Array, Buffer, Launcher};
 use super::plan::Plan;
@@ -74,6 +74,8 @@ pub(super) struct Signals<'a> {
     /// Slot of each (step, parameters that it depends on) in the arena.
     known: HashMap<(usize, Vec<u64>), u64>,
     max_slots: usize,
+    /// The streams in which its series may be in use.
+    streams: Vec<usize>,
 }
 
 impl<'a> Signals<'a> {
@@ -86,12 +88,14 @@ impl<'a> Signals<'a> {
             arena: None,
             known: HashMap::new(),
             max_slots: 0,
+            streams: Vec::new(),
         })
     }
 
-    /// Limits the series kept on the device.
-    pub(super) fn set_max_slots(&mut self, slots: usize) {
+    /// Limits the series kept on the device, which launches in `streams` use.
+    pub(super) fn use_device(&mut self, slots: usize, streams: &[usize]) {
         self.max_slots = slots;
+        self.streams = streams.to_vec();
     }
 
     /// Computes the conditions of a launch; they are in `buffers` when the queue has run. Waits for the series, which the
@@ -122,9 +126,9 @@ impl<'a> Signals<'a> {
             let (first, slots) = (plan.first_condition[index], &plan.steps[index]);
             let buffers = &mut steps[index];
             match step {
-                Step::Series | Step::Indicator { .. } | Step::Scalar => {}
+                Step::Series | Step::Indicator { .. } | Step::Scalar | Step::Twin { .. } => {}
                 Step::Bits => self.upload_bits(queue, buffers, node, index, plan, values, bits)?,
-                Step::Compare { op, args } => {
+                Step::Compare { op, args, twin } => {
                     let mut jobs = Vec::with_capacity(slots.len() * COMPARE_JOB);
                     for (slot, row) in slots.first_rows().enumerate() {
                         jobs.extend(args.map(|arg| {
@@ -134,11 +138,22 @@ impl<'a> Signals<'a> {
                                 _ => series[arg][slot],
                             }
                         }));
-                        jobs.push((first + slot) as u64);
+                        let twin =
+                            twin.map_or(0, |twin| plan.first_condition[twin] + plan.steps[twin].of(row));
+                        jobs.extend([(first + slot) as u64, twin as u64]);
                     }
+                    let op = match (op, twin) {
+                        (_, None) => op,
+                        (CompareOp::CrossesAbove, _) => CompareOp::CrossesBoth,
+                        _ => {
+                            jobs.as_chunks_mut::<COMPARE_JOB>().0.iter_mut().for_each(|job| job.swap(2, 3));
+                            CompareOp::CrossesBoth
+                        }
+                    };
+                    let across = across(&jobs);
                     let jobs = buffers.jobs.upload(queue.launcher, queue.stream, &jobs)?;
                     let arena = self.arena(queue.launcher)?;
-                    queue.compare(op, arena, scalar_array, jobs, slots.len(), bits)?;
+                    queue.compare(op, arena, scalar_array, jobs, slots.len(), across, bits)?;
                 }
                 Step::Logic { op, args } => {
                     let mut jobs = Vec::with_capacity(slots.len() * (args.len() + 1));
@@ -250,7 +265,7 @@ impl<'a> Signals<'a> {
         let capacity = self.arena.as_ref().map_or(0, |arena| arena.slots);
         if self.known.len() + fill.count > capacity {
             // Nothing that is under way may use the slots that are given out anew.
-            for stream in 0..queue.launcher.streams() {
+            for &stream in &self.streams {
                 queue.launcher.synchronize(stream)?;
             }
             self.known.clear();
@@ -354,6 +369,15 @@ impl<'a> Signals<'a> {
             _ => Err(SignalError::Row(row)),
         }
     }
+}
+
+/// After how many jobs the second operands repeat, throughout; the number of jobs if they do not.
+fn across(jobs: &[u64]) -> usize {
+    let (jobs, _) = jobs.as_chunks::<COMPARE_JOB>();
+    let second = |index: usize| jobs[index][1];
+    let Some(period) = (1..jobs.len()).find(|&index| second(index) == second(0)) else { return jobs.len() };
+    let repeats = (period..jobs.len()).all(|index| second(index) == second(index - period));
+    if repeats { period } else { jobs.len() }
 }
 
 /// Scalars of a launch; `first` is where each step's begin.

@@ -8,21 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bars::Bars;
 use crate::bits::Bits;
-use crate::program::{ParamSet, Program};
+use crate::program::Program;
 use crate::sim::{SimConfig, Trade};
 use crate::stats::Stats;
-use crate::sweep::device::{RESULT_WORDS, RULE_WORDS, TRADE_WORDS, trade_of};
+use crate::sweep::device::DeviceFinish;
 use crate::sweep::{Sweep, SweepError};
 
 use super::CudaError;
-use super::call::{BitsArena, Queue, Sides, Simulation, Way};
-use super::launcher::{Array, Buffer, Launcher};
-use super::market::DeviceMarket;
-use super::plan::{Plan, ROW_WORDS, Shares, divide, longest};
-use super::signals::{SignalBuffers, SignalError, Signals};
+use super::call::Way;
+use super::device::{Device, Flight, Started};
+use super::launcher::Launcher;
 
-/// Kernels count bars in 32 bits.
-const MAX_BARS: usize = 1 << 30;
+/// Combinations below which statistics are not worked out by another thread.
+const LEAST_PER_THREAD: usize = 1 << 12;
 
 /// Why a sweep on a device cannot start, or stops.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,56 +78,8 @@ pub struct CudaSweep<'a> {
     cpu: Sweep<'a>,
     device: Option<Device<'a>>,
     falls_back: bool,
+    threads: usize,
     placement: Placement,
-}
-
-/// The device's side.
-struct Device<'a> {
-    launcher: Arc<dyn Launcher>,
-    market: DeviceMarket,
-    signals: Signals<'a>,
-    shares: Shares,
-    rule_params: ParamSet,
-    lanes: Vec<Lane>,
-    /// How many combinations to try per launch.
-    guess: usize,
-}
-
-/// Memory of one launch under way.
-#[derive(Default)]
-struct Lane {
-    signals: SignalBuffers,
-    rows: Buffer<u64>,
-    rules: Buffer<u64>,
-    selected: Buffer<u64>,
-    out: Buffer<u64>,
-    trades: Buffer<u64>,
-}
-
-/// A launch under way.
-struct Flight {
-    lane: usize,
-    first: usize,
-    rows: usize,
-    /// What is needed to walk its combinations again.
-    shape: Shape,
-}
-
-/// What a launch's kernels are chosen by, and the sizes of what they read.
-#[derive(Debug, Clone, Copy)]
-struct Shape {
-    rows: usize,
-    conditions: usize,
-    sides: Sides,
-    way: Way,
-}
-
-/// What becomes of the next combinations.
-enum Started {
-    /// Some are under way.
-    Launch(Shape),
-    /// The first one is the processor's business: it has no value.
-    LeftToProcessor,
 }
 
 impl<'a> CudaSweep<'a> {
@@ -152,6 +102,7 @@ impl<'a> CudaSweep<'a> {
             cpu,
             device,
             falls_back: true,
+            threads: 1,
             placement: Placement::default(),
         })
     }
@@ -160,6 +111,14 @@ impl<'a> CudaSweep<'a> {
     #[must_use]
     pub fn without_fallback(mut self) -> CudaSweep<'a> {
         self.falls_back = false;
+        self
+    }
+
+    /// Lets this many threads turn the device's sums into statistics; 1 unless told otherwise. Where launches have a million
+    /// combinations one thread takes longer than the device.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> CudaSweep<'a> {
+        self.threads = threads.max(1);
         self
     }
 
@@ -294,22 +253,30 @@ impl<'a> CudaSweep<'a> {
         out: &mut [Stats],
     ) -> Result<(), CudaError> {
         let words = device.results(flight.lane, flight.rows)?;
+        let Some(finish) = self.cpu.device_finish() else { return Ok(()) };
         let out = &mut out[flight.first..flight.first + flight.rows];
-        let mut unfit = Vec::new();
-        for (index, stats) in out.iter_mut().enumerate() {
-            let word = |word: usize| words[word * flight.rows + index];
-            match flight.shape.way {
-                Way::Measure => *stats = self.cpu.device_measured(word),
-                Way::Fold | Way::FoldAllIn => match self.cpu.device_statistics(word) {
-                    Some(folded) => *stats = folded,
-                    None => unfit.push(index as u64),
-                },
+        let threads = self.threads.min(flight.rows / LEAST_PER_THREAD).max(1);
+        let share = flight.rows.div_ceil(threads);
+        let unfit = std::thread::scope(|scope| {
+            let parts = out.chunks_mut(share).enumerate().map(|(part, out)| {
+                let part =
+                    Part { finish, way: flight.shape.way, words, rows: flight.rows, first: part * share };
+                move || part.work(out)
+            });
+            let mut parts: VecDeque<_> = parts.collect();
+            let mine = parts.pop_front();
+            let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(part)).collect();
+            let mut unfit = mine.map_or(Vec::new(), |mut part| part());
+            for other in others {
+                // A thread that panicked has already said why; its panic goes on here.
+                unfit.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
-        }
+            unfit
+        });
         if !unfit.is_empty() {
             let words = device.measure(&self.config, flight, &unfit)?;
             for (place, &index) in unfit.iter().enumerate() {
-                out[index as usize] = self.cpu.device_measured(|word| words[word * unfit.len() + place]);
+                out[index as usize] = finish.measured(|word| words[word * unfit.len() + place]);
             }
         }
         let is_measured = flight.shape.way == Way::Measure;
@@ -333,6 +300,36 @@ impl<'a> CudaSweep<'a> {
     }
 }
 
+/// Some combinations of a launch whose words have come back.
+struct Part<'w> {
+    finish: DeviceFinish<'w>,
+    way: Way,
+    /// Words of the whole launch.
+    words: &'w [u64],
+    /// Combinations of the whole launch.
+    rows: usize,
+    /// The first one of the part.
+    first: usize,
+}
+
+impl Part<'_> {
+    /// Writes statistics; gives the combinations of the launch that have to be measured the long way.
+    fn work(&self, out: &mut [Stats]) -> Vec<u64> {
+        let mut unfit = Vec::new();
+        for (index, stats) in (self.first..).zip(out) {
+            let word = |word: usize| self.words[word * self.rows + index];
+            match self.way {
+                Way::Measure => *stats = self.finish.measured(word),
+                Way::Fold | Way::FoldAllIn => match self.finish.folded(word) {
+                    Some(folded) => *stats = folded,
+                    None => unfit.push(index as u64),
+                },
+            }
+        }
+        unfit
+    }
+}
+
 /// An error of a block that began at row `first` of the caller's.
 pub(super) fn moved(error: SweepError, first: usize) -> SweepError {
     match error {
@@ -340,253 +337,4 @@ pub(super) fn moved(error: SweepError, first: usize) -> SweepError {
         SweepError::Cancelled { done } => SweepError::Cancelled { done: first + done },
         other => other,
     }
-}
-
-impl<'a> Device<'a> {
-    /// `None` if the device has nothing to do with these bars.
-    fn new(
-        cpu: &Sweep<'a>,
-        program: &'a Program,
-        bars: &'a Bars,
-        launcher: Arc<dyn Launcher>,
-        budget_bytes: u64,
-    ) -> Result<Option<Device<'a>>, CudaSweepError> {
-        let Some(tables) = cpu.device_tables().filter(|_| bars.len() <= MAX_BARS) else { return Ok(None) };
-        let lanes = launcher.streams().max(1);
-        let market_bytes = DeviceMarket::bytes(bars, &tables);
-        let shares = divide(budget_bytes, market_bytes, bars.len(), lanes).map_err(CudaSweepError::Cuda)?;
-        let market = DeviceMarket::new(launcher.as_ref(), bars, &tables).map_err(CudaSweepError::Cuda)?;
-        let mut signals =
-            Signals::new(program, bars).map_err(|error| CudaSweepError::Sweep(SweepError::Eval(error)))?;
-        signals.set_max_slots(shares.series_slots);
-        Ok(Some(Device {
-            launcher,
-            market,
-            signals,
-            shares,
-            rule_params: Sweep::rule_params(program),
-            lanes: (0..lanes).map(|_| Lane::default()).collect(),
-            guess: usize::MAX,
-        }))
-    }
-
-    fn plan(&mut self, program: &Program, values: &[f64], left: usize) -> Result<Plan, CudaError> {
-        let graph = &self.signals.graph;
-        let rule_params = self.rule_params;
-        longest(left, self.market.bars, &self.shares, graph, &mut self.guess, |rows| {
-            Plan::new(program, graph, rule_params, values, rows)
-        })
-    }
-
-    /// Queues a launch of as many of the combinations as fit, at most `left`.
-    fn start(
-        &mut self,
-        program: &Program,
-        config: &SimConfig,
-        cpu: &mut Sweep<'_>,
-        lane: usize,
-        values: &[f64],
-        mut left: usize,
-    ) -> Result<Started, CudaError> {
-        loop {
-            let plan = self.plan(program, values, left)?;
-            let begun = match rule_table(program, cpu, &plan, values) {
-                Ok(rules) => self.launch(config, lane, &plan, values, &rules, cpu.is_folded(), None),
-                Err(row) => Err(SignalError::Row(row)),
-            };
-            match begun {
-                Ok(shape) => return Ok(Started::Launch(shape)),
-                Err(SignalError::Device(error)) => return Err(error),
-                Err(SignalError::Row(0)) => return Ok(Started::LeftToProcessor),
-                // The combinations before it run; it is the first of the next launch.
-                Err(SignalError::Row(row)) => left = row,
-            }
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "a launch: all of them are its parts")]
-    fn launch(
-        &mut self,
-        config: &SimConfig,
-        lane: usize,
-        plan: &Plan,
-        values: &[f64],
-        rules: &[u64],
-        is_folded: bool,
-        trade_room: Option<usize>,
-    ) -> Result<Shape, SignalError> {
-        let launcher = self.launcher.as_ref();
-        let queue = Queue { launcher, stream: lane };
-        let graph = &self.signals.graph;
-        let mut rows = Vec::with_capacity(plan.rows * ROW_WORDS);
-        for signal in graph.signals {
-            match signal {
-                Some(step) => {
-                    let first = plan.first_condition[step];
-                    rows.extend((0..plan.rows).map(|row| (first + plan.steps[step].of(row)) as u64));
-                }
-                None => rows.resize(rows.len() + plan.rows, 0),
-            }
-        }
-        rows.extend((0..plan.rows).map(|row| plan.rules.of(row) as u64));
-        let sides = match graph.signals {
-            [Some(_), _, None, _] => Sides::Long,
-            [None, _, _, _] => Sides::Short,
-            [Some(_), _, Some(_), _] => Sides::Both,
-        };
-        let way = match sides {
-            _ if !is_folded => Way::Measure,
-            Sides::Long if is_all_in(rules) => Way::FoldAllIn,
-            _ => Way::Fold,
-        };
-        let Lane { signals, rows: row_buffer, rules: rule_buffer, out, trades, .. } = &mut self.lanes[lane];
-        let bits = self.signals.compute(queue, signals, plan, values)?;
-        let trades = match trade_room {
-            Some(room) => {
-                let words = plan.rows.saturating_mul(room).saturating_mul(TRADE_WORDS);
-                Some((trades.reserve(launcher, words)?, room))
-            }
-            None => None,
-        };
-        let simulation = Simulation {
-            rows: row_buffer.upload(launcher, lane, &rows)?,
-            rules: rule_buffer.upload(launcher, lane, rules)?,
-            total: plan.rows,
-            selected: None,
-            out: out.reserve(launcher, plan.rows * RESULT_WORDS)?,
-            trades,
-            count: plan.rows,
-            sides,
-            way,
-        };
-        queue.simulate(&self.market, config, bits, simulation)?;
-        Ok(Shape { rows: plan.rows, conditions: plan.conditions, sides, way })
-    }
-
-    /// Walks some combinations of a launch that has run once more, the long way: their words.
-    fn measure(&mut self, config: &SimConfig, flight: &Flight, unfit: &[u64]) -> Result<Vec<u64>, CudaError> {
-        let Shape { rows: total, conditions, sides, .. } = flight.shape;
-        let launcher = self.launcher.as_ref();
-        let queue = Queue { launcher, stream: flight.lane };
-        let Lane { signals, rows, rules, selected, out, .. } = &mut self.lanes[flight.lane];
-        let bits = signals.bits(launcher, self.market.bars, conditions)?;
-        let simulation = Simulation {
-            rows: rows.reserve(launcher, total * ROW_WORDS)?,
-            rules: rules.reserve(launcher, RULE_WORDS)?,
-            total,
-            selected: Some(selected.upload(launcher, flight.lane, unfit)?),
-            out: out.reserve(launcher, total * RESULT_WORDS)?,
-            trades: None,
-            count: unfit.len(),
-            sides,
-            way: Way::Measure,
-        };
-        queue.simulate(&self.market, config, bits, simulation)?;
-        self.results(flight.lane, unfit.len())
-    }
-
-    /// The sums of a launch, each for all its combinations.
-    fn results(&mut self, lane: usize, rows: usize) -> Result<Vec<u64>, CudaError> {
-        let mut words = vec![0; rows * RESULT_WORDS];
-        let launcher = self.launcher.as_ref();
-        self.lanes[lane].out.reserve(launcher, words.len())?.read(launcher, lane, &mut words)?;
-        Ok(words)
-    }
-
-    /// A plan of exactly these rows.
-    fn whole(&mut self, program: &Program, values: &[f64], rows: usize) -> Result<Plan, CudaError> {
-        let plan = self.plan(program, values, rows)?;
-        if plan.rows < rows {
-            let needed = plan.bytes(&self.signals.graph, self.market.bars).saturating_mul(2);
-            return Err(CudaError::Budget { needed, budget: self.shares.launch });
-        }
-        Ok(plan)
-    }
-
-    fn signals_of(
-        &mut self,
-        program: &Program,
-        values: &[f64],
-        rows: usize,
-    ) -> Result<Vec<[Option<Bits>; 4]>, CudaError> {
-        let plan = self.whole(program, values, rows)?;
-        let launcher = Arc::clone(&self.launcher);
-        let queue = Queue { launcher: launcher.as_ref(), stream: 0 };
-        let bits = match self.signals.compute(queue, &mut self.lanes[0].signals, &plan, values) {
-            Ok(bits) => bits,
-            Err(SignalError::Device(error)) => return Err(error),
-            Err(SignalError::Row(row)) => {
-                return Err(CudaError::SelfTest { what: format!("the signals of row {row} have no value") });
-            }
-        };
-        let all: Vec<u64> = (0..plan.conditions as u64).collect();
-        let words = gather(queue, bits, &all)?;
-        let row_words = 2 * bits.bars.div_ceil(64);
-        let read = |slot: usize| {
-            let (value, defined) = words[slot * row_words..(slot + 1) * row_words].split_at(row_words / 2);
-            let is_set = |words: &[u64], bar: usize| words[bar / 64] >> (bar % 64) & 1 == 1;
-            Bits::from_fn(bits.bars, |bar| is_set(defined, bar).then(|| is_set(value, bar)))
-        };
-        let signals = self.signals.graph.signals;
-        let of_row = |row: usize| {
-            signals
-                .map(|signal| signal.map(|step| read(plan.first_condition[step] + plan.steps[step].of(row))))
-        };
-        Ok((0..rows).map(of_row).collect())
-    }
-
-    fn trades_of(
-        &mut self,
-        program: &Program,
-        config: &SimConfig,
-        cpu: &mut Sweep<'_>,
-        values: &[f64],
-    ) -> Result<Option<Vec<Trade>>, CudaError> {
-        let plan = self.whole(program, values, 1)?;
-        let Ok(rules) = rule_table(program, cpu, &plan, values) else { return Ok(None) };
-        // A bar closes one position at most at a decision and one inside.
-        let room = 2 * self.market.bars + 2;
-        match self.launch(config, 0, &plan, values, &rules, false, Some(room)) {
-            Ok(_) => {}
-            Err(SignalError::Device(error)) => return Err(error),
-            Err(SignalError::Row(_)) => return Ok(None),
-        }
-        let sums = self.results(0, 1)?;
-        let launcher = self.launcher.as_ref();
-        let mut words = vec![0; (sums[3] as usize).min(room) * TRADE_WORDS];
-        self.lanes[0].trades.reserve(launcher, words.len())?.read(launcher, 0, &mut words)?;
-        let (trades, _) = words.as_chunks::<TRADE_WORDS>();
-        Ok(Some(trades.iter().map(trade_of).collect()))
-    }
-}
-
-/// Words of each distinct set of rules, or the first row whose rules are refused.
-fn rule_table(
-    program: &Program,
-    cpu: &mut Sweep<'_>,
-    plan: &Plan,
-    values: &[f64],
-) -> Result<Vec<u64>, usize> {
-    let mut words = Vec::with_capacity(plan.rules.len() * RULE_WORDS);
-    for row in plan.rules.first_rows() {
-        let params = &values[row * program.params..(row + 1) * program.params];
-        words.extend(cpu.rule_words(params).map_err(|_| row)?);
-    }
-    Ok(words)
-}
-
-/// Whether every set of rules buys with all the equity.
-fn is_all_in(rules: &[u64]) -> bool {
-    let (sets, _) = rules.as_chunks::<RULE_WORDS>();
-    sets.iter().all(|set| set[5] == 0 && f64::from_bits(set[6]) == 1.0)
-}
-
-/// Value words, then defined words, of each slot.
-fn gather(queue: Queue<'_>, bits: BitsArena<'_>, slots: &[u64]) -> Result<Vec<u64>, CudaError> {
-    let mut words = vec![0; 2 * slots.len() * bits.bars.div_ceil(64)];
-    let rows = Array::<u64>::new(queue.launcher, words.len())?;
-    let slot_array = Array::of(queue.launcher, queue.stream, slots)?;
-    queue.gather_bits(bits, &slot_array, slots.len(), &rows)?;
-    rows.read(queue.launcher, queue.stream, &mut words)?;
-    Ok(words)
 }

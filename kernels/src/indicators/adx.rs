@@ -25,7 +25,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 2 } }],
     outputs: &["adx"],
     first,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(Adx::new(period(params[0]))),
 };
 

@@ -20,7 +20,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["atr"],
     first,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(Atr::new(period(params[0]))),
 };
 

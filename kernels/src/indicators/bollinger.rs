@@ -10,9 +10,8 @@
 
 use std::collections::VecDeque;
 
-use super::deviation::{self, Deviation};
-use super::recursion::{eight_of, eight_of_mut};
-use super::rolling::{self, Roll};
+use super::deviation::{self, Deviation, Window};
+use super::rolling::{self, Roll, STRIDE, Sums};
 use super::sma::RollingMean;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
@@ -27,12 +26,17 @@ pub(super) const DEF: Indicator = Indicator {
     ],
     outputs: &["bb_upper", "bb_middle", "bb_lower"],
     first: |params| period(params[0]) - 1,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| {
         let n = period(params[0]);
         Box::new(State { n, k: params[1], bands: Bands::new(n), values: VecDeque::new() })
     },
 };
+
+/// From this many parameter sets on, their averages run beside each other; below, the bands are made beside the average.
+const FEW: usize = 3;
 
 /// Upper, middle and lower band.
 #[inline(always)]
@@ -79,29 +83,77 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
         places.push(Place { n: period(params[0]), k: params[1], bands });
     }
     places.sort_by_key(|place| place.n);
+    if places.len() < FEW {
+        for Place { n, k, bands: [upper, middle, lower] } in places {
+            deviation::over_series(isa, x, &mut [Window { n, out: lower }]);
+            isa.dispatch(AroundMean { x, n, k, upper, middle, lower });
+        }
+        return;
+    }
     let mut periods: Vec<&mut [Place<'_>]> = places.chunk_by_mut(|a, b| a.n == b.n).collect();
     let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(periods.len());
     for place in periods.iter_mut().filter_map(|places| places.first_mut()) {
         rolls.push(Roll { source: x, n: place.n, out: place.bands[1] });
     }
     rolling::means(isa, &mut rolls);
+    let mut windows: Vec<Window<'_>> = Vec::with_capacity(periods.len());
+    for place in periods.iter_mut().filter_map(|places| places.first_mut()) {
+        windows.push(Window { n: place.n, out: place.bands[2] });
+    }
+    deviation::over_series(isa, x, &mut windows);
     for places in periods {
         let Some((place, others)) = places.split_first_mut() else { return };
-        deviation::over_series(isa, x, place.n, place.bands[2]);
         let from = place.n - 1;
         for other in others {
             let [upper, middle, lower] = &mut other.bands;
             middle[from..].copy_from_slice(&place.bands[1][from..]);
             lower[from..].copy_from_slice(&place.bands[2][from..]);
-            isa.dispatch(Widen { upper, middle, lower, k: other.k, from });
+            isa.dispatch(Around { upper, middle, lower, k: other.k, from });
         }
         let [upper, middle, lower] = &mut place.bands;
-        isa.dispatch(Widen { upper, middle, lower, k: place.k, from });
+        isa.dispatch(Around { upper, middle, lower, k: place.k, from });
+    }
+}
+
+/// From deviation, which stands in the place of the lower band, to all three.
+struct AroundMean<'a> {
+    x: &'a [f64],
+    n: usize,
+    k: f64,
+    upper: &'a mut [f64],
+    middle: &'a mut [f64],
+    lower: &'a mut [f64],
+}
+
+impl Kernel for AroundMean<'_> {
+    type Output = ();
+
+    /// The bands are put around the means stride by stride, while the processor waits for the next sums.
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let AroundMean { x, n, k, upper, middle, lower } = self;
+        let width = lanes.splat(k);
+        let mut sums = Sums::start(x, n, middle);
+        [upper[n - 1], _, lower[n - 1]] = around(middle[n - 1], lower[n - 1], k);
+        while sums.next + STRIDE <= x.len() {
+            let bars = sums.next..sums.next + STRIDE;
+            let middles = sums.stride(lanes, x, middle);
+            let (uppers, lowers) = (upper[bars.clone()].as_chunks_mut().0, lower[bars].as_chunks_mut().0);
+            for ((upper, lower), middle) in uppers.iter_mut().zip(lowers).zip(middles) {
+                let bands = around(lanes.eight(middle), lanes.eight(lower), width);
+                (*upper, *lower) = (bands[0].array(), bands[2].array());
+            }
+        }
+        let rest = sums.next..x.len();
+        sums.advance(x, middle, x.len());
+        for t in rest {
+            [upper[t], _, lower[t]] = around(middle[t], lower[t], k);
+        }
     }
 }
 
 /// From middle band and deviation, which stands in the place of the lower band, to all three.
-struct Widen<'a> {
+struct Around<'a> {
     upper: &'a mut [f64],
     middle: &'a [f64],
     lower: &'a mut [f64],
@@ -109,22 +161,21 @@ struct Widen<'a> {
     from: usize,
 }
 
-impl Kernel for Widen<'_> {
+impl Kernel for Around<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let k = lanes.splat(self.k);
-        let mut t = self.from;
-        while t + 8 <= self.middle.len() {
-            let middle = lanes.eight(eight_of(self.middle, t));
-            let [upper, _, lower] = around(middle, lanes.eight(eight_of(self.lower, t)), k);
-            *eight_of_mut(self.upper, t) = upper.array();
-            *eight_of_mut(self.lower, t) = lower.array();
-            t += 8;
+        let (uppers, lowers) =
+            (self.upper[self.from..].as_chunks_mut(), self.lower[self.from..].as_chunks_mut());
+        let middles = self.middle[self.from..].as_chunks();
+        for ((upper, lower), middle) in uppers.0.iter_mut().zip(lowers.0).zip(middles.0) {
+            let bands = around(lanes.eight(middle), lanes.eight(lower), k);
+            (*upper, *lower) = (bands[0].array(), bands[2].array());
         }
-        for t in t..self.middle.len() {
-            [self.upper[t], _, self.lower[t]] = around(self.middle[t], self.lower[t], self.k);
+        for ((upper, lower), &middle) in uppers.1.iter_mut().zip(lowers.1).zip(middles.1) {
+            [*upper, _, *lower] = around(middle, *lower, self.k);
         }
     }
 }

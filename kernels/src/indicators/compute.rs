@@ -7,8 +7,11 @@ use std::ops::Range;
 
 use super::{Indicator, Outputs};
 use crate::bits::set_range;
-use crate::series::{Buffers, Series, all_finite, finite};
+use crate::series::{Buffers, Series, all_finite, all_within, finite};
 use crate::simd::Isa;
+
+/// Numbers up to here give finite results of a tame indicator.
+const TAME: f64 = const { f64::from_bits(1323 << 52) };
 
 impl Indicator {
     /// Computes all outputs over whole series; undefined elements are `NaN`. See the module for undefined inputs.
@@ -51,19 +54,41 @@ impl Indicator {
             }
             sets.push(Set { params, first: (self.first)(params), outputs });
         }
-        let mut settled = 0;
-        for run in runs(inputs, bars) {
-            fill_undefined(&mut sets, settled..run.start);
-            settled = run.end;
-            self.compute_run(isa, inputs, run, &mut sets);
+        if !self.in_one_pass(isa, inputs, &mut sets) {
+            let small = |numbers: &[f64]| all_within(isa, numbers, TAME);
+            let tame =
+                self.tame && sets.iter().all(|set| small(set.params)) && inputs.iter().all(|x| small(x));
+            let mut settled = 0;
+            for run in if tame { whole(bars) } else { runs(isa, inputs, bars) } {
+                fill_undefined(&mut sets, settled..run.start);
+                settled = run.end;
+                self.compute_run(isa, inputs, run, &mut sets, tame);
+            }
+            fill_undefined(&mut sets, settled..bars);
         }
-        fill_undefined(&mut sets, settled..bars);
         let series = |output: Output| Series::with_words(output.values, output.defined);
         sets.into_iter().map(|set| set.outputs.into_iter().map(series).collect()).collect()
     }
 
+    /// Computes a single parameter set with the body that looks at its inputs itself; says whether that was enough.
+    fn in_one_pass(&self, isa: Isa, inputs: &[&[f64]], sets: &mut [Set<'_>]) -> bool {
+        let (Some(one_pass), [set]) = (self.one_pass, sets) else { return false };
+        let bars = inputs.first().map_or(0, |series| series.len());
+        if set.first >= bars {
+            return false;
+        }
+        let mut outputs = set.outputs.iter_mut().map(|output| output.values.as_mut_slice()).collect();
+        let finite = one_pass(isa, inputs, set.params, &mut outputs);
+        if finite {
+            for output in &mut set.outputs {
+                output.settle(isa, 0..bars, set.first, true);
+            }
+        }
+        finite
+    }
+
     /// All outputs on one run of finite inputs.
-    fn compute_run(&self, isa: Isa, inputs: &[&[f64]], run: Range<usize>, sets: &mut [Set<'_>]) {
+    fn compute_run(&self, isa: Isa, inputs: &[&[f64]], run: Range<usize>, sets: &mut [Set<'_>], tame: bool) {
         let inputs: Vec<&[f64]> = inputs.iter().map(|series| &series[run.clone()]).collect();
         let (mut params, mut outputs): (Vec<&[f64]>, Vec<Outputs<'_>>) = (Vec::new(), Vec::new());
         for set in sets.iter_mut().filter(|set| set.first < run.len()) {
@@ -75,7 +100,7 @@ impl Indicator {
         }
         for set in sets {
             for output in &mut set.outputs {
-                output.settle(run.clone(), set.first);
+                output.settle(isa, run.clone(), set.first, tame);
             }
         }
     }
@@ -94,12 +119,12 @@ struct Output {
 }
 
 impl Output {
-    /// Makes the warm-up of a run undefined, and every result that is not finite.
-    fn settle(&mut self, run: Range<usize>, first: usize) {
+    /// Makes the warm-up of a run undefined, and every result that is not finite; `tame` results are.
+    fn settle(&mut self, isa: Isa, run: Range<usize>, first: usize, tame: bool) {
         let begin = (run.start + first).min(run.end);
         self.values[run.start..begin].fill(f64::NAN);
         let results = &mut self.values[begin..run.end];
-        if all_finite(results) {
+        if tame || all_finite(isa, results) {
             set_range(&mut self.defined, begin..run.end);
             return;
         }
@@ -116,10 +141,15 @@ fn fill_undefined(sets: &mut [Set<'_>], gap: Range<usize>) {
     }
 }
 
+/// All bars as one run.
+fn whole(bars: usize) -> Vec<Range<usize>> {
+    Vec::from_iter((bars > 0).then_some(0..bars))
+}
+
 /// The longest stretches of bars in which every input is finite.
-fn runs(inputs: &[&[f64]], bars: usize) -> Vec<Range<usize>> {
-    if inputs.iter().all(|series| all_finite(series)) {
-        return Vec::from_iter((bars > 0).then_some(0..bars));
+fn runs(isa: Isa, inputs: &[&[f64]], bars: usize) -> Vec<Range<usize>> {
+    if inputs.iter().all(|series| all_finite(isa, series)) {
+        return whole(bars);
     }
     let defined = |t: &usize| inputs.iter().all(|series| series[*t].is_finite());
     let mut runs = Vec::new();

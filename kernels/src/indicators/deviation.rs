@@ -4,9 +4,10 @@
 //! At every scheduled rebuild the sums are made from the window alone, so what lies between two of them, a *segment*, does
 //! not depend on what came before. Over whole series the lanes of a vector are therefore eight segments.
 
+#![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
+
 use std::ops::Range;
 
-use super::recursion::{eight_of, eight_of_mut};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// Bars between two scheduled rebuilds of the sums.
@@ -113,18 +114,39 @@ fn root<N: Number>(about_mean: N, share: N) -> N {
     about_mean.where_at_most(zero, zero, (about_mean * share).sqrt())
 }
 
-/// The deviation over `n` bars of a whole series, from bar `n - 1` on.
-pub(super) fn over_series(isa: Isa, x: &[f64], n: usize, out: &mut [f64]) {
-    let length = n.next_multiple_of(REBUILD_BARS);
-    let mut next = n - 1;
-    while next < x.len() {
-        let after = (next / length + 1) * length;
-        if next.is_multiple_of(length) && next + 8 * length <= x.len() {
-            isa.dispatch(Segments { x, n, length, first: next, out });
-            next += 8 * length;
-        } else {
-            segment(x, n, next..after.min(x.len()), out);
-            next = after;
+/// A period and the place of its deviations: `out[t]` for every `t` from `n - 1` on.
+pub(super) struct Window<'o> {
+    pub(super) n: usize,
+    pub(super) out: &'o mut [f64],
+}
+
+/// Bars between two scheduled rebuilds.
+fn interval(n: usize) -> usize {
+    n.next_multiple_of(REBUILD_BARS)
+}
+
+/// The deviations of a whole series over every period, none longer than the series. The periods are sorted.
+pub(super) fn over_series(isa: Isa, x: &[f64], windows: &mut [Window<'_>]) {
+    for windows in windows.chunk_by_mut(|a, b| interval(a.n) == interval(b.n)) {
+        let (length, reach) = (interval(windows[0].n), windows[windows.len() - 1].n.next_multiple_of(8));
+        let end = x.len() / length * length;
+        let lanes = end >= 9 * length;
+        for Window { n, out } in windows.iter_mut() {
+            let first = if lanes { length } else { x.len() };
+            for start in (0..first).step_by(length) {
+                segment(x, *n, start.max(*n - 1)..first.min(start + length), out);
+            }
+            if lanes && end < x.len() {
+                segment(x, *n, end..x.len(), out);
+            }
+        }
+        let mut next = length;
+        let mut columns = vec![[0.0; 8]; if lanes { reach + length } else { 0 }];
+        while lanes && next < end {
+            // The last eight may overlap the ones before: what is computed twice has the same bits.
+            let first = next.min(end - 8 * length);
+            isa.dispatch(Segments { x, length, first, reach, columns: &mut columns, windows });
+            next = first + 8 * length;
         }
     }
 }
@@ -139,13 +161,16 @@ fn segment(x: &[f64], n: usize, bars: Range<usize>, out: &mut [f64]) {
     }
 }
 
-/// Eight segments of `length` bars from bar `first` on.
-struct Segments<'a> {
+/// Eight segments of `length` bars from bar `first` on, for several periods.
+struct Segments<'a, 'o> {
     x: &'a [f64],
-    n: usize,
     length: usize,
     first: usize,
-    out: &'a mut [f64],
+    /// Bars before a segment that the windows reach back to, at most one segment.
+    reach: usize,
+    /// Room for the bars of all segments side by side: element `reach + i` is bar `i` of each.
+    columns: &'a mut [[f64; 8]],
+    windows: &'a mut [Window<'o>],
 }
 
 /// The sums of eight segments.
@@ -157,96 +182,95 @@ struct State<E> {
     about_mean: E,
 }
 
-impl Kernel for Segments<'_> {
+impl<E: Number> State<E> {
+    #[inline(always)]
+    fn moved(self, entering: E, leaving: E, share: E) -> State<E> {
+        let sums = moved(self.sums, entering - self.anchor, leaving - self.anchor);
+        let largest = sums[1].max(self.largest);
+        State { anchor: self.anchor, sums, largest, about_mean: about_mean(sums, share) }
+    }
+}
+
+impl Kernel for Segments<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let share = lanes.splat(1.0 / self.n as f64);
-        let mut state = self.start(lanes, share);
-        for at in (0..self.length).step_by(8) {
-            let (mut entering, mut leaving) = ([share; 8], [share; 8]);
+        let Segments { x, length, first, reach, columns, windows } = self;
+        for (block, columns) in columns.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let mut rows = [lanes.splat(0.0); 8];
             for lane in 0..8 {
-                let t = self.first + lane * self.length + at;
-                entering[lane] = lanes.eight(eight_of(self.x, t));
-                leaving[lane] = lanes.eight(eight_of(self.x, t - self.n));
+                let t = first + lane * length + block * 8 - reach;
+                rows[lane] = lanes.eight(&x[t..t + 8].as_chunks().0[0]);
             }
-            let (entering, leaving) = (lanes.transpose(entering), lanes.transpose(leaving));
-            let mut roots = [share; 8];
+            let rows = lanes.transpose(rows);
             for bar in 0..8 {
-                if at + bar > 0 {
-                    let (entering, leaving) = (entering[bar] - state.anchor, leaving[bar] - state.anchor);
-                    state.sums = moved(state.sums, entering, leaving);
-                    state.largest = state.sums[1].max(state.largest);
-                    state.about_mean = about_mean(state.sums, share);
-                    let cancelled = state.about_mean.less(state.largest * share.like(CANCELLED));
-                    if cancelled != 0 {
-                        state = self.rebuilt(lanes, state, cancelled, at + bar);
-                    }
-                }
-                roots[bar] = root(state.about_mean, share);
+                columns[bar] = rows[bar].array();
             }
-            let roots = lanes.transpose(roots);
-            for (lane, roots) in roots.iter().enumerate() {
-                *eight_of_mut(self.out, self.first + lane * self.length + at) = roots.array();
+        }
+        for Window { n, out } in windows {
+            let share = lanes.splat(1.0 / *n as f64);
+            let mut state = State::afresh(lanes, &columns[reach + 1 - *n..=reach], share);
+            let mut places: [&mut [[f64; 8]]; 8] = Default::default();
+            for (place, out) in places.iter_mut().zip(out[first..].chunks_exact_mut(length)) {
+                *place = out.as_chunks_mut().0;
+            }
+            let entering = columns[reach..].as_chunks::<8>().0.iter();
+            let leaving = columns[reach - *n..reach - *n + length].as_chunks::<8>().0;
+            for (block, (entering, leaving)) in entering.zip(leaving).enumerate() {
+                let mut roots = [share; 8];
+                for bar in 0..8 {
+                    let at = block * 8 + bar;
+                    // The first bar of a segment has been made from its window.
+                    if at > 0 {
+                        state = state.moved(lanes.eight(&entering[bar]), lanes.eight(&leaving[bar]), share);
+                        let least = state.largest * share.like(CANCELLED);
+                        if state.about_mean.less(least) != 0 {
+                            let window = &columns[reach + at + 1 - *n..=reach + at];
+                            state = state.or_where_less(least, State::afresh(lanes, window, share));
+                        }
+                    }
+                    roots[bar] = root(state.about_mean, share);
+                }
+                let roots = lanes.transpose(roots);
+                for lane in 0..8 {
+                    places[lane][block] = roots[lane].array();
+                }
             }
         }
     }
 }
 
-impl Segments<'_> {
-    /// The sums at the first bar of every segment, as [`afresh`] makes them.
+impl<E: Eight> State<E> {
+    /// `rebuilt` in the lanes whose squares about the mean are less than `least`, `self` in the others.
     #[inline(always)]
-    fn start<L: Lanes>(&self, lanes: L, share: L::Eight) -> State<L::Eight> {
+    fn or_where_less(self, least: E, rebuilt: State<E>) -> State<E> {
+        State {
+            anchor: self.about_mean.where_less(least, rebuilt.anchor, self.anchor),
+            sums: [
+                self.about_mean.where_less(least, rebuilt.sums[0], self.sums[0]),
+                self.about_mean.where_less(least, rebuilt.sums[1], self.sums[1]),
+            ],
+            largest: self.about_mean.where_less(least, rebuilt.largest, self.largest),
+            about_mean: self.about_mean.where_less(least, rebuilt.about_mean, self.about_mean),
+        }
+    }
+
+    /// The sums of eight windows, the oldest bars first, as [`afresh`] makes them.
+    #[inline(always)]
+    fn afresh<L: Lanes<Eight = E>>(lanes: L, window: &[[f64; 8]], share: E) -> State<E> {
         let zero = lanes.splat(0.0);
-        let column = |back: usize| {
-            let mut values = [0.0; 8];
-            for (lane, value) in values.iter_mut().enumerate() {
-                *value = self.x[self.first + lane * self.length - back];
-            }
-            lanes.eight(&values)
-        };
-        let newest = column(0);
+        let newest = window.last().map_or(zero, |newest| lanes.eight(newest));
         let mut offset = zero;
-        for back in (0..self.n).rev() {
-            offset = offset + (column(back) - newest);
+        for values in window {
+            offset = offset + (lanes.eight(values) - newest);
         }
         let anchor = newest + offset * share;
         let mut sums = [zero; 2];
-        for back in (0..self.n).rev() {
-            let d = column(back) - anchor;
+        for values in window {
+            let d = lanes.eight(values) - anchor;
             sums = [sums[0] + d, sums[1] + d * d];
         }
         State { anchor, sums, largest: sums[1], about_mean: about_mean(sums, share) }
-    }
-
-    /// The state after a rebuild of the lanes whose bits are set, at bar `at` of their segments.
-    #[inline(always)]
-    fn rebuilt<L: Lanes>(&self, lanes: L, state: State<L::Eight>, set: u8, at: usize) -> State<L::Eight> {
-        let State { anchor, sums: [sum, squares], largest, about_mean } = state;
-        let mut numbers = [anchor.array(), sum.array(), squares.array(), largest.array(), about_mean.array()];
-        rebuild_lanes(self.x, self.n, self.first + at, self.length, set, &mut numbers);
-        let [anchor, sum, squares, largest, about_mean] = numbers;
-        State {
-            anchor: lanes.eight(&anchor),
-            sums: [lanes.eight(&sum), lanes.eight(&squares)],
-            largest: lanes.eight(&largest),
-            about_mean: lanes.eight(&about_mean),
-        }
-    }
-}
-
-/// Rebuilds the lanes whose bits are set; lane `l` is at bar `t + l * length`.
-#[cold]
-#[inline(never)]
-fn rebuild_lanes(x: &[f64], n: usize, t: usize, length: usize, set: u8, numbers: &mut [[f64; 8]; 5]) {
-    let share = 1.0 / n as f64;
-    for lane in (0..8).filter(|lane| set >> lane & 1 == 1) {
-        let t = t + lane * length;
-        let [anchor, sum, squares] = afresh(x[t], share, x[t + 1 - n..=t].iter().copied());
-        let values = [anchor, sum, squares, squares, about_mean([sum, squares], share)];
-        for (number, value) in numbers.iter_mut().zip(values) {
-            number[lane] = value;
-        }
     }
 }

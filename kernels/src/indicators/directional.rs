@@ -25,7 +25,9 @@ pub(super) const PLUS: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["plus_di"],
     first,
+    tame: false,
     batch: batch::<true>,
+    one_pass: None,
     incremental: |params| Box::new(Directional::<true>::new(period(params[0]))),
 };
 
@@ -36,7 +38,9 @@ pub(super) const MINUS: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["minus_di"],
     first,
+    tame: false,
     batch: batch::<false>,
+    one_pass: None,
     incremental: |params| Box::new(Directional::<false>::new(period(params[0]))),
 };
 

@@ -17,7 +17,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["ema"],
     first,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(Ema::new(period(params[0]))),
 };
 

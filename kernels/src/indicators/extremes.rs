@@ -10,7 +10,6 @@
 //! series: see `levels.rs`.
 
 use super::levels::{LONGEST, Levels, TILE};
-use super::recursion::eight_of_mut;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
 use crate::simd::{Eight, Isa, Kernel, Lanes};
 
@@ -21,7 +20,9 @@ pub(super) const HIGHEST: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["highest"],
     first: |params| period(params[0]) - 1,
+    tame: true,
     batch: batch::<true>,
+    one_pass: None,
     incremental: |params| Box::new(Extreme::<true>::new(period(params[0]))),
 };
 
@@ -32,7 +33,9 @@ pub(super) const LOWEST: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["lowest"],
     first: |params| period(params[0]) - 1,
+    tame: true,
     batch: batch::<false>,
+    one_pass: None,
     incremental: |params| Box::new(Extreme::<false>::new(period(params[0]))),
 };
 
@@ -53,7 +56,7 @@ impl<const HIGHEST: bool> Extreme<HIGHEST> {
     }
 
     #[inline]
-    pub(super) fn pick(a: f64, b: f64) -> f64 {
+    fn pick(a: f64, b: f64) -> f64 {
         if HIGHEST == (b > a) { b } else { a }
     }
 
@@ -120,13 +123,18 @@ impl<const HIGHEST: bool> Kernel for Extremes<'_, '_, HIGHEST> {
             let end = self.x.len().min(from + TILE);
             self.levels.fill(lanes, self.x, from..end);
             for (n, out) in self.windows.iter_mut() {
-                let mut t = from.max(*n - 1);
-                while t + 8 <= end {
-                    *eight_of_mut(out, t) = self.levels.eight(lanes, *n, t).array();
-                    t += 8;
+                let bars = from.max(*n - 1)..end;
+                if bars.is_empty() {
+                    continue;
                 }
-                for t in t..end {
-                    out[t] = self.levels.one(*n, t);
+                let (a, b) = self.levels.halves(*n, bars.clone());
+                let (a, b) = (a.as_chunks(), b.as_chunks());
+                let (blocks, rest) = out[bars].as_chunks_mut::<8>();
+                for (out, (a, b)) in blocks.iter_mut().zip(a.0.iter().zip(b.0)) {
+                    *out = Levels::<HIGHEST>::pick(lanes.eight(a), lanes.eight(b)).array();
+                }
+                for (out, (&a, &b)) in rest.iter_mut().zip(a.1.iter().zip(b.1)) {
+                    *out = Levels::<HIGHEST>::pick(a, b);
                 }
             }
         }

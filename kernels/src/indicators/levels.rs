@@ -6,8 +6,6 @@
 
 use std::ops::Range;
 
-use super::extremes::Extreme;
-use super::recursion::{eight_of, eight_of_mut};
 use crate::simd::{Eight, Lanes, Number};
 
 /// Bars of a tile.
@@ -22,8 +20,12 @@ pub(super) struct Levels<const HIGHEST: bool> {
     reach: usize,
     /// The bar that belongs to element 0 of every row.
     start: usize,
-    /// Element `i` of row `j` is the extreme of the `2^j` bars from `start + i` on.
-    rows: Vec<Vec<f64>>,
+    /// Row after row, the first after `skip` numbers. Element `i` of row `j` is the extreme of the `2^j` bars from
+    /// `start + i` on.
+    rows: Vec<f64>,
+    skip: usize,
+    width: usize,
+    levels: usize,
 }
 
 impl<const HIGHEST: bool> Levels<HIGHEST> {
@@ -31,8 +33,12 @@ impl<const HIGHEST: bool> Levels<HIGHEST> {
     pub(super) fn new(longest: usize) -> Self {
         let reach = longest - 1;
         // Whole vectors are computed, also where they reach past the last window; what they make there is not read.
-        let row = vec![0.0; reach + TILE + 16];
-        Levels { reach, start: 0, rows: vec![row; longest.ilog2() as usize + 1] }
+        let width = (reach + TILE + 16).next_multiple_of(8);
+        let levels = longest.ilog2() as usize + 1;
+        let rows = vec![0.0; width * levels + 8];
+        // Rows that begin with a line of the cache are written a line at a time.
+        let skip = rows.as_ptr().align_offset(64).min(8);
+        Levels { reach, start: 0, rows, skip, width, levels }
     }
 
     /// Makes the levels of the bars of a tile; `x` is finite.
@@ -41,45 +47,36 @@ impl<const HIGHEST: bool> Levels<HIGHEST> {
         self.start = tile.start.saturating_sub(self.reach);
         let bars = &x[self.start..tile.end];
         // A zero becomes +0, so that equal values have equal bits.
-        for (value, &x) in self.rows[0].iter_mut().zip(bars) {
+        let rows = &mut self.rows[self.skip..];
+        for (value, &x) in rows.iter_mut().zip(bars) {
             *value = x + 0.0;
         }
         let mut length = 1;
-        for level in 1..self.rows.len() {
-            let (shorter, longer) = self.rows.split_at_mut(level);
-            let (from, to) = (&shorter[level - 1], &mut longer[0]);
-            for i in (0..bars.len().saturating_sub(length)).step_by(8) {
-                let (a, b) = (lanes.eight(eight_of(from, i)), lanes.eight(eight_of(from, i + length)));
-                *eight_of_mut(to, i) = Self::pick(a, b).array();
+        for level in 1..self.levels {
+            let (shorter, longer) = rows.split_at_mut(level * self.width);
+            let (from, to) = (&shorter[(level - 1) * self.width..], longer.as_chunks_mut().0);
+            let blocks = bars.len().saturating_sub(length).div_ceil(8);
+            let windows = from.as_chunks().0.iter().zip(from[length..].as_chunks().0);
+            for (to, (a, b)) in to.iter_mut().zip(windows).take(blocks) {
+                *to = Self::pick(lanes.eight(a), lanes.eight(b)).array();
             }
             length *= 2;
         }
     }
 
-    /// The extremes of the windows of `n` bars that end at bars `t .. t + 8`.
+    /// Two windows for each of these bars of the tile whose greater (or lesser) extreme is that of the `n` bars ending
+    /// there.
     #[inline(always)]
-    pub(super) fn eight<L: Lanes>(&self, lanes: L, n: usize, t: usize) -> L::Eight {
-        let (row, first, second) = self.place(n, t);
-        Self::pick(lanes.eight(eight_of(row, first)), lanes.eight(eight_of(row, second)))
-    }
-
-    /// The extreme of the window of `n` bars that ends at bar `t`.
-    #[inline(always)]
-    pub(super) fn one(&self, n: usize, t: usize) -> f64 {
-        let (row, first, second) = self.place(n, t);
-        Extreme::<HIGHEST>::pick(row[first], row[second])
-    }
-
-    /// The row whose windows cover one of `n` bars, and the two of them that do.
-    #[inline(always)]
-    fn place(&self, n: usize, t: usize) -> (&[f64], usize, usize) {
+    pub(super) fn halves(&self, n: usize, bars: Range<usize>) -> (&[f64], &[f64]) {
         let level = n.ilog2();
-        let first = t + 1 - n - self.start;
-        (&self.rows[level as usize], first, first + n - (1 << level))
+        let row = &self.rows[self.skip + level as usize * self.width..];
+        let (first, shift) = (bars.start + 1 - n - self.start, n - (1 << level));
+        (&row[first..first + bars.len()], &row[first + shift..first + shift + bars.len()])
     }
 
+    /// The greater (or lesser) of two extremes.
     #[inline(always)]
-    fn pick<E: Eight>(a: E, b: E) -> E {
-        if HIGHEST { Number::max(b, a) } else { Number::min(b, a) }
+    pub(super) fn pick<N: Number>(a: N, b: N) -> N {
+        if HIGHEST { b.max(a) } else { b.min(a) }
     }
 }

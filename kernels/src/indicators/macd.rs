@@ -24,7 +24,9 @@ pub(super) const DEF: Indicator = Indicator {
     ],
     outputs: &["macd", "macd_signal", "macd_hist"],
     first,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(Macd::new(params)),
 };
 

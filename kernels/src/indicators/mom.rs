@@ -15,7 +15,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["mom"],
     first: |params| period(params[0]),
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 

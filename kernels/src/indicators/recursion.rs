@@ -14,13 +14,16 @@
 
 #![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
 
+use std::array::from_fn;
+use std::marker::PhantomData;
+
 use super::Outputs;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// Lanes of a vector.
 const LANES: usize = 8;
 /// Vectors of one pass, so that the waits of one are filled by the others.
-const VECTORS: usize = 4;
+const VECTORS: usize = 2;
 /// Bars of a pass between two copies to the outputs.
 const TILE: usize = 128;
 /// From this many parameter sets on, a vector that is not full is better than one set after another.
@@ -138,7 +141,7 @@ impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
             constants: self.constants,
             state: guess,
             length,
-            recursion: std::marker::PhantomData,
+            recursion: PhantomData,
         };
         let ends = isa.dispatch(kernel);
         self.state = ends[0];
@@ -191,7 +194,7 @@ struct Stretches<'a, T, const I: usize, const R: usize, const C: usize, const S:
     constants: [f64; C],
     state: [f64; S],
     length: usize,
-    recursion: std::marker::PhantomData<T>,
+    recursion: PhantomData<T>,
 }
 
 impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> Kernel
@@ -207,19 +210,28 @@ where
         let constants = splat(lanes, self.constants);
         let mut state = splat(lanes, self.state);
         let mut before = [lanes.splat(0.0); I];
+        let mut blocks: [[&[[f64; LANES]]; LANES]; I] = [[&[]; LANES]; I];
         for input in 0..I {
             let mut values = [0.0; LANES];
             for lane in 0..LANES {
-                values[lane] = self.inputs[input][lane * self.length];
+                let series = &self.inputs[input][lane * self.length..];
+                values[lane] = series[0];
+                blocks[input][lane] = series[1..=self.length].as_chunks().0;
             }
             before[input] = lanes.eight(&values);
         }
-        for t in (0..self.length).step_by(LANES) {
+        let mut places: [[&mut [[f64; LANES]]; LANES]; O] = from_fn(|_| Default::default());
+        for (places, out) in places.iter_mut().zip(self.out) {
+            for (place, out) in places.iter_mut().zip(out.chunks_exact_mut(self.length)) {
+                *place = out.as_chunks_mut().0;
+            }
+        }
+        for block in 0..self.length / LANES {
             let mut bars = [[lanes.splat(0.0); LANES]; I];
             for input in 0..I {
                 let mut rows = [lanes.splat(0.0); LANES];
                 for lane in 0..LANES {
-                    rows[lane] = lanes.eight(eight_of(self.inputs[input], lane * self.length + t + 1));
+                    rows[lane] = lanes.eight(&blocks[input][lane][block]);
                 }
                 bars[input] = lanes.transpose(rows);
             }
@@ -238,7 +250,7 @@ where
             for output in 0..O {
                 let rows = lanes.transpose(outs[output]);
                 for lane in 0..LANES {
-                    *eight_of_mut(self.out[output], lane * self.length + t) = rows[lane].array();
+                    places[output][lane][block] = rows[lane].array();
                 }
             }
         }
@@ -279,9 +291,9 @@ fn abreast<T, const I: usize, const R: usize, const C: usize, const S: usize, co
         blocks,
         constants: &constants,
         states: &mut states,
-        tile: vec![[0.0; TILE + LANES]; vectors * LANES * O],
+        tile: vec![[[[[0.0; LANES]; TILE / LANES + 1]; LANES]; O]; vectors],
         walks,
-        recursion: std::marker::PhantomData,
+        recursion: PhantomData,
     });
     for (lane, walk) in walks.iter_mut().enumerate() {
         for (value, state) in walk.state.iter_mut().zip(&states[lane / LANES]) {
@@ -292,6 +304,9 @@ fn abreast<T, const I: usize, const R: usize, const C: usize, const S: usize, co
     }
 }
 
+/// Eight numbers of every block of a tile, and one block more, so that rows lie in different lines of the cache.
+type Row = [[f64; LANES]; TILE / LANES + 1];
+
 /// `blocks * 8` bars from `begin` on, all walks.
 struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> {
     inputs: [&'a [f64]; I],
@@ -299,10 +314,10 @@ struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const 
     blocks: usize,
     constants: &'a [[[f64; LANES]; C]],
     states: &'a mut [[[f64; LANES]; S]],
-    /// A row per lane and output, a few numbers longer than a tile so that rows lie in different lines of the cache.
-    tile: Vec<[f64; TILE + LANES]>,
+    /// Per vector and output a row per lane.
+    tile: Vec<[[Row; LANES]; O]>,
     walks: &'a mut [Walk<'o, C, S, O>],
-    recursion: std::marker::PhantomData<T>,
+    recursion: PhantomData<T>,
 }
 
 impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> Kernel
@@ -317,12 +332,23 @@ where
         let end = self.begin + self.blocks * LANES;
         for from in (self.begin..end).step_by(TILE) {
             let bars = TILE.min(end - from);
-            for at in (0..bars).step_by(LANES) {
-                self.block(lanes, from + at, at);
+            let (mut now, mut before): ([&[[f64; LANES]]; I], _) = ([&[]; I], [[].as_slice(); I]);
+            for input in 0..I {
+                now[input] = self.inputs[input][from..from + bars].as_chunks().0;
+                before[input] = self.inputs[input][from - 1..from - 1 + bars].as_chunks().0;
             }
-            for (walk, rows) in self.walks.iter_mut().zip(self.tile.chunks_exact(O)) {
-                for (out, row) in walk.out.iter_mut().zip(rows) {
-                    out[from..from + bars].copy_from_slice(&row[..bars]);
+            for block in 0..bars / LANES {
+                let (mut bar, mut past) = ([lanes.splat(0.0); I], [lanes.splat(0.0); I]);
+                for input in 0..I {
+                    bar[input] = lanes.eight(&now[input][block]);
+                    past[input] = lanes.eight(&before[input][block]);
+                }
+                self.block(lanes, T::derive(bar, past), block);
+            }
+            for (lane, walk) in self.walks.iter_mut().enumerate() {
+                for (out, rows) in walk.out.iter_mut().zip(&self.tile[lane / LANES]) {
+                    let row: &Row = &rows[lane % LANES];
+                    out[from..from + bars].copy_from_slice(&row.as_flattened()[..bars]);
                 }
             }
         }
@@ -334,22 +360,16 @@ impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O:
 where
     T: Recursion<I, R, C, S, O>,
 {
-    /// Eight bars from `t` on, to place `at` of the tile.
+    /// Eight bars, of which `derived` has the numbers, to block `block` of the tile.
     #[inline(always)]
-    fn block<L: Lanes>(&mut self, lanes: L, t: usize, at: usize) {
-        let (mut now, mut before) = ([lanes.splat(0.0); I], [lanes.splat(0.0); I]);
-        for input in 0..I {
-            now[input] = lanes.eight(eight_of(self.inputs[input], t));
-            before[input] = lanes.eight(eight_of(self.inputs[input], t - 1));
-        }
-        let derived = T::derive(now, before);
+    fn block<L: Lanes>(&mut self, lanes: L, derived: [L::Eight; R], block: usize) {
         let mut rows = [[0.0; LANES]; R];
         for row in 0..R {
             rows[row] = derived[row].array();
         }
-        for vector in 0..self.constants.len() {
-            let constants = load(lanes, &self.constants[vector]);
-            let mut state = load(lanes, &self.states[vector]);
+        for ((constants, states), tile) in self.constants.iter().zip(&mut *self.states).zip(&mut self.tile) {
+            let constants = load(lanes, constants);
+            let mut state = load(lanes, states);
             let mut outs = [[lanes.splat(0.0); LANES]; O];
             for bar in 0..LANES {
                 let mut row = [lanes.splat(0.0); R];
@@ -363,13 +383,12 @@ where
                 }
             }
             for number in 0..S {
-                self.states[vector][number] = state[number].array();
+                states[number] = state[number].array();
             }
             for output in 0..O {
                 let columns = lanes.transpose(outs[output]);
                 for lane in 0..LANES {
-                    let row = &mut self.tile[(vector * LANES + lane) * O + output];
-                    *eight_of_mut(row, at) = columns[lane].array();
+                    tile[output][lane][block] = columns[lane].array();
                 }
             }
         }
@@ -404,16 +423,4 @@ fn by_lane<E: Eight, const S: usize>(state: [E; S]) -> [[f64; S]; LANES] {
         }
     }
     out
-}
-
-/// Eight numbers from `at` on. The callers stay within the series.
-#[inline(always)]
-pub(super) fn eight_of(series: &[f64], at: usize) -> &[f64; LANES] {
-    &series[at..at + LANES].as_chunks().0[0]
-}
-
-/// Eight places from `at` on. The callers stay within the series.
-#[inline(always)]
-pub(super) fn eight_of_mut(series: &mut [f64], at: usize) -> &mut [f64; LANES] {
-    &mut series[at..at + LANES].as_chunks_mut().0[0]
 }

@@ -16,7 +16,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["roc"],
     first: |params| period(params[0]),
+    tame: false,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 

@@ -4,8 +4,10 @@
 //! guessed start never becomes the right one. One mean alone therefore takes the time of that chain, with the divisions
 //! made eight at a time beside it; eight means in lanes take hardly longer than one.
 
-use super::recursion::{eight_of, eight_of_mut};
+#![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
+
 use super::sma::RollingMean;
+use crate::series::all_finite;
 use crate::simd::{Eight, Isa, Kernel, Lanes};
 
 /// Means in one vector.
@@ -13,7 +15,7 @@ const LANES: usize = 8;
 /// From this many means on, lanes are faster than one after another.
 const WORTH_LANES: usize = 3;
 /// Bars summed up before they are divided: few enough that the processor divides while it adds the next ones.
-const STRIDE: usize = 32;
+pub(super) const STRIDE: usize = 32;
 /// Bars of eight means between two copies to the outputs.
 const TILE: usize = 128;
 
@@ -26,42 +28,32 @@ pub(super) struct Roll<'r> {
 
 /// Computes every mean.
 pub(super) fn means(isa: Isa, rolls: &mut [Roll<'_>]) {
-    for group in rolls.chunks_mut(LANES) {
+    // Over one bar the running sum is the value itself (a zero becomes +0), unless one was not finite and stays in it.
+    let mut rest: Vec<&mut Roll<'_>> = Vec::with_capacity(rolls.len());
+    for roll in rolls {
+        if roll.n == 1 && all_finite(isa, roll.source) {
+            for (out, &x) in roll.out.iter_mut().zip(roll.source) {
+                *out = x + 0.0;
+            }
+        } else {
+            rest.push(roll);
+        }
+    }
+    for group in rest.chunks_mut(LANES) {
         if group.len() >= WORTH_LANES {
             abreast(isa, group);
         } else {
             for roll in group {
-                let (begin, sum) = warm_up(roll);
-                let source = roll.source;
-                isa.dispatch(Single { source, n: roll.n, begin, sum, out: roll.out });
+                isa.dispatch(Single { source: roll.source, n: roll.n, out: roll.out });
             }
         }
     }
 }
 
-/// Takes the bars of the first window and one more, if there is one; gives the first bar to come and the sum before it.
-fn warm_up(roll: &mut Roll<'_>) -> (usize, f64) {
-    let mut mean = RollingMean::new(roll.n);
-    let mut value = f64::NAN;
-    for &x in &roll.source[..roll.n] {
-        value = mean.step(x, None);
-    }
-    roll.out[roll.n - 1] = value;
-    (roll.n, mean.total)
-}
-
-/// The sum after one more bar.
-#[inline(always)]
-fn next(sum: f64, entering: f64, leaving: f64) -> f64 {
-    sum - leaving + entering
-}
-
-/// The bars of one mean from `begin` on.
+/// One mean.
 struct Single<'a> {
     source: &'a [f64],
     n: usize,
-    begin: usize,
-    sum: f64,
     out: &'a mut [f64],
 }
 
@@ -70,93 +62,124 @@ impl Kernel for Single<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let (x, n) = (self.source, self.n);
-        let mut sums = Sums { sum: self.sum, n };
-        let mut t = self.begin;
-        while t + STRIDE <= x.len() {
-            sums.stride(lanes, x, t, &mut self.out[t..t + STRIDE]);
-            t += STRIDE;
-        }
-        for t in t..x.len() {
-            self.out[t] = sums.step(x, t);
-        }
+        let mut sums = Sums::start(self.source, self.n, self.out);
+        sums.strides(lanes, self.source, self.out);
     }
 }
 
-/// A running sum and its window.
+/// A running sum on its way through its source.
 pub(super) struct Sums {
-    pub(super) sum: f64,
-    pub(super) n: usize,
+    n: usize,
+    sum: f64,
+    /// The first bar still to come.
+    pub(super) next: usize,
 }
 
 impl Sums {
-    /// The mean at bar `t`, the first still to come.
-    #[inline(always)]
-    pub(super) fn step(&mut self, x: &[f64], t: usize) -> f64 {
-        self.sum = next(self.sum, x[t], x[t - self.n]);
-        self.sum / self.n as f64
+    /// Takes the first window, whose mean it writes.
+    pub(super) fn start(source: &[f64], n: usize, out: &mut [f64]) -> Sums {
+        let mut mean = RollingMean::new(n);
+        for (out, &x) in out.iter_mut().zip(source).take(n) {
+            *out = mean.step(x, None);
+        }
+        Sums { n, sum: mean.total, next: n }
     }
 
-    /// The means of the [`STRIDE`] bars from `t` on.
+    /// Takes the bars before `end` one by one.
     #[inline(always)]
-    pub(super) fn stride<L: Lanes>(&mut self, lanes: L, x: &[f64], t: usize, out: &mut [f64]) {
-        let entering: &[f64; STRIDE] = &x[t..t + STRIDE].as_chunks().0[0];
-        let leaving: &[f64; STRIDE] = &x[t - self.n..t - self.n + STRIDE].as_chunks().0[0];
-        let mut sums = [0.0; STRIDE];
-        for i in 0..STRIDE {
-            self.sum = next(self.sum, entering[i], leaving[i]);
-            sums[i] = self.sum;
+    pub(super) fn advance(&mut self, source: &[f64], out: &mut [f64], end: usize) {
+        for t in self.next..end {
+            self.sum = self.sum - source[t - self.n] + source[t];
+            out[t] = self.sum / self.n as f64;
         }
-        let divisor = lanes.splat(self.n as f64);
-        for i in (0..STRIDE).step_by(LANES) {
-            *eight_of_mut(out, i) = (lanes.eight(eight_of(&sums, i)) / divisor).array();
+        self.next = self.next.max(end);
+    }
+
+    /// Takes the next [`STRIDE`] bars and gives the place of their means.
+    #[inline(always)]
+    pub(super) fn stride<'o, L: Lanes>(
+        &mut self,
+        lanes: L,
+        source: &[f64],
+        out: &'o mut [f64],
+    ) -> &'o mut [[f64; LANES]] {
+        let t = self.next;
+        self.next += STRIDE;
+        let (entering, leaving) = (&source[t..t + STRIDE], &source[t - self.n..t - self.n + STRIDE]);
+        let out = &mut out[t..t + STRIDE];
+        self.sum = stride(lanes, self.sum, self.n, [entering, leaving], out);
+        out.as_chunks_mut().0
+    }
+
+    /// Takes all bars that are left.
+    #[inline(always)]
+    pub(super) fn strides<L: Lanes>(&mut self, lanes: L, source: &[f64], out: &mut [f64]) {
+        while self.next + STRIDE <= source.len() {
+            self.stride(lanes, source, out);
         }
+        self.advance(source, out, source.len());
     }
 }
 
+/// The means of [`STRIDE`] bars over `n`, given the sum before them and what enters and leaves; gives the sum after them.
+#[inline(always)]
+pub(super) fn stride<L: Lanes>(
+    lanes: L,
+    mut sum: f64,
+    n: usize,
+    [entering, leaving]: [&[f64]; 2],
+    out: &mut [f64],
+) -> f64 {
+    let (entering, leaving): (&[f64; STRIDE], &[f64; STRIDE]) =
+        (&entering.as_chunks().0[0], &leaving.as_chunks().0[0]);
+    let mut sums = [0.0; STRIDE];
+    for i in 0..STRIDE {
+        sum = sum - leaving[i] + entering[i];
+        sums[i] = sum;
+    }
+    let divisor = lanes.splat(n as f64);
+    for (out, sums) in out.as_chunks_mut().0.iter_mut().zip(sums.as_chunks().0) {
+        *out = (lanes.eight(sums) / divisor).array();
+    }
+    sum
+}
+
 /// Up to eight means in lanes, from the longest warm-up to the shortest end.
-fn abreast(isa: Isa, rolls: &mut [Roll<'_>]) {
-    let mut sums: Vec<(usize, Sums)> = Vec::with_capacity(rolls.len());
+fn abreast(isa: Isa, rolls: &mut [&mut Roll<'_>]) {
+    let mut sums: Vec<Sums> = Vec::with_capacity(rolls.len());
     for roll in rolls.iter_mut() {
-        let (begin, sum) = warm_up(roll);
-        sums.push((begin, Sums { sum, n: roll.n }));
+        sums.push(Sums::start(roll.source, roll.n, roll.out));
     }
-    let begin = sums.iter().map(|(next, _)| *next).max().unwrap_or(0);
     let end = rolls.iter().map(|roll| roll.source.len()).min().unwrap_or(0);
-    for (roll, (next, sums)) in rolls.iter_mut().zip(&mut sums) {
-        for t in *next..begin.min(roll.source.len()) {
-            roll.out[t] = sums.step(roll.source, t);
-        }
-        *next = begin.min(roll.source.len());
+    let begin = sums.iter().map(|sums| sums.next).max().unwrap_or(0).min(end);
+    for (roll, sums) in rolls.iter_mut().zip(&mut sums) {
+        sums.advance(roll.source, roll.out, begin);
     }
-    let blocks = end.saturating_sub(begin) / LANES;
-    if blocks > 0 {
+    let blocks = (end - begin) / LANES;
+    if sums.iter().all(|sums| sums.next == begin) {
         let mut totals = [0.0; LANES];
-        for (total, (_, sums)) in totals.iter_mut().zip(&sums) {
+        for (total, sums) in totals.iter_mut().zip(&sums) {
             *total = sums.sum;
         }
         isa.dispatch(Abreast { rolls, begin, blocks, totals: &mut totals });
-        for (total, (next, sums)) in totals.iter().zip(&mut sums) {
-            sums.sum = *total;
-            *next = begin + blocks * LANES;
+        for (total, sums) in totals.iter().zip(&mut sums) {
+            (sums.sum, sums.next) = (*total, begin + blocks * LANES);
         }
     }
-    for (roll, (next, sums)) in rolls.iter_mut().zip(&mut sums) {
-        for t in *next..roll.source.len() {
-            roll.out[t] = sums.step(roll.source, t);
-        }
+    for (roll, sums) in rolls.iter_mut().zip(&mut sums) {
+        sums.advance(roll.source, roll.out, roll.source.len());
     }
 }
 
 /// `blocks * 8` bars of up to eight means.
-struct Abreast<'a, 'r> {
-    rolls: &'a mut [Roll<'r>],
+struct Abreast<'a, 'b, 'r> {
+    rolls: &'a mut [&'b mut Roll<'r>],
     begin: usize,
     blocks: usize,
     totals: &'a mut [f64; LANES],
 }
 
-impl Kernel for Abreast<'_, '_> {
+impl Kernel for Abreast<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -164,41 +187,51 @@ impl Kernel for Abreast<'_, '_> {
         let mut total = lanes.eight(self.totals);
         let (last, end) = (self.rolls.len() - 1, self.begin + self.blocks * LANES);
         let shared = self.rolls.iter().all(|roll| std::ptr::eq(roll.source, self.rolls[0].source));
-        // A row per lane, a few numbers longer than a tile so that rows lie in different lines of the cache.
-        let mut tile = [[0.0; TILE + LANES]; LANES];
+        // A row per lane, a block longer than a tile so that rows lie in different lines of the cache.
+        let mut tile = [[[0.0; LANES]; TILE / LANES + 1]; LANES];
+        let mut divisors = [total; LANES];
+        for lane in 0..LANES {
+            divisors[lane] = lanes.splat(self.rolls[lane.min(last)].n as f64);
+        }
         for from in (self.begin..end).step_by(TILE) {
             let bars = TILE.min(end - from);
-            for at in (0..bars).step_by(LANES) {
-                let t = from + at;
-                let (mut entering, mut leaving) = ([total; LANES], [total; LANES]);
+            let (mut entering, mut leaving): ([&[[f64; LANES]]; LANES], _) =
+                ([&[]; LANES], [[].as_slice(); LANES]);
+            for lane in 0..LANES {
+                // Lanes that are not used repeat the last one.
+                let roll = &self.rolls[lane.min(last)];
+                entering[lane] = roll.source[from..from + bars].as_chunks().0;
+                leaving[lane] = roll.source[from - roll.n..from - roll.n + bars].as_chunks().0;
+            }
+            for block in 0..bars / LANES {
+                let (mut left, mut entered) = ([total; LANES], [total; LANES]);
                 for lane in 0..LANES {
-                    // Lanes that are not used repeat the last one.
-                    let roll = &self.rolls[lane.min(last)];
-                    leaving[lane] = lanes.eight(eight_of(roll.source, t - roll.n));
-                    entering[lane] = lanes.eight(eight_of(roll.source, t));
+                    left[lane] = lanes.eight(&leaving[lane][block]);
                 }
-                let leaving = lanes.transpose(leaving);
+                let left = lanes.transpose(left);
                 if shared {
-                    let values = *eight_of(self.rolls[0].source, t);
+                    let values = entering[0][block];
                     for bar in 0..LANES {
-                        entering[bar] = lanes.splat(values[bar]);
+                        entered[bar] = lanes.splat(values[bar]);
                     }
                 } else {
-                    entering = lanes.transpose(entering);
+                    for lane in 0..LANES {
+                        entered[lane] = lanes.eight(&entering[lane][block]);
+                    }
+                    entered = lanes.transpose(entered);
                 }
                 let mut sums = [total; LANES];
                 for bar in 0..LANES {
-                    total = total - leaving[bar] + entering[bar];
+                    total = total - left[bar] + entered[bar];
                     sums[bar] = total;
                 }
                 let sums = lanes.transpose(sums);
                 for lane in 0..LANES {
-                    let divisor = lanes.splat(self.rolls[lane.min(last)].n as f64);
-                    *eight_of_mut(&mut tile[lane], at) = (sums[lane] / divisor).array();
+                    tile[lane][block] = (sums[lane] / divisors[lane]).array();
                 }
             }
             for (roll, row) in self.rolls.iter_mut().zip(&tile) {
-                roll.out[from..from + bars].copy_from_slice(&row[..bars]);
+                roll.out[from..from + bars].copy_from_slice(&row.as_flattened()[..bars]);
             }
         }
         *self.totals = total.array();

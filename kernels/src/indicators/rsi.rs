@@ -22,7 +22,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 2 } }],
     outputs: &["rsi"],
     first,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| Box::new(Rsi::new(period(params[0]))),
 };
 

@@ -19,7 +19,9 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 1 } }],
     outputs: &["sma"],
     first: |params| period(params[0]) - 1,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| {
         Box::new(State { mean: RollingMean::new(period(params[0])), values: VecDeque::new() })
     },
@@ -30,7 +32,7 @@ pub(super) struct RollingMean {
     n: usize,
     divisor: f64,
     pub(super) total: f64,
-    seen: usize,
+    pub(super) seen: usize,
 }
 
 impl RollingMean {

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use super::deviation::{self, Deviation};
+use super::deviation::{self, Deviation, Window};
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
 use crate::simd::Isa;
 
@@ -27,16 +27,21 @@ pub(super) const DEF: Indicator = Indicator {
     params: &[IndicatorParam { name: "n", kind: ParamKind::Period { min: 2 } }],
     outputs: &["stddev"],
     first: |params| period(params[0]) - 1,
+    tame: true,
     batch,
+    one_pass: None,
     incremental: |params| {
         Box::new(State { deviation: Deviation::new(period(params[0])), values: VecDeque::new() })
     },
 };
 
 fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let mut windows: Vec<Window<'_>> = Vec::with_capacity(sets.len());
     for (params, outputs) in sets.iter().zip(outputs) {
-        deviation::over_series(isa, inputs[0], period(params[0]), outputs[0]);
+        windows.push(Window { n: period(params[0]), out: outputs[0] });
     }
+    windows.sort_by_key(|window| window.n);
+    deviation::over_series(isa, inputs[0], &mut windows);
 }
 
 struct State {

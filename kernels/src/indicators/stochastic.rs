@@ -9,13 +9,14 @@
 //! levels, not with exactly 0 or 100.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::extremes::Extreme;
 use super::levels::{LONGEST, Levels, TILE};
-use super::recursion::{eight_of, eight_of_mut};
-use super::rolling::{self, Roll};
+use super::rolling::{self, Roll, STRIDE, stride};
 use super::sma::RollingMean;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::series::within;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
@@ -29,9 +30,15 @@ pub(super) const DEF: Indicator = Indicator {
     ],
     outputs: &["stoch_k", "stoch_d"],
     first: |params| params.iter().map(|&n| period(n) - 1).sum(),
+    tame: false,
     batch,
+    one_pass: Some(one_pass),
     incremental: |params| Box::new(Stochastic::new(params)),
 };
+
+/// Below this many parameter sets the two averages of one set run side by side, from there on each runs beside those of
+/// the other sets.
+const FEW: usize = 3;
 
 /// Where the close is between the extremes.
 #[inline(always)]
@@ -96,10 +103,17 @@ impl Stochastic {
 
 /// The raw line is made in the place of `%D`, from there smoothed into the place of `%K`, and from there back.
 fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_>]) {
+    let Some(&inputs) = inputs.first_chunk::<3>() else { return };
     let mut lines: Vec<Lines<'_>> = Vec::with_capacity(sets.len());
     for (params, outputs) in sets.iter().zip(outputs) {
         let [slow_k, slow_d] = outputs.as_mut_slice() else { return };
         lines.push(Lines { n: [0, 1, 2].map(|index| period(params[index])), slow_k, slow_d });
+    }
+    if lines.len() < FEW && lines.iter().all(|line| line.n[0] <= LONGEST) {
+        for line in lines {
+            isa.dispatch(Single::new(inputs, line));
+        }
+        return;
     }
     lines.sort_by_key(|line| line.n);
     raw_lines(isa, inputs, &mut lines);
@@ -117,6 +131,14 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
     rolling::means(isa, &mut rolls);
 }
 
+fn one_pass(isa: Isa, inputs: &[&[f64]], params: &[f64], outputs: &mut Outputs<'_>) -> bool {
+    let (Some(&inputs), [slow_k, slow_d]) = (inputs.first_chunk::<3>(), outputs.as_mut_slice()) else {
+        return false;
+    };
+    let n = [0, 1, 2].map(|index| period(params[index]));
+    n[0] <= LONGEST && isa.dispatch(Single::new(inputs, Lines { n, slow_k, slow_d }))
+}
+
 /// A parameter set and the places of its outputs.
 struct Lines<'o> {
     /// `k`, `sk` and `sd`.
@@ -126,8 +148,7 @@ struct Lines<'o> {
 }
 
 /// The raw line of every set into the place of its `%D`. The sets are sorted by `k`.
-fn raw_lines(isa: Isa, inputs: &[&[f64]], lines: &mut [Lines<'_>]) {
-    let Some(&inputs) = inputs.first_chunk::<3>() else { return };
+fn raw_lines(isa: Isa, inputs: [&[f64]; 3], lines: &mut [Lines<'_>]) {
     let within = lines.partition_point(|line| line.n[0] <= LONGEST);
     let (short, long) = lines.split_at_mut(within);
     if let Some(longest) = short.last().map(|line| line.n[0]) {
@@ -164,24 +185,118 @@ impl Kernel for RawLines<'_, '_> {
             for index in 0..self.lines.len() {
                 let (done, rest) = self.lines.split_at_mut(index);
                 let Lines { n: [k, ..], slow_d: out, .. } = &mut rest[0];
-                let mut t = from.max(*k - 1);
-                if let Some(same) = done.last().filter(|same| same.n[0] == *k) {
-                    if t < end {
-                        out[t..end].copy_from_slice(&same.slow_d[t..end]);
-                    }
+                let bars = from.max(*k - 1)..end;
+                if bars.is_empty() {
                     continue;
                 }
-                while t + 8 <= end {
-                    let (highest, lowest) =
-                        (self.highest.eight(lanes, *k, t), self.lowest.eight(lanes, *k, t));
-                    *eight_of_mut(out, t) = raw(lanes.eight(eight_of(close, t)), highest, lowest).array();
-                    t += 8;
+                if let Some(same) = done.last().filter(|same| same.n[0] == *k) {
+                    out[bars.clone()].copy_from_slice(&same.slow_d[bars]);
+                    continue;
                 }
-                for t in t..end {
-                    out[t] = raw(close[t], self.highest.one(*k, t), self.lowest.one(*k, t));
-                }
+                let (high, low) =
+                    (self.highest.halves(*k, bars.clone()), self.lowest.halves(*k, bars.clone()));
+                raw_line(lanes, [high.0, high.1, low.0, low.1, &close[bars.clone()]], &mut out[bars]);
             }
         }
+    }
+}
+
+/// One parameter set in one pass: a tile's raw line is smoothed while it is in the cache, and the two chains of additions
+/// run beside each other.
+struct Single<'a, 'o> {
+    inputs: [&'a [f64]; 3],
+    line: Lines<'o>,
+    highest: Levels<true>,
+    lowest: Levels<false>,
+}
+
+impl<'a, 'o> Single<'a, 'o> {
+    fn new(inputs: [&'a [f64]; 3], line: Lines<'o>) -> Self {
+        let (highest, lowest) = (Levels::new(line.n[0]), Levels::new(line.n[0]));
+        Single { inputs, line, highest, lowest }
+    }
+}
+
+impl Kernel for Single<'_, '_> {
+    /// Whether every input and every result is finite.
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) -> bool {
+        let [high, low, close] = self.inputs;
+        let [k, sk, sd] = self.line.n;
+        let (slow_k, slow_d) = (&mut *self.line.slow_k, &mut *self.line.slow_d);
+        let (mut first, mut second) = (RollingMean::new(sk), RollingMean::new(sd));
+        // The raw line of the last `sk` bars before a tile, then of the tile.
+        let mut raw = vec![0.0; sk + TILE];
+        let first_result = k + sk + sd - 3;
+        let (mut finite, mut checked) = (true, 0);
+        for from in (0..close.len()).step_by(TILE) {
+            let end = close.len().min(from + TILE);
+            self.highest.fill(lanes, high, from..end);
+            self.lowest.fill(lanes, low, from..end);
+            let bars = from.max(k - 1)..end;
+            if bars.is_empty() {
+                continue;
+            }
+            raw.copy_within(TILE.., 0);
+            let (highs, lows) = (self.highest.halves(k, bars.clone()), self.lowest.halves(k, bars.clone()));
+            let at = |t: usize| sk + t - from;
+            let place = &mut raw[at(bars.start)..at(end)];
+            raw_line(lanes, [highs.0, highs.1, lows.0, lows.1, &close[bars.clone()]], place);
+            let mut t = bars.start;
+            while t < end {
+                if first.seen >= sk && second.seen >= sd && t + STRIDE <= end {
+                    let window = [&raw[at(t)..at(t + STRIDE)], &raw[at(t) - sk..at(t + STRIDE) - sk]];
+                    first.total = stride(lanes, first.total, sk, window, &mut slow_k[t..t + STRIDE]);
+                    let window = [&slow_k[t..t + STRIDE], &slow_k[t - sd..t + STRIDE - sd]];
+                    second.total = stride(lanes, second.total, sd, window, &mut slow_d[t..t + STRIDE]);
+                    // Looking at the next tile's inputs here also brings them into the cache while the additions wait.
+                    let ahead = checked..close.len().min(t + STRIDE + TILE);
+                    finite &= inputs_within(lanes, self.inputs, ahead.clone());
+                    checked = ahead.end;
+                    t += STRIDE;
+                    continue;
+                }
+                let full = first.seen + 1 >= sk;
+                slow_k[t] = first.step(raw[at(t)], (first.seen >= sk).then(|| raw[at(t) - sk]));
+                if full {
+                    slow_d[t] = second.step(slow_k[t], (second.seen >= sd).then(|| slow_k[t - sd]));
+                }
+                t += 1;
+            }
+            let results = first_result.clamp(from, end)..end;
+            finite &= [&slow_k[results.clone()], &slow_d[results]].iter().all(|x| within(lanes, x, f64::MAX));
+        }
+        finite && inputs_within(lanes, self.inputs, checked..close.len())
+    }
+}
+
+/// Whether these bars of every input are finite.
+#[inline(always)]
+fn inputs_within<L: Lanes>(lanes: L, inputs: [&[f64]; 3], bars: Range<usize>) -> bool {
+    let mut finite = true;
+    for input in inputs {
+        finite &= within(lanes, &input[bars.clone()], f64::MAX);
+    }
+    finite
+}
+
+/// The raw line from two highest and two lowest of every bar, and its close.
+#[inline(always)]
+fn raw_line<L: Lanes>(lanes: L, numbers: [&[f64]; 5], out: &mut [f64]) {
+    let [high, other_high, low, other_low, close] = numbers.map(|numbers| numbers.as_chunks());
+    let (blocks, rest) = out.as_chunks_mut::<8>();
+    let highs = high.0.iter().zip(other_high.0);
+    let lows = low.0.iter().zip(other_low.0);
+    for (out, ((high, low), close)) in blocks.iter_mut().zip(highs.zip(lows).zip(close.0)) {
+        let highest = Levels::<true>::pick(lanes.eight(high.0), lanes.eight(high.1));
+        let lowest = Levels::<false>::pick(lanes.eight(low.0), lanes.eight(low.1));
+        *out = raw(lanes.eight(close), highest, lowest).array();
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        let highest = Levels::<true>::pick(high.1[i], other_high.1[i]);
+        *out = raw(close.1[i], highest, Levels::<false>::pick(low.1[i], other_low.1[i]));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use super::recursion::{eight_of, eight_of_mut};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// Puts the newest value into a window of at most `n` and returns the one it pushes out.
@@ -41,13 +40,13 @@ impl<C: Change> Kernel for Changes<'_, C> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let whole = self.out.len() / 8 * 8;
-        for t in (0..whole).step_by(8) {
-            let (newest, past) = (lanes.eight(eight_of(self.newest, t)), lanes.eight(eight_of(self.past, t)));
-            *eight_of_mut(self.out, t) = C::of(newest, past).array();
+        let (newest, past) = (self.newest.as_chunks(), self.past.as_chunks());
+        let (blocks, rest) = self.out.as_chunks_mut::<8>();
+        for (out, (newest, past)) in blocks.iter_mut().zip(newest.0.iter().zip(past.0)) {
+            *out = C::of(lanes.eight(newest), lanes.eight(past)).array();
         }
-        for t in whole..self.out.len() {
-            self.out[t] = C::of(self.newest[t], self.past[t]);
+        for (out, (&newest, &past)) in rest.iter_mut().zip(newest.1.iter().zip(past.1)) {
+            *out = C::of(newest, past);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! two walks, as [`super::measure`] does.
 
 use super::fold::{Totals, TradeSums, statistics};
-use super::moments::{LANES, POWERS, PowerSums, Row};
+use super::moments::{LANES, POWERS, PowerSums, PrefixRows, Row};
 use super::rules::Sizing;
 use super::{CombinationError, Sweep};
 use crate::program::{NodeId, ParamSet, Program, Size};
@@ -128,10 +128,24 @@ impl Sweep<'_> {
         ])
     }
 
+    /// What turns a device's words into statistics.
+    pub(crate) fn device_finish(&self) -> Option<DeviceFinish<'_>> {
+        let rows = self.market.rows.as_ref()?;
+        Some(DeviceFinish { rows, observations: self.market.samples.len() as u64 })
+    }
+}
+
+/// Turns a device's words into statistics; may be used by many threads at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeviceFinish<'m> {
+    rows: &'m PrefixRows,
+    observations: u64,
+}
+
+impl DeviceFinish<'_> {
     /// The statistics that a device's sums give; `word` reads them. `None` if they do not cover everything that happened, or
     /// do not hold enough digits: then the combination is measured the long way.
-    pub(crate) fn device_statistics(&self, word: impl Fn(usize) -> u64) -> Option<Stats> {
-        let rows = self.market.rows.as_ref()?;
+    pub(crate) fn folded(&self, word: impl Fn(usize) -> u64) -> Option<Stats> {
         let number = |index: usize| f64::from_bits(word(index));
         let mut held = Row::default();
         let mut edges = [0.0; POWERS];
@@ -166,11 +180,11 @@ impl Sweep<'_> {
             ambiguous_bars: word(17),
             returns: PowerSums { held, held_samples: word(18), walked, edges },
         };
-        statistics(&totals, self.market.samples.len() as u64, rows)
+        statistics(&totals, self.observations, self.rows)
     }
 
     /// The statistics of a combination that a device has measured the long way, as [`super::measure`] does.
-    pub(crate) fn device_measured(&self, word: impl Fn(usize) -> u64) -> Stats {
+    pub(crate) fn measured(&self, word: impl Fn(usize) -> u64) -> Stats {
         let number = |index: usize| f64::from_bits(word(index));
         let trades = word(3);
         Stats {
@@ -191,7 +205,7 @@ impl Sweep<'_> {
             bars_in_position: word(14) + word(15),
             fees: number(16),
             ambiguous_bars: word(17),
-            observations: self.market.samples.len() as u64,
+            observations: self.observations,
             returns_defined: word(18) == 1,
             mean_return: number(19),
             m2: number(20),

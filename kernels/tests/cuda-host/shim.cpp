@@ -114,6 +114,7 @@ static const Entry ENTRIES[] = {
     ENTRY(rsi, Indicator),
     ENTRY(atr, Indicator),
     ENTRY(compare, Compare),
+    ENTRY(compare_grid, Compare),
     ENTRY(logic, Logic),
     ENTRY(scatter_bits, ScatterBits),
     ENTRY(gather_bits, GatherBits),

@@ -166,8 +166,8 @@ impl Launcher for Host {
         Ok(self.capacity - self.used.load(Ordering::SeqCst))
     }
 
-    fn streams(&self) -> usize {
-        2
+    fn take_streams(&self) -> Vec<usize> {
+        vec![0, 1]
     }
 
     fn allocate(&self, bytes: u64) -> Result<Memory, CudaError> {

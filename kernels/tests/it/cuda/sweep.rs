@@ -273,9 +273,11 @@ fn several_devices_give_the_rows_of_one() {
     let few = pairs(2..6, 3..12);
     let values: Vec<f64> = few.iter().copied().cycle().take(60_000).collect();
     let rows = values.len() / 2;
-    let sweep =
-        || Some(CudaSweep::new(&program, &bars, &config, device(ROOM)?, ROOM).unwrap().without_fallback());
-    let Some(mut sweeps) = (0..3).map(|_| sweep()).collect::<Option<Vec<_>>>() else { return };
+    let sweep = |threads| {
+        let sweep = CudaSweep::new(&program, &bars, &config, device(ROOM)?, ROOM).unwrap();
+        Some(sweep.without_fallback().with_threads(threads))
+    };
+    let Some(mut sweeps) = (1..4).map(sweep).collect::<Option<Vec<_>>>() else { return };
     let mut out = vec![Stats::default(); rows];
     let go_on = AtomicBool::new(false);
     run_on_devices(&mut sweeps, &values, &mut out, &go_on).unwrap();
