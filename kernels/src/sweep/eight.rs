@@ -218,8 +218,21 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let mut lookup = Lookup::new();
         loop {
             let mut steps = 0;
-            for lane in 0..EIGHT {
-                steps = steps.max(self.look_up(lane, deals, &mut lookup));
+            // Lane by lane within a step: where a lane's next trade follows from its last one, eight such chains overlap.
+            for step in 0..AHEAD {
+                let mut has_trade = false;
+                for lane in 0..EIGHT {
+                    let deal = deals.next(lane);
+                    lookup.active[step][lane] = f64::from(u8::from(deal.is_some()));
+                    if let Some(deal) = deal {
+                        has_trade = true;
+                        self.look_up(step, lane, &deal, &mut lookup);
+                    }
+                }
+                if !has_trade {
+                    break;
+                }
+                steps += 1;
             }
             for step in 0..steps {
                 self.trade(&lookup, step);
@@ -230,52 +243,38 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
-    /// Looks up the next trades of a lane and gives their number.
     #[inline(always)]
-    fn look_up<D: Deals>(&mut self, lane: usize, deals: &mut D, lookup: &mut Lookup) -> usize {
+    fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, lookup: &mut Lookup) {
         let samples = &self.market.samples;
         let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
         let worse = if self.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
         let one = |is_so: bool| f64::from(u8::from(is_so));
-        let mut sums = self.sums[lane];
-        let mut marked = self.marked[lane];
-        let mut steps = 0;
-        while steps < AHEAD {
-            let Some(deal) = deals.next(lane) else { break };
-            let Deal { enter, leave, .. } = deal;
-            lookup.active[steps][lane] = 1.0;
-            lookup.bars[steps][lane] = [enter, leave];
-            lookup.enter_raw[steps][lane] = deal.enter_raw;
-            lookup.leave_price[steps][lane] = deal.leave_raw * if deal.is_target { 1.0 } else { worse };
-            lookup.leave_rate[steps][lane] = if deal.is_target { maker_fee } else { taker_fee };
-            lookup.bars_held[steps][lane] = deal.bars_held as f64;
-            lookup.flat_marked[steps][lane] = one(marked < enter);
-            lookup.held_marked[steps][lane] = one(enter < leave);
-            // A position without a close in it has no range: that of its bar is masked.
-            let range = self.market.coarse.query(enter, leave.max(enter + 1));
-            lookup.low[steps][lane] = range.min;
-            lookup.high[steps][lane] = range.max;
-            let (from, to) = (samples.first_at[enter], samples.first_at[leave]);
-            lookup.flat_sampled[steps][lane] = one(samples.first_at[marked] < from);
-            lookup.held_sampled[steps][lane] = one(from < to);
-            if from < to {
-                let (from, to) = (from as usize, to as usize);
-                lookup.first[steps][lane] = samples.closes[from];
-                lookup.last[steps][lane] = samples.closes[to - 1];
-                if ALL_IN {
-                    // Of a single sample the difference is none.
-                    sums.hold(&self.rows.rows, from + 1, to);
-                }
+        let Deal { enter, leave, .. } = *deal;
+        let marked = self.marked[lane];
+        self.marked[lane] = leave;
+        lookup.bars[step][lane] = [enter, leave];
+        lookup.enter_raw[step][lane] = deal.enter_raw;
+        lookup.leave_price[step][lane] = deal.leave_raw * if deal.is_target { 1.0 } else { worse };
+        lookup.leave_rate[step][lane] = if deal.is_target { maker_fee } else { taker_fee };
+        lookup.bars_held[step][lane] = deal.bars_held as f64;
+        lookup.flat_marked[step][lane] = one(marked < enter);
+        lookup.held_marked[step][lane] = one(enter < leave);
+        // A position without a close in it has no range: that of its bar is masked.
+        let range = self.market.coarse.query(enter, leave.max(enter + 1));
+        lookup.low[step][lane] = range.min;
+        lookup.high[step][lane] = range.max;
+        let (from, to) = (samples.first_at[enter], samples.first_at[leave]);
+        lookup.flat_sampled[step][lane] = one(samples.first_at[marked] < from);
+        lookup.held_sampled[step][lane] = one(from < to);
+        if from < to {
+            let (from, to) = (from as usize, to as usize);
+            lookup.first[step][lane] = samples.closes[from];
+            lookup.last[step][lane] = samples.closes[to - 1];
+            if ALL_IN {
+                // Of a single sample the difference is none.
+                self.sums[lane].hold(&self.rows.rows, from + 1, to);
             }
-            marked = leave;
-            steps += 1;
         }
-        for step in steps..AHEAD {
-            lookup.active[step][lane] = 0.0;
-        }
-        self.sums[lane] = sums;
-        self.marked[lane] = marked;
-        steps
     }
 
     /// Opens and closes one position per active lane.

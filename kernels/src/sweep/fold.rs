@@ -236,7 +236,7 @@ pub(super) fn statistics(totals: &Totals, observations: u64, rows: &PrefixRows) 
         let around_mean = sums.pnl_squares - sums.pnl * (sums.pnl / sums.count as f64);
         // One trade has no deviation; otherwise the difference must keep its digits.
         stats.pnl_m2 = if sums.count == 1 { 0.0 } else { around_mean };
-        if sums.count > 1 && !(around_mean >= 0.125 * sums.pnl_squares && around_mean.is_finite()) {
+        if sums.count > 1 && !(around_mean >= 0.015_625 * sums.pnl_squares && around_mean.is_finite()) {
             return None;
         }
     }

@@ -216,12 +216,15 @@ impl Jumps<'_, '_> {
             return None;
         }
         let bars = self.market.bars.len();
-        let passages = rules.iter().map(|&rule| match (rule, self.view()) {
-            (ExitRule::Time(held), _) => Passages::of_time(held, bars, union),
-            (rule, Some(view)) => Passages::of_level(rule, view, union),
-            (_, None) => Passages { keys: vec![NEVER; union.bars.len()] },
-        });
-        let passages = passages.collect();
+        let mut passages = match self.view() {
+            Some(view) => Passages::of_levels(&rules, view, union),
+            None => rules.iter().map(|_| Passages { keys: Vec::new() }).collect(),
+        };
+        for (rule, passages) in rules.iter().zip(&mut passages) {
+            if let ExitRule::Time(held) = *rule {
+                *passages = Passages::of_time(held, bars, union);
+            }
+        }
         Some(LevelTables { rules, passages })
     }
 

@@ -78,6 +78,7 @@ impl LevelView {
     }
 
     /// The levels of a position entered at this fill price.
+    #[inline(always)]
     pub(super) fn levels(&self, entry: f64, rules: &Rules) -> Levels {
         let (sign, against, along) = match self.side {
             Side::Long => (1.0, -1.0, 1.0),
@@ -195,6 +196,7 @@ impl LevelView {
     }
 
     /// The exit in a bar whose open, low or high reaches a level.
+    #[inline(always)]
     pub(super) fn touch(
         &self,
         bar: usize,

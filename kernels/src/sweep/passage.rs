@@ -53,31 +53,42 @@ pub(super) struct Passages {
 }
 
 impl Passages {
-    /// The passages of a level; `view` is the side's.
-    pub(super) fn of_level(rule: ExitRule, view: &LevelView, entries: &Entries) -> Passages {
-        let levels_of = |rules: &Rules| -> Vec<Levels> {
-            entries.prices.iter().map(|&price| view.levels(price, rules)).collect()
+    /// The passages of levels, in their order; `view` is the side's.
+    pub(super) fn of_levels(rules: &[ExitRule], view: &LevelView, entries: &Entries) -> Vec<Passages> {
+        let levels_of = |rules: Rules| -> Vec<Levels> {
+            entries.prices.iter().map(|&price| view.levels(price, &rules)).collect()
         };
         let none = Rules::NONE;
-        let keys = match rule {
-            ExitRule::Stop(stop) => {
-                let levels = levels_of(&Rules { stop_loss: Some(stop), ..none });
-                nearest(view.lowest(), entries, &levels, |low, level| low <= level.stop)
+        let (mut stops, mut targets) = (Vec::new(), Vec::new());
+        for &rule in rules {
+            match rule {
+                ExitRule::Stop(stop) => stops.push(levels_of(Rules { stop_loss: Some(stop), ..none })),
+                ExitRule::Target(target) => {
+                    targets.push(levels_of(Rules { take_profit: Some(target), ..none }))
+                }
+                _ => {}
             }
-            ExitRule::Target(target) => {
-                let levels = levels_of(&Rules { take_profit: Some(target), ..none });
-                nearest(view.highest(), entries, &levels, |high, level| high >= level.target)
-            }
-            ExitRule::Trailing(trailing) => {
-                let levels = levels_of(&Rules { trailing_stop: Some(trailing), ..none });
-                let touched = entries.first_bars.iter().zip(&levels);
-                touched
-                    .map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside))
-                    .collect()
-            }
-            ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
+        }
+        let is_covered = |older: f64, newer: f64| newer <= older;
+        let meets = |low: f64, level: &Levels| low <= level.stop;
+        let mut stops = nearest(view.lowest(), entries, &stops, is_covered, meets).into_iter();
+        let is_covered = |older: f64, newer: f64| newer >= older;
+        let meets = |high: f64, level: &Levels| high >= level.target;
+        let mut targets = nearest(view.highest(), entries, &targets, is_covered, meets).into_iter();
+        let trails = |trailing: f64| {
+            let levels = levels_of(Rules { trailing_stop: Some(trailing), ..none });
+            let entries = entries.first_bars.iter().zip(&levels);
+            entries
+                .map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside))
+                .collect()
         };
-        Passages { keys }
+        let keys = rules.iter().map(|rule| match *rule {
+            ExitRule::Stop(_) => stops.next().unwrap_or_default(),
+            ExitRule::Target(_) => targets.next().unwrap_or_default(),
+            ExitRule::Trailing(trailing) => trails(trailing),
+            ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
+        });
+        keys.map(|keys| Passages { keys }).collect()
     }
 
     /// The passages of a time exit of `held` bars among `bars`.
@@ -107,40 +118,38 @@ impl Passages {
     }
 }
 
-/// Per entry the nearest bar, from the first one it is held in, whose extreme meets its level. From the right, with a stack of
-/// the bars that are more extreme than all between: the nearest that meets a level is the last on the stack that does.
+/// Per set of levels and entry the nearest bar, from the first one it is held in, whose extreme meets the level. From the
+/// right, with a stack of the bars that are more extreme than all between: the nearest that meets a level is the last on the
+/// stack that does.
 fn nearest(
     extremes: &[f64],
     entries: &Entries,
-    levels: &[Levels],
+    sets: &[Vec<Levels>],
+    is_covered: impl Fn(f64, f64) -> bool,
     meets: impl Fn(f64, &Levels) -> bool,
-) -> Vec<Key> {
-    let mut keys = vec![NEVER; levels.len()];
-    let mut stack: Vec<u32> = Vec::new();
+) -> Vec<Vec<Key>> {
+    let mut keys = vec![vec![NEVER; entries.bars.len()]; sets.len()];
+    if sets.is_empty() {
+        return keys;
+    }
+    let mut stack: Vec<(f64, u32)> = Vec::new();
     let mut bar = extremes.len();
-    for (entry, level) in levels.iter().enumerate().rev() {
+    for entry in (0..entries.bars.len()).rev() {
         let first = entries.first_bars[entry] as usize;
         while bar > first {
             bar -= 1;
             // Whatever the older bar meets, this one meets too, and it is nearer.
-            while let Some(&last) = stack.last()
-                && is_covered(extremes[last as usize], extremes[bar], level, &meets)
-            {
+            while stack.last().is_some_and(|&(older, _)| is_covered(older, extremes[bar])) {
                 stack.pop();
             }
-            stack.push(bar as u32);
+            stack.push((extremes[bar], bar as u32));
         }
-        let met = stack.partition_point(|&bar| meets(extremes[bar as usize], level));
-        if let Some(&bar) = met.checked_sub(1).and_then(|at| stack.get(at)) {
-            keys[entry] = inside(bar as usize);
+        for (keys, levels) in keys.iter_mut().zip(sets) {
+            let met = stack.partition_point(|(extreme, _)| meets(*extreme, &levels[entry]));
+            if let Some(&(_, bar)) = met.checked_sub(1).and_then(|at| stack.get(at)) {
+                keys[entry] = inside(bar as usize);
+            }
         }
     }
     keys
-}
-
-/// Whether `older` meets no level that `newer` does not; the direction of the extremes follows from the rule.
-#[inline(always)]
-fn is_covered(older: f64, newer: f64, level: &Levels, meets: &impl Fn(f64, &Levels) -> bool) -> bool {
-    let is_low = meets(f64::NEG_INFINITY, level);
-    if is_low { newer <= older } else { newer >= older }
 }
