@@ -38,8 +38,9 @@ use crate::stats::Stats;
 
 use block::{BlockContext, Route, Stop};
 pub use error::{CombinationError, SweepError};
+use fold::Folded;
 use market::Market;
-use measure::{Scratch, equity_per_bar, measure};
+use measure::{Scratch, equity_per_bar, measure, squared_pnl};
 use path::{Path, Signals, fold_one, simulate};
 use rules::RuleBook;
 
@@ -197,8 +198,13 @@ impl<'a> Sweep<'a> {
         let signals = Signals::new(&bits, &self.never);
         let is_long_only = self.program.rules.short_enter.is_none();
         match fold_one(&self.market, &self.config, &rules, signals, is_long_only) {
-            Some(stats) => Ok(stats),
-            None => self.measure_row(params, cancel),
+            Folded::Whole(stats) => Ok(stats),
+            Folded::ButPnl(mut stats) => {
+                simulate(&self.market, &self.config, &rules, signals, &mut self.path);
+                stats.pnl_m2 = squared_pnl(&self.path.trades, stats.pnl_sum);
+                Ok(stats)
+            }
+            Folded::Unfit => self.measure_row(params, cancel),
         }
     }
 

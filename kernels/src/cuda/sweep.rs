@@ -276,7 +276,8 @@ impl<'a> CudaSweep<'a> {
         if !unfit.is_empty() {
             let words = device.measure(&self.config, flight, &unfit)?;
             for (place, &index) in unfit.iter().enumerate() {
-                out[index as usize] = finish.measured(|word| words[word * unfit.len() + place]);
+                let measured = finish.measured(|word| words[word * unfit.len() + place]);
+                finish.complete(&mut out[index as usize], measured);
             }
         }
         let is_measured = flight.shape.way == Way::Measure;
@@ -320,10 +321,11 @@ impl Part<'_> {
             let word = |word: usize| self.words[word * self.rows + index];
             match self.way {
                 Way::Measure => *stats = self.finish.measured(word),
-                Way::Fold | Way::FoldAllIn => match self.finish.folded(word) {
-                    Some(folded) => *stats = folded,
-                    None => unfit.push(index as u64),
-                },
+                Way::Fold | Way::FoldAllIn => {
+                    if !self.finish.fold(word, stats) {
+                        unfit.push(index as u64);
+                    }
+                }
             }
         }
         unfit

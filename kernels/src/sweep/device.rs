@@ -4,7 +4,7 @@
 //! it for the processor, so that a combination has the same statistics wherever it ran. What does not fit a fold it measures in
 //! two walks, as [`super::measure`] does.
 
-use super::fold::{Totals, TradeSums, statistics};
+use super::fold::{Folded, Totals, TradeSums, fold_totals};
 use super::moments::{LANES, POWERS, PowerSums, PrefixRows, Row};
 use super::rules::Sizing;
 use super::{CombinationError, Sweep};
@@ -143,9 +143,10 @@ pub(crate) struct DeviceFinish<'m> {
 }
 
 impl DeviceFinish<'_> {
-    /// The statistics that a device's sums give; `word` reads them. `None` if they do not cover everything that happened, or
-    /// do not hold enough digits: then the combination is measured the long way.
-    pub(crate) fn folded(&self, word: impl Fn(usize) -> u64) -> Option<Stats> {
+    /// Writes the statistics that a device's sums give; `word` reads them. `false` if they do not cover everything that
+    /// happened, or do not hold enough digits: then the combination is measured the long way too, and [`Self::complete`]
+    /// takes from that what is missing.
+    pub(crate) fn fold(&self, word: impl Fn(usize) -> u64, out: &mut Stats) -> bool {
         let number = |index: usize| f64::from_bits(word(index));
         let mut held = Row::default();
         let mut edges = [0.0; POWERS];
@@ -180,7 +181,24 @@ impl DeviceFinish<'_> {
             ambiguous_bars: word(17),
             returns: PowerSums { held, held_samples: word(18), walked, edges },
         };
-        statistics(&totals, self.observations, self.rows)
+        match fold_totals(&totals, self.observations, self.rows) {
+            Folded::Whole(stats) => {
+                *out = stats;
+                return true;
+            }
+            Folded::ButPnl(stats) => *out = Stats { pnl_m2: f64::NAN, ..stats },
+            Folded::Unfit => *out = Stats::default(),
+        }
+        false
+    }
+
+    /// Completes what [`Self::fold`] has left, from the combination measured the long way.
+    pub(crate) fn complete(&self, out: &mut Stats, measured: Stats) {
+        if out.pnl_m2.is_nan() {
+            out.pnl_m2 = measured.pnl_m2;
+        } else {
+            *out = measured;
+        }
     }
 
     /// The statistics of a combination that a device has measured the long way, as [`super::measure`] does.

@@ -189,15 +189,36 @@ pub(super) struct Totals {
     pub(super) is_fit: bool,
 }
 
+/// What a fold has come to.
+pub(super) enum Folded {
+    Whole(Stats),
+    /// All but [`Stats::pnl_m2`]: profits so alike that their squares do not hold the difference.
+    ButPnl(Stats),
+    Unfit,
+}
+
 /// The statistics of a finished account, or `None` if the fold is unfit for them.
 #[inline(always)]
 pub(super) fn finish<const ALL_IN: bool>(
     account: &Account<'_, Fold<'_, ALL_IN>>,
     ambiguous_bars: u64,
 ) -> Option<Stats> {
+    match finish_or_part(account, ambiguous_bars) {
+        Folded::Whole(stats) => Some(stats),
+        Folded::ButPnl(_) | Folded::Unfit => None,
+    }
+}
+
+/// [`finish`], with what there is of an incomplete one.
+#[inline(always)]
+pub(super) fn finish_or_part<const ALL_IN: bool>(
+    account: &Account<'_, Fold<'_, ALL_IN>>,
+    ambiguous_bars: u64,
+) -> Folded {
     let fold = &account.sink;
+    let Some(&close) = fold.market.bars.close.last() else { return Folded::Unfit };
     let totals = Totals {
-        final_equity: measure::equity_at(&fold.last, *fold.market.bars.close.last()?),
+        final_equity: measure::equity_at(&fold.last, close),
         max_drawdown: fold.drawdown.worst,
         trades: fold.trades,
         open_bars: account.open_bars as u64,
@@ -206,12 +227,34 @@ pub(super) fn finish<const ALL_IN: bool>(
         returns: fold.sums,
         is_fit: fold.is_fit,
     };
-    statistics(&totals, fold.market.samples.len() as u64, fold.rows)
+    fold_totals(&totals, fold.market.samples.len() as u64, fold.rows)
 }
 
-/// The statistics that totals give, or `None` if they do not hold enough digits for them.
+/// The statistics that totals give, as far as they hold the digits of them.
 #[inline(always)]
-pub(super) fn statistics(totals: &Totals, observations: u64, rows: &PrefixRows) -> Option<Stats> {
+pub(super) fn fold_totals(totals: &Totals, observations: u64, rows: &PrefixRows) -> Folded {
+    let Some(mut stats) = all_but_pnl(totals, observations, rows) else { return Folded::Unfit };
+    match squared_pnl(&totals.trades) {
+        Some(pnl_m2) => {
+            stats.pnl_m2 = pnl_m2;
+            Folded::Whole(stats)
+        }
+        None => Folded::ButPnl(stats),
+    }
+}
+
+/// Squared deviations of the profits from their mean, if their squares hold the digits of it.
+#[inline(always)]
+fn squared_pnl(sums: &TradeSums) -> Option<f64> {
+    if sums.count < 2 {
+        return Some(0.0);
+    }
+    let around_mean = sums.pnl_squares - sums.pnl * (sums.pnl / sums.count as f64);
+    (around_mean >= 0.015_625 * sums.pnl_squares && around_mean.is_finite()).then_some(around_mean)
+}
+
+#[inline(always)]
+fn all_but_pnl(totals: &Totals, observations: u64, rows: &PrefixRows) -> Option<Stats> {
     let sums = &totals.trades;
     let mut stats = Stats {
         final_equity: totals.final_equity,
@@ -233,12 +276,6 @@ pub(super) fn statistics(totals: &Totals, observations: u64, rows: &PrefixRows) 
     };
     if sums.count > 0 {
         (stats.best_trade, stats.worst_trade) = (sums.best, sums.worst);
-        let around_mean = sums.pnl_squares - sums.pnl * (sums.pnl / sums.count as f64);
-        // One trade has no deviation; otherwise the difference must keep its digits.
-        stats.pnl_m2 = if sums.count == 1 { 0.0 } else { around_mean };
-        if sums.count > 1 && !(around_mean >= 0.015_625 * sums.pnl_squares && around_mean.is_finite()) {
-            return None;
-        }
     }
     totals.returns.moments(observations, &rows.units, &mut stats)?;
     totals.is_fit.then_some(stats)

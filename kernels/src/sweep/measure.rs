@@ -127,13 +127,18 @@ fn count_trades(stats: &mut Stats, trades: &[Trade]) {
         }
         stats.bars_held += trade.bars_held as u64;
     }
-    if !trades.is_empty() {
-        let mean = stats.pnl_sum / trades.len() as f64;
-        for trade in trades {
-            let deviation = trade.pnl - mean;
-            stats.pnl_m2 += deviation * deviation;
-        }
+    stats.pnl_m2 = squared_pnl(trades, stats.pnl_sum);
+}
+
+/// Squared deviations of the profits, whose sum is `sum`, from their mean.
+pub(super) fn squared_pnl(trades: &[Trade], sum: f64) -> f64 {
+    let mean = sum / trades.len().max(1) as f64;
+    let mut squares = 0.0;
+    for trade in trades {
+        let deviation = trade.pnl - mean;
+        squares += deviation * deviation;
     }
+    squares
 }
 
 /// The deepest drawdown so far, over closes.

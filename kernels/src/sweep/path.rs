@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use super::account::{Account, Exit, Position, Segment, Sink};
-use super::fold::{self, Fold};
+use super::fold::{self, Fold, Folded};
 use super::levels::{LevelView, Levels};
 use super::market::Market;
 use super::rules::{Rules, Sizing};
 use crate::bits::{Bits, next_set};
 use crate::sim::{ExitReason, Fill, Side, SimConfig, Trade};
-use crate::stats::Stats;
 
 /// Everything that happened, in order. The segments cover every bar once.
 #[derive(Debug, Default)]
@@ -109,15 +108,15 @@ pub(super) fn simulate(
     (path.fees, path.ambiguous_bars, path.open_bars) = (fees, ambiguous_bars, open_bars);
 }
 
-/// Simulates one combination and sums its statistics on the way; `None` where the fold is unfit for them.
+/// Simulates one combination and sums its statistics on the way.
 pub(super) fn fold_one(
     market: &Market<'_>,
     config: &SimConfig,
     rules: &Rules,
     signals: Signals<'_>,
     is_long_only: bool,
-) -> Option<Stats> {
-    let rows = market.rows.as_ref()?;
+) -> Folded {
+    let Some(rows) = market.rows.as_ref() else { return Folded::Unfit };
     if is_long_only && rules.sizing == Sizing::Equity(1.0) {
         let run = walk(market, config, rules, signals, Fold::<true>::new(market, rows, config.cash));
         return run.statistics();
@@ -151,11 +150,11 @@ struct Run<'r, S> {
 }
 
 impl<const ALL_IN: bool> Run<'_, Fold<'_, ALL_IN>> {
-    fn statistics(mut self) -> Option<Stats> {
+    fn statistics(mut self) -> Folded {
         if self.has_refused {
             self.account.sink.give_up();
         }
-        fold::finish(&self.account, self.ambiguous_bars)
+        fold::finish_or_part(&self.account, self.ambiguous_bars)
     }
 }
 
