@@ -143,6 +143,11 @@ pub(crate) struct DeviceFinish<'m> {
 }
 
 impl DeviceFinish<'_> {
+    /// Number of sampled returns, and what a unit of each of their held power sums is worth.
+    pub(crate) fn returns(&self) -> (u64, [f64; POWERS]) {
+        (self.observations, self.rows.units)
+    }
+
     /// The statistics that a device's sums give; `word` reads them. `None` if they do not cover everything that happened, or
     /// do not hold enough digits: then the combination is measured the long way.
     pub(crate) fn folded(&self, word: impl Fn(usize) -> u64) -> Option<Stats> {
