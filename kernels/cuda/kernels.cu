@@ -4,3 +4,4 @@
 #include "bits.cuh"
 #include "simulate.cuh"
 #include "speed.cuh"
+#include "score.cuh"

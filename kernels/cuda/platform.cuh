@@ -19,7 +19,7 @@ DEVICE double undefined() { return __longlong_as_double(0x7ff8000000000000LL); }
 DEVICE bool is_undefined(double x) { return x != x; }
 
 // A number as it is kept: itself if finite, else the undefined number.
-DEVICE double finite(double x) { return x - x == 0.0 ? x : undefined(); }
+DEVICE double kept(double x) { return x - x == 0.0 ? x : undefined(); }
 
 // Index of this thread along x, and how many there are.
 DEVICE u64 thread_x() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }

@@ -81,7 +81,7 @@ KERNEL sma(const Indicator a) {
         if (seen >= n) total -= x[(bar - n) * a.stride];
         total += newest;
         seen++;
-        out[bar * a.stride] = seen < n ? undefined() : finite(total / divisor);
+        out[bar * a.stride] = seen < n ? undefined() : kept(total / divisor);
     }
 }
 
@@ -109,7 +109,7 @@ KERNEL ema(const Indicator a) {
                 result = value;
             }
         }
-        out[bar * a.stride] = finite(result);
+        out[bar * a.stride] = kept(result);
     }
 }
 
@@ -157,7 +157,7 @@ KERNEL rsi(const Indicator a) {
             result = sum == 0.0 ? 0.0 : 100.0 * (gain / sum);
         }
         before = now;
-        out[bar * a.stride] = finite(result);
+        out[bar * a.stride] = kept(result);
     }
 }
 
@@ -185,6 +185,6 @@ KERNEL atr(const Indicator a) {
             }
             before = c;
         }
-        out[at] = finite(result);
+        out[at] = kept(result);
     }
 }

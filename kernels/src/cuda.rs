@@ -11,6 +11,7 @@
     reason = "the driver's interface is C: addresses, kernels by name, memory that two machines share"
 )]
 
+mod best;
 mod call;
 mod device;
 mod driver;
@@ -27,6 +28,7 @@ mod slots;
 mod source;
 mod sweep;
 
+pub use best::{Keep, Score};
 pub use driver::{DeviceInfo, Driver, MIN_DRIVER_VERSION, devices};
 pub use error::CudaError;
 pub use indicators::{IndicatorError, indicators};

@@ -394,6 +394,9 @@ mod tests {
                         a.where_equal(b, a.like(1.0), b),
                         a.where_less(b, a.like(1.0), b),
                         a.where_at_most(b, a.like(1.0), b),
+                        a.shifted::<1>(b),
+                        a.shifted::<2>(b),
+                        a.shifted::<4>(b),
                     ] {
                         bits.extend(value.array().map(one_nan));
                     }
@@ -428,6 +431,9 @@ mod tests {
                 each(|a, b| if a == b { 1.0 } else { b });
                 each(|a, b| if a < b { 1.0 } else { b });
                 each(|a, b| if a <= b { 1.0 } else { b });
+                for by in [1, 2, 4] {
+                    single.extend(x[by..].iter().chain(&y[..by]).map(|&value| one_nan(value)));
+                }
                 single.push((0..8).fold(0, |bits, i| bits | u64::from(x[i] < y[i]) << i));
             }
         }

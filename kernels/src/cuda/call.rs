@@ -157,6 +157,18 @@ fn simulation_kernel(sides: Sides, way: Way) -> &'static str {
     }
 }
 
+/// What scores are worked out from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rank {
+    pub(crate) count: usize,
+    pub(crate) observations: u64,
+    pub(crate) score: u64,
+    pub(crate) is_measured: bool,
+    pub(crate) min_trades: u64,
+    /// What a unit of each power sum is worth.
+    pub(crate) units: [f64; 5],
+}
+
 /// What the combinations of a launch do. Indices in `rows` are below the arena's slots and the rules' sets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Simulation<'a> {
@@ -345,6 +357,40 @@ impl Queue<'_> {
         ];
         // SAFETY: the fields of `Logic`; lengths checked above, slots are below the arena's.
         unsafe { self.go("logic", count, bits.bars.div_ceil(64), &args) }
+    }
+
+    /// Scores of a launch's combinations.
+    pub(crate) fn rank(self, words: &Array<u64>, scores: &Array<f64>, rank: Rank) -> Result<(), CudaError> {
+        let fits = words.len() >= product(&[rank.count, RESULT_WORDS])? && scores.len() >= rank.count;
+        check(fits, "rank")?;
+        let mut args = vec![
+            words.address(),
+            scores.address(),
+            rank.count as u64,
+            rank.observations,
+            rank.score,
+            u64::from(rank.is_measured),
+            rank.min_trades,
+        ];
+        args.extend(rank.units.map(f64::to_bits));
+        // SAFETY: the fields of `Rank`; lengths checked above.
+        unsafe { self.go("rank", rank.count, 1, &args) }
+    }
+
+    /// The words of some of a launch's `total` combinations.
+    pub(crate) fn gather_words(
+        self,
+        words: &Array<u64>,
+        total: usize,
+        selected: &Array<u64>,
+        count: usize,
+        out: &Array<u64>,
+    ) -> Result<(), CudaError> {
+        let fits = words.len() >= product(&[total, RESULT_WORDS])? && selected.len() >= count;
+        check(fits && out.len() >= product(&[count, RESULT_WORDS])?, "gather_words")?;
+        let args = [words.address(), selected.address(), out.address(), total as u64, count as u64];
+        // SAFETY: the fields of `GatherWords`; lengths checked above, selected combinations are below `total`.
+        unsafe { self.go("gather_words", count, RESULT_WORDS, &args) }
     }
 
     /// Copies numbers `rounds` times.

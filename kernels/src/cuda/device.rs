@@ -6,10 +6,11 @@ use crate::bars::Bars;
 use crate::bits::Bits;
 use crate::program::{ParamSet, Program};
 use crate::sim::{SimConfig, Trade};
-use crate::sweep::device::{RESULT_WORDS, RULE_WORDS, TRADE_WORDS, trade_of};
+use crate::sweep::device::{DeviceFinish, RESULT_WORDS, RULE_WORDS, TRADE_WORDS, trade_of};
 use crate::sweep::{Sweep, SweepError};
 
-use super::call::{BitsArena, Queue, Sides, Simulation, Way};
+use super::best::Keep;
+use super::call::{BitsArena, Queue, Rank, Sides, Simulation, Way};
 use super::launcher::{Array, Buffer, Launcher};
 use super::market::DeviceMarket;
 use super::plan::{Plan, ROW_WORDS, Shares, divide, longest};
@@ -41,6 +42,7 @@ pub(super) struct Lane {
     selected: Buffer<u64>,
     out: Buffer<u64>,
     trades: Buffer<u64>,
+    scores: Buffer<f64>,
     /// What came back.
     words: Vec<u64>,
 }
@@ -233,6 +235,46 @@ impl<'a> Device<'a> {
         }
         let words = &mut words[..rows * RESULT_WORDS];
         out.reserve(launcher, words.len())?.read(launcher, *stream, words)?;
+        Ok(words)
+    }
+
+    /// The scores of a launch's combinations, see [`super::best::BestRows::candidates`].
+    pub(super) fn scores(
+        &mut self,
+        flight: &Flight,
+        keep: &Keep,
+        finish: DeviceFinish<'_>,
+    ) -> Result<Vec<f64>, CudaError> {
+        let launcher = self.launcher.as_ref();
+        let Lane { stream, out, scores, .. } = &mut self.lanes[flight.lane];
+        let queue = Queue { launcher, stream: *stream };
+        let (observations, units) = finish.returns();
+        let rank = Rank {
+            count: flight.rows,
+            observations,
+            score: keep.score.code(),
+            is_measured: flight.shape.way == Way::Measure,
+            min_trades: keep.min_trades,
+            units,
+        };
+        let array = scores.reserve(launcher, flight.rows)?;
+        queue.rank(out.reserve(launcher, flight.rows * RESULT_WORDS)?, array, rank)?;
+        let mut scores = vec![0.0; flight.rows];
+        array.read(launcher, *stream, &mut scores)?;
+        Ok(scores)
+    }
+
+    /// The words of some of a launch's combinations.
+    pub(super) fn selected(&mut self, flight: &Flight, selected: &[u64]) -> Result<Vec<u64>, CudaError> {
+        let launcher = self.launcher.as_ref();
+        let Lane { stream, out, selected: selected_buffer, .. } = &mut self.lanes[flight.lane];
+        let queue = Queue { launcher, stream: *stream };
+        let mut words = vec![0; selected.len() * RESULT_WORDS];
+        let gathered = Array::<u64>::new(launcher, words.len())?;
+        let array = selected_buffer.upload(launcher, queue.stream, selected)?;
+        let out = out.reserve(launcher, flight.rows * RESULT_WORDS)?;
+        queue.gather_words(out, flight.rows, array, selected.len(), &gathered)?;
+        gathered.read(launcher, queue.stream, &mut words)?;
         Ok(words)
     }
 

@@ -18,8 +18,8 @@ const MAX_BAR_ROWS: usize = 1 << 35;
 /// Words per combination that say which signals and rules it uses.
 pub(super) const ROW_WORDS: usize = 5;
 
-/// Words per combination that may have to run again.
-const SELECTED_WORDS: usize = 1;
+/// Words per combination that may have to run again, and of its score.
+const SELECTED_WORDS: usize = 2;
 
 /// Which values the combinations of one launch share.
 #[derive(Debug)]

@@ -15,12 +15,16 @@ use crate::sweep::device::DeviceFinish;
 use crate::sweep::{Sweep, SweepError};
 
 use super::CudaError;
+use super::best::{BestRows, Keep};
 use super::call::Way;
 use super::device::{Device, Flight, Started};
 use super::launcher::Launcher;
 
 /// Combinations below which statistics are not worked out by another thread.
 const LEAST_PER_THREAD: usize = 1 << 12;
+
+/// Combinations that the processor takes at a time where not all results are kept.
+const PIECE: usize = 1 << 14;
 
 /// Why a sweep on a device cannot start, or stops.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,9 +152,44 @@ impl<'a> CudaSweep<'a> {
         if out.len().checked_mul(params) != Some(values.len()) {
             return Err(SweepError::Block { values: values.len(), combinations: out.len(), params }.into());
         }
+        self.run_all(values, &mut Target::All(out), cancel)
+    }
+
+    /// Simulates the combinations in the rows of `values` and gives those that `keep` asks for, with their rows, best first:
+    /// at least `keep.count` of them if there are so many, and beyond these only such whose score is equal to within 1e-12
+    /// (another formula for the same ratio may round otherwise; no more than `keep.count + 2048`). Statistics are those of
+    /// [`CudaSweep::run_block`].
+    ///
+    /// # Errors
+    /// As [`CudaSweep::run_block`].
+    pub fn run_best(
+        &mut self,
+        values: &[f64],
+        combinations: usize,
+        keep: Keep,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<(usize, Stats)>, CudaSweepError> {
+        let params = self.program.params;
+        if combinations.checked_mul(params) != Some(values.len()) {
+            return Err(SweepError::Block { values: values.len(), combinations, params }.into());
+        }
+        let mut target = Target::Best { rows: BestRows::new(keep), combinations };
+        self.run_all(values, &mut target, cancel)?;
+        match target {
+            Target::Best { rows, .. } => Ok(rows.finish()),
+            Target::All(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn run_all(
+        &mut self,
+        values: &[f64],
+        target: &mut Target<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<(), CudaSweepError> {
         let mut done = 0;
         if let Some(mut device) = self.device.take() {
-            match self.run_on_device(&mut device, values, out, cancel, &mut done) {
+            match self.run_on_device(&mut device, values, target, cancel, &mut done) {
                 Ok(()) => {
                     self.device = Some(device);
                     return Ok(());
@@ -164,13 +203,40 @@ impl<'a> CudaSweep<'a> {
                 }
             }
         }
-        let count = (out.len() - done) as u64;
+        let count = (target.combinations() - done) as u64;
         match self.placement.failure {
             Some(_) => self.placement.failed += count,
             None => self.placement.unsupported += count,
         }
-        let rest = self.cpu.run_block(&values[done * params..], &mut out[done..], cancel);
-        rest.map_err(|error| moved(error, done).into())
+        self.run_on_processor(done, values, target, cancel)
+    }
+
+    /// The combinations from row `first` on, on the processor.
+    fn run_on_processor(
+        &mut self,
+        first: usize,
+        values: &[f64],
+        target: &mut Target<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<(), CudaSweepError> {
+        let params = self.program.params;
+        let rest = match target {
+            Target::All(out) => self.cpu.run_block(&values[first * params..], &mut out[first..], cancel),
+            Target::Best { rows, combinations } => {
+                let mut piece = vec![Stats::default(); (*combinations - first).min(PIECE)];
+                for from in (first..*combinations).step_by(PIECE) {
+                    let piece = &mut piece[..PIECE.min(*combinations - from)];
+                    let values = &values[from * params..(from + piece.len()) * params];
+                    let result = self.cpu.run_block(values, piece, cancel);
+                    result.map_err(|error| moved(error, from))?;
+                    for (row, stats) in (from..).zip(&*piece) {
+                        rows.offer(row, stats);
+                    }
+                }
+                return Ok(());
+            }
+        };
+        rest.map_err(|error| moved(error, first).into())
     }
 
     /// The signals of combinations as the device has them (long entry, long exit, short entry, short exit; `None` where the
@@ -207,28 +273,28 @@ impl<'a> CudaSweep<'a> {
         &mut self,
         device: &mut Device<'a>,
         values: &[f64],
-        out: &mut [Stats],
+        target: &mut Target<'_>,
         cancel: &AtomicBool,
         done: &mut usize,
     ) -> Result<(), CudaSweepError> {
-        let params = self.program.params;
+        let (params, all) = (self.program.params, target.combinations());
         let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut next = 0;
-        while *done < out.len() {
+        while *done < all {
             if cancel.load(Ordering::Relaxed) {
                 return Err(SweepError::Cancelled { done: *done }.into());
             }
             let lane = (0..device.lanes.len()).find(|lane| flights.iter().all(|flight| flight.lane != *lane));
-            if let Some(lane) = lane.filter(|_| next < out.len()) {
+            if let Some(lane) = lane.filter(|_| next < all) {
                 let left = &values[next * params..];
-                match device.start(self.program, &self.config, &mut self.cpu, lane, left, out.len() - next) {
+                match device.start(self.program, &self.config, &mut self.cpu, lane, left, all - next) {
                     Ok(Started::Launch(shape)) => {
                         flights.push_back(Flight { lane, first: next, rows: shape.rows, shape });
                         next += shape.rows;
                         continue;
                     }
                     Ok(Started::LeftToProcessor) if flights.is_empty() => {
-                        self.run_row(next, values, out, cancel)?;
+                        self.run_row(next, values, target, cancel)?;
                         next += 1;
                         *done = next;
                         continue;
@@ -238,7 +304,7 @@ impl<'a> CudaSweep<'a> {
                 }
             }
             if let Some(flight) = flights.pop_front() {
-                self.collect(device, &flight, out).map_err(CudaSweepError::Cuda)?;
+                self.collect(device, &flight, target).map_err(CudaSweepError::Cuda)?;
                 *done = flight.first + flight.rows;
             }
         }
@@ -250,39 +316,19 @@ impl<'a> CudaSweep<'a> {
         &mut self,
         device: &mut Device<'a>,
         flight: &Flight,
-        out: &mut [Stats],
+        target: &mut Target<'_>,
     ) -> Result<(), CudaError> {
-        let words = device.results(flight.lane, flight.rows)?;
-        let Some(finish) = self.cpu.device_finish() else { return Ok(()) };
-        let out = &mut out[flight.first..flight.first + flight.rows];
-        let threads = self.threads.min(flight.rows / LEAST_PER_THREAD).max(1);
-        let share = flight.rows.div_ceil(threads);
-        let unfit = std::thread::scope(|scope| {
-            let parts = out.chunks_mut(share).enumerate().map(|(part, out)| {
-                let part =
-                    Part { finish, way: flight.shape.way, words, rows: flight.rows, first: part * share };
-                move || part.work(out)
-            });
-            let mut parts: VecDeque<_> = parts.collect();
-            let mine = parts.pop_front();
-            let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(part)).collect();
-            let mut unfit = mine.map_or(Vec::new(), |mut part| part());
-            for other in others {
-                // A thread that panicked has already said why; its panic goes on here.
-                unfit.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let finish = self.cpu.device_finish().ok_or(CudaError::Bounds { doing: "a market without sums" })?;
+        let measured = match target {
+            Target::All(out) => {
+                let out = &mut out[flight.first..flight.first + flight.rows];
+                collect_all(device, flight, finish, &self.config, self.threads, out)?
             }
-            unfit
-        });
-        if !unfit.is_empty() {
-            let words = device.measure(&self.config, flight, &unfit)?;
-            for (place, &index) in unfit.iter().enumerate() {
-                let measured = finish.measured(|word| words[word * unfit.len() + place]);
-                finish.complete(&mut out[index as usize], measured);
-            }
-        }
+            Target::Best { rows, .. } => collect_best(device, flight, finish, &self.config, rows)?,
+        };
         let is_measured = flight.shape.way == Way::Measure;
         self.placement.device += flight.rows as u64;
-        self.placement.measured += if is_measured { flight.rows } else { unfit.len() } as u64;
+        self.placement.measured += if is_measured { flight.rows } else { measured } as u64;
         Ok(())
     }
 
@@ -291,14 +337,115 @@ impl<'a> CudaSweep<'a> {
         &mut self,
         row: usize,
         values: &[f64],
-        out: &mut [Stats],
+        target: &mut Target<'_>,
         cancel: &AtomicBool,
     ) -> Result<(), CudaSweepError> {
         let params = self.program.params;
         let combination = &values[row * params..(row + 1) * params];
-        let result = self.cpu.run_block(combination, &mut out[row..=row], cancel);
-        result.map_err(|error| moved(error, row).into())
+        let mut stats = [Stats::default()];
+        self.cpu.run_block(combination, &mut stats, cancel).map_err(|error| moved(error, row))?;
+        match target {
+            Target::All(out) => out[row] = stats[0],
+            Target::Best { rows, .. } => rows.offer(row, &stats[0]),
+        }
+        Ok(())
     }
+}
+
+/// Where results go.
+enum Target<'o> {
+    /// One per combination.
+    All(&'o mut [Stats]),
+    /// The best of this many combinations.
+    Best { rows: BestRows, combinations: usize },
+}
+
+impl Target<'_> {
+    fn combinations(&self) -> usize {
+        match self {
+            Target::All(out) => out.len(),
+            Target::Best { combinations, .. } => *combinations,
+        }
+    }
+}
+
+/// Statistics of all combinations of a launch; gives how many had to be measured the long way.
+fn collect_all(
+    device: &mut Device<'_>,
+    flight: &Flight,
+    finish: DeviceFinish<'_>,
+    config: &SimConfig,
+    threads: usize,
+    out: &mut [Stats],
+) -> Result<usize, CudaError> {
+    let words = device.results(flight.lane, flight.rows)?;
+    let share = flight.rows.div_ceil(threads.min(flight.rows / LEAST_PER_THREAD).max(1));
+    let way = flight.shape.way;
+    let unfit = std::thread::scope(|scope| {
+        let parts = out.chunks_mut(share).enumerate().map(|(part, out)| {
+            let part = Part { finish, way, words, rows: flight.rows, first: part * share };
+            move || part.work(out)
+        });
+        let mut parts: VecDeque<_> = parts.collect();
+        let mine = parts.pop_front();
+        let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(part)).collect();
+        let mut unfit = mine.map_or(Vec::new(), |mut part| part());
+        for other in others {
+            // A thread that panicked has already said why; its panic goes on here.
+            unfit.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        unfit
+    });
+    if !unfit.is_empty() {
+        let words = device.measure(config, flight, &unfit)?;
+        for (place, &index) in unfit.iter().enumerate() {
+            let measured = finish.measured(|word| words[word * unfit.len() + place]);
+            finish.complete(&mut out[index as usize], measured);
+        }
+    }
+    Ok(unfit.len())
+}
+
+/// Offers those combinations of a launch that may be among the best; gives how many had to be measured the long way.
+fn collect_best(
+    device: &mut Device<'_>,
+    flight: &Flight,
+    finish: DeviceFinish<'_>,
+    config: &SimConfig,
+    best: &mut BestRows,
+) -> Result<usize, CudaError> {
+    let scores = device.scores(flight, &best.keep, finish)?;
+    let candidates = best.candidates(&scores);
+    if candidates.is_empty() {
+        return Ok(0);
+    }
+    let words = device.selected(flight, &candidates)?;
+    let (mut unfit, mut parts) = (Vec::new(), Vec::new());
+    for (place, &index) in candidates.iter().enumerate() {
+        let word = |word: usize| words[word * candidates.len() + place];
+        let mut stats = Stats::default();
+        let is_whole = match flight.shape.way {
+            Way::Measure => {
+                stats = finish.measured(word);
+                true
+            }
+            Way::Fold | Way::FoldAllIn => finish.fold(word, &mut stats),
+        };
+        if is_whole {
+            best.offer(flight.first + index as usize, &stats);
+        } else {
+            unfit.push(index);
+            parts.push(stats);
+        }
+    }
+    if !unfit.is_empty() {
+        let words = device.measure(config, flight, &unfit)?;
+        for (place, (&index, mut stats)) in unfit.iter().zip(parts).enumerate() {
+            finish.complete(&mut stats, finish.measured(|word| words[word * unfit.len() + place]));
+            best.offer(flight.first + index as usize, &stats);
+        }
+    }
+    Ok(unfit.len())
 }
 
 /// Some combinations of a launch whose words have come back.

@@ -95,8 +95,8 @@ fn batch<const HIGHEST: bool>(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outp
     windows.sort_by_key(|(n, _)| *n);
     let within = windows.partition_point(|(n, _)| *n <= LONGEST);
     let (short, long) = windows.split_at_mut(within);
-    if let Some((longest, _)) = short.last() {
-        let levels = Levels::new(*longest);
+    if let (Some((shortest, _)), Some((longest, _))) = (short.first(), short.last()) {
+        let levels = Levels::new(*shortest, *longest);
         isa.dispatch(Extremes::<HIGHEST> { x, windows: short, levels });
     }
     for (n, out) in long {

@@ -25,12 +25,14 @@ pub(super) struct Levels<const HIGHEST: bool> {
     rows: Vec<f64>,
     skip: usize,
     width: usize,
+    /// The first row that is kept, and the number of rows.
+    lowest: usize,
     levels: usize,
 }
 
 impl<const HIGHEST: bool> Levels<HIGHEST> {
-    /// Room for windows of up to `longest` bars.
-    pub(super) fn new(longest: usize) -> Self {
+    /// Room for windows of `shortest` to `longest` bars.
+    pub(super) fn new(shortest: usize, longest: usize) -> Self {
         let reach = longest - 1;
         // Whole vectors are computed, also where they reach past the last window; what they make there is not read.
         let width = (reach + TILE + 16).next_multiple_of(8);
@@ -38,29 +40,42 @@ impl<const HIGHEST: bool> Levels<HIGHEST> {
         let rows = vec![0.0; width * levels + 8];
         // Rows that begin with a line of the cache are written a line at a time.
         let skip = rows.as_ptr().align_offset(64).min(8);
-        Levels { reach, start: 0, rows, skip, width, levels }
+        // Rows of windows shorter than eight bars serve nobody else.
+        let lowest = shortest.ilog2().min(3) as usize;
+        Levels { reach, start: 0, rows, skip, width, lowest, levels }
     }
 
     /// Makes the levels of the bars of a tile; `x` is finite.
     #[inline(always)]
     pub(super) fn fill<L: Lanes>(&mut self, lanes: L, x: &[f64], tile: Range<usize>) {
         self.start = tile.start.saturating_sub(self.reach);
-        let bars = &x[self.start..tile.end];
-        // A zero becomes +0, so that equal values have equal bits.
-        let rows = &mut self.rows[self.skip..];
-        for (value, &x) in rows.iter_mut().zip(bars) {
-            *value = x + 0.0;
+        let (blocks, rest) = x[self.start..tile.end].as_chunks::<8>();
+        let width = self.width / 8;
+        let rows = self.rows[self.skip..].as_chunks_mut::<8>().0;
+        // Windows of up to eight bars are made in registers, from the end of the tile to its start: `next` holds those of
+        // the block after. A zero becomes +0, so that equal values have equal bits.
+        let mut last = [0.0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut next = [lanes.splat(0.0); 3];
+        for i in (0..=blocks.len()).rev() {
+            let one = lanes.eight(blocks.get(i).unwrap_or(&last)) + lanes.splat(0.0);
+            let two = Self::pick(one, one.shifted::<1>(next[0]));
+            let four = Self::pick(two, two.shifted::<2>(next[1]));
+            let eight = Self::pick(four, four.shifted::<4>(next[2]));
+            next = [one, two, four];
+            for (level, values) in [one, two, four, eight].into_iter().enumerate() {
+                if (self.lowest..self.levels).contains(&level) {
+                    rows[level * width + i] = values.array();
+                }
+            }
         }
-        let mut length = 1;
-        for level in 1..self.levels {
-            let (shorter, longer) = rows.split_at_mut(level * self.width);
-            let (from, to) = (&shorter[(level - 1) * self.width..], longer.as_chunks_mut().0);
-            let blocks = bars.len().saturating_sub(length).div_ceil(8);
-            let windows = from.as_chunks().0.iter().zip(from[length..].as_chunks().0);
-            for (to, (a, b)) in to.iter_mut().zip(windows).take(blocks) {
+        for level in 4..self.levels {
+            let (shorter, longer) = rows.split_at_mut(level * width);
+            let from = &shorter[(level - 1) * width..];
+            let windows = from.iter().zip(&from[1 << (level - 4)..]);
+            for (to, (a, b)) in longer.iter_mut().zip(windows).take(blocks.len()) {
                 *to = Self::pick(lanes.eight(a), lanes.eight(b)).array();
             }
-            length *= 2;
         }
     }
 

@@ -151,8 +151,10 @@ struct Lines<'o> {
 fn raw_lines(isa: Isa, inputs: [&[f64]; 3], lines: &mut [Lines<'_>]) {
     let within = lines.partition_point(|line| line.n[0] <= LONGEST);
     let (short, long) = lines.split_at_mut(within);
-    if let Some(longest) = short.last().map(|line| line.n[0]) {
-        let (highest, lowest) = (Levels::new(longest), Levels::new(longest));
+    if let (Some(Lines { n: [shortest, ..], .. }), Some(Lines { n: [longest, ..], .. })) =
+        (short.first(), short.last())
+    {
+        let (highest, lowest) = (Levels::new(*shortest, *longest), Levels::new(*shortest, *longest));
         isa.dispatch(RawLines { inputs, lines: short, highest, lowest });
     }
     for line in long {
@@ -212,7 +214,8 @@ struct Single<'a, 'o> {
 
 impl<'a, 'o> Single<'a, 'o> {
     fn new(inputs: [&'a [f64]; 3], line: Lines<'o>) -> Self {
-        let (highest, lowest) = (Levels::new(line.n[0]), Levels::new(line.n[0]));
+        let [k, ..] = line.n;
+        let (highest, lowest) = (Levels::new(k, k), Levels::new(k, k));
         Single { inputs, line, highest, lowest }
     }
 }

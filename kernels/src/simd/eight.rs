@@ -109,6 +109,16 @@ impl Eight for Array {
         }
         bits
     }
+
+    #[inline(always)]
+    fn shifted<const BY: i32>(self, next: Array) -> Array {
+        let mut out = next.0;
+        for i in 0..8 {
+            let from = i + BY as usize;
+            out[i] = if from < 8 { self.0[from] } else { next.0[from - 8] };
+        }
+        Array(out)
+    }
 }
 
 /// Rows to columns.
@@ -240,6 +250,11 @@ mod x86 {
         fn less(self, other: Zmm) -> u8 {
             self.1.avx512f._mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.0, other.0)
         }
+
+        #[inline(always)]
+        fn shifted<const BY: i32>(self, next: Zmm) -> Zmm {
+            Zmm(cast(self.1.avx512f._mm512_alignr_epi64::<BY>(cast(next.0), cast(self.0))), self.1)
+        }
     }
 
     /// Two registers of AVX2.
@@ -360,6 +375,22 @@ mod x86 {
             let low = avx._mm256_movemask_pd(avx._mm256_cmp_pd::<_CMP_LT_OQ>(self.0[0], other.0[0]));
             let high = avx._mm256_movemask_pd(avx._mm256_cmp_pd::<_CMP_LT_OQ>(self.0[1], other.0[1]));
             (low | high << 4) as u8
+        }
+
+        #[inline(always)]
+        fn shifted<const BY: i32>(self, next: Ymm) -> Ymm {
+            let (avx, [a, b], c) = (self.1.avx, self.0, next.0[0]);
+            // The halves two places further, of which one place further is made.
+            let (ab, bc) =
+                (avx._mm256_permute2f128_pd::<0x21>(a, b), avx._mm256_permute2f128_pd::<0x21>(b, c));
+            match BY {
+                1 => Ymm(
+                    [avx._mm256_shuffle_pd::<0b0101>(a, ab), avx._mm256_shuffle_pd::<0b0101>(b, bc)],
+                    self.1,
+                ),
+                2 => Ymm([ab, bc], self.1),
+                _ => Ymm([b, c], self.1),
+            }
         }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) trait Eight: Number {
     fn array(self) -> [f64; 8];
     /// Bit `i` is set where `self < other` in lane `i`.
     fn less(self, other: Self) -> u8;
+    /// The lanes of `self` without the first `BY` (1, 2 or 4), then the first `BY` of `next`: the numbers that are `BY`
+    /// places further in memory.
+    fn shifted<const BY: i32>(self, next: Self) -> Self;
 }
 
 impl Number for f64 {

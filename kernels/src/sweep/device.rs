@@ -143,6 +143,11 @@ pub(crate) struct DeviceFinish<'m> {
 }
 
 impl DeviceFinish<'_> {
+    /// Number of sampled returns, and what a unit of each of their held power sums is worth.
+    pub(crate) fn returns(&self) -> (u64, [f64; POWERS]) {
+        (self.observations, self.rows.units)
+    }
+
     /// Writes the statistics that a device's sums give; `word` reads them. `false` if they do not cover everything that
     /// happened, or do not hold enough digits: then the combination is measured the long way too, and [`Self::complete`]
     /// takes from that what is missing.

@@ -3,6 +3,7 @@
 // cannot show is a race.
 #include <ucontext.h>
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -120,6 +121,8 @@ static const Entry ENTRIES[] = {
     ENTRY(gather_bits, GatherBits),
     ENTRY(stream_copy, Copy),
     ENTRY(arithmetic, Arithmetic),
+    ENTRY(rank, Rank),
+    ENTRY(gather_words, GatherWords),
     ENTRY(simulate_all_in, Simulate),
     ENTRY(simulate_long, Simulate),
     ENTRY(simulate_short, Simulate),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use polybolos_kernels::bars::Bars;
-use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, run_on_devices};
+use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, Keep, Score, run_on_devices};
 use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
 use polybolos_kernels::sim::{Fill, Returns, SimConfig};
 use polybolos_kernels::stats::Stats;
@@ -297,4 +297,77 @@ fn several_devices_give_the_rows_of_one() {
     );
     let error = run_on_devices(&mut [], &values, &mut out, &go_on).unwrap_err();
     assert!(matches!(error, CudaSweepError::Sweep(SweepError::Block { .. })));
+}
+
+#[test]
+fn the_best_rows_are_those_of_all_rows() {
+    let values = pairs(2..14, 10..40);
+    let rows = values.len() / 2;
+    let bars = random_walk(700, 5, 0.01);
+    let scores = [Score::FinalEquity, Score::Sharpe, Score::Sortino, Score::ProfitFactor, Score::Drawdown];
+    // Folded, folded with combinations that have to be measured, and measured altogether.
+    let stopped = with_stop(0.01);
+    for (program, returns) in
+        [(&sma_cross(), Returns::Bar), (&sma_cross(), Returns::Daily), (&stopped, Returns::Daily)]
+    {
+        let config = SimConfig { returns, ..SimConfig::default() };
+        let all = on_processor(program, &bars, &config, &values, rows);
+        for (score, min_trades, budget) in scores.iter().flat_map(|&s| [(s, 0, 1 << 19), (s, 20, ROOM)]) {
+            let Some(device) = device(ROOM) else { return };
+            let keep = Keep { score, count: 10, min_trades };
+            let sweep = CudaSweep::new(program, &bars, &config, device, budget).unwrap();
+            let mut sweep = sweep.without_fallback();
+            let got = sweep.run_best(&values, rows, keep, &AtomicBool::new(false)).unwrap();
+            let mut wanted: Vec<usize> = (0..rows).filter(|&row| all[row].trades >= min_trades).collect();
+            wanted.sort_by(|&a, &b| score.of(&all[b]).total_cmp(&score.of(&all[a])).then(a.cmp(&b)));
+            let got_rows: Vec<usize> = got.iter().map(|(row, _)| *row).collect();
+            assert!(
+                got_rows.len() >= 10 && got_rows == wanted[..got_rows.len()],
+                "{score:?} {got_rows:?} {wanted:?}"
+            );
+            for (row, stats) in &got {
+                assert_same(&[*stats], &[all[*row]]);
+            }
+            assert_eq!(sweep.placement().device, rows as u64);
+        }
+    }
+}
+
+/// The cross of two averages with a stop this far away.
+fn with_stop(distance: f64) -> Program {
+    let mut program = sma_cross();
+    let stop = program.nodes.len() as u32;
+    let size = match program.rules.size {
+        Size::Equity(size) => size,
+        other => panic!("{other:?}"),
+    };
+    let mut node = program.node(size).clone();
+    node.op = Op::Const(distance);
+    program.nodes.push(node);
+    program.rules.stop_loss = Some(NodeId(stop));
+    program
+}
+
+#[test]
+fn the_best_rows_are_found_by_the_processor_where_the_device_fails() {
+    let program = sma_cross();
+    let values = pairs(2..10, 10..20);
+    let rows = values.len() / 2;
+    let bars = random_walk(700, 5, 0.01);
+    let config = SimConfig::default();
+    let keep = Keep { score: Score::FinalEquity, count: 5, min_trades: 0 };
+    let go_on = AtomicBool::new(false);
+    let Some(host) = Host::new(1 << 17) else { return };
+    let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), 1 << 17).unwrap();
+    let wanted = sweep.run_best(&values, rows, keep, &go_on).unwrap();
+    assert!(wanted.len() >= 5);
+    let Some(mut host) = Host::new(1 << 17) else { return };
+    host.fails_after = Some(25);
+    let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), 1 << 17).unwrap();
+    assert_eq!(sweep.run_best(&values, rows, keep, &go_on).unwrap(), wanted);
+    assert!(sweep.placement().failed > 0 && sweep.placement().device > 0, "{:?}", sweep.placement());
+    assert!(matches!(
+        sweep.run_best(&values, rows + 1, keep, &go_on),
+        Err(CudaSweepError::Sweep(SweepError::Block { .. }))
+    ));
 }
