@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Query bars, results and sweeps in SQL; indicators are window functions.
     Sql(SqlArgs),
+    /// List the GPUs of this machine and test each for two seconds.
+    Devices(DevicesArgs),
     /// Show effective settings, check a strategy document, print its JSON Schema.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -51,6 +53,13 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// List only.
+    #[arg(long)]
+    pub no_test: bool,
 }
 
 /// Where market data lies.
@@ -138,15 +147,24 @@ fn returns_parser() -> impl clap::builder::TypedValueParser<Value = Returns> {
     words(&[("daily", Returns::Daily), ("bar", Returns::Bar)])
 }
 
-/// What computes. A CUDA back end is a build of its own and not part of this one.
+/// What computes. Results have the same bits on all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Backend {
-    /// The fastest there is.
+    /// Whatever is faster: a GPU where there is one and it proves faster than a thread, else the processor.
     Auto,
     /// The processor.
     Cpu,
-    /// NVIDIA GPUs.
+    /// NVIDIA GPUs, wherever they can; it is an error if there is none.
     Cuda,
+}
+
+/// Numbers of the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Precision {
+    /// 64 bits.
+    F64,
+    /// 32 bits, for consumer GPUs.
+    F32,
 }
 
 /// `all` or `top:N`.
@@ -187,6 +205,9 @@ pub(crate) struct SweepArgs {
     /// What computes.
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: Backend,
+    /// Numbers of the simulation; this version computes in f64 only.
+    #[arg(long, value_enum, default_value = "f64")]
+    pub precision: Precision,
     /// Threads that compute; default: all cores.
     #[arg(long, env = "POLYBOLOS_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,

@@ -4,6 +4,7 @@ mod backtest;
 mod config;
 mod data;
 mod demo;
+mod devices;
 mod explain;
 mod indicators;
 mod replay;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
+        Command::Devices(args) => devices::run(&args, style),
         Command::Config(command) => config::run(command, style),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -15,7 +15,7 @@ use crate::strategy::{Overrides, Source, Strategy};
 use crate::timerange::TimeRange;
 
 /// Raised whenever any number in a result row may change; part of every digest, so old results are not reused.
-const NUMBERS_REVISION: u32 = 1;
+const NUMBERS_REVISION: u32 = 2;
 
 /// The version that results are filed under: the release and the revision of its numbers.
 pub fn engine_version() -> String {
@@ -248,9 +248,9 @@ impl SweepSpec {
     }
 }
 
-/// Bar-combinations aimed at per unit: around a second of one core, so that progress is smooth, a kill loses little and
-/// the cost of a unit's file stays in the noise.
-const UNIT_BAR_COMBOS: u64 = 1 << 28;
+/// Bar-combinations aimed at per unit: some tenths of a second of one core, so that progress is smooth, a kill loses little and
+/// the cost of a unit's file stays small.
+const UNIT_BAR_COMBOS: u64 = 1 << 29;
 
 /// Rows per unit for a symbol with this many bars.
 pub fn default_unit_rows(bars: u64) -> u64 {

@@ -21,6 +21,7 @@ mod measure;
 mod moments;
 mod passage;
 mod path;
+mod route;
 mod rules;
 mod signals;
 mod tile;
@@ -36,8 +37,9 @@ use crate::sim::{SimConfig, Trade};
 use crate::simd::Isa;
 use crate::stats::Stats;
 
-use block::{BlockContext, Route, Stop};
+use block::{BlockContext, Stop};
 pub use error::{CombinationError, SweepError};
+pub use route::SimulationPath;
 use fold::Folded;
 use market::Market;
 use measure::{Scratch, equity_per_bar, measure, squared_pnl};
@@ -131,13 +133,13 @@ impl<'a> Sweep<'a> {
         }
         let mut fast = vec![None; out.len()];
         let mut rules = Vec::with_capacity(out.len());
-        let route = Route::of(self.program);
-        if route != Route::Single {
+        let path = SimulationPath::of(self.program);
+        if path != SimulationPath::Walk {
             // Rows from the first one whose rules are refused on are left to the loop below, which says why.
             let row = |row: usize| &values[row * params..(row + 1) * params];
             rules.extend((0..out.len()).map_while(|index| self.rules.rules(row(index)).ok()));
             let rows = rules.len();
-            match self.context(cancel).run(route, &values[..rows * params], &rules, &mut fast[..rows]) {
+            match self.context(cancel).run(path, &values[..rows * params], &rules, &mut fast[..rows]) {
                 Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
                 Err(Stop::Failed) => fast.fill(None),
                 Ok(()) => {}

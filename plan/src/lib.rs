@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod codec;
 pub mod error;
 pub mod functions;
+pub mod gpu;
 mod location;
 pub mod results;
 pub mod results_table;

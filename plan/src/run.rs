@@ -89,6 +89,7 @@ pub async fn run_sweep(
     manifest.write(&results)?;
     observer.planned(&manifest, manifest.units);
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed);
+    let gpu_combos = runtime.progress.gpu_combos.load(Ordering::Relaxed);
     let units_computed = compute_units(session, runtime, &job, table.unit_rows).await?;
     observer.writing();
     let unit_rows = table.unit_rows;
@@ -101,6 +102,9 @@ pub async fn run_sweep(
         .await?
     };
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed) - kernel_ns;
+    if runtime.progress.gpu_combos.load(Ordering::Relaxed) > gpu_combos {
+        "cuda".clone_into(&mut manifest.backend);
+    }
     manifest.state = State::Complete;
     manifest.finished_ms = Some(now_ms());
     manifest.seconds = started.elapsed().as_secs_f64();

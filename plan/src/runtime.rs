@@ -14,6 +14,7 @@ use polybolos_market_data::Dataset;
 use tokio::sync::Semaphore;
 
 use crate::error::PlanError;
+use crate::gpu::Gpus;
 
 /// Counters of the work done by this process, for progress displays. They only grow.
 #[derive(Debug, Default)]
@@ -26,8 +27,12 @@ pub struct Progress {
     pub combos: AtomicU64,
     /// Combinations times bars simulated.
     pub bar_combos: AtomicU64,
-    /// Nanoseconds of thread time inside kernels.
+    /// Nanoseconds of thread time inside kernels; of a unit on a GPU, how long it ran there.
     pub kernel_ns: AtomicU64,
+    /// Combinations simulated on a GPU.
+    pub gpu_combos: AtomicU64,
+    /// Combinations that a GPU failed to do and the processor did.
+    pub gpu_fallbacks: AtomicU64,
 }
 
 /// Bars with their digest, shared between units.
@@ -88,6 +93,8 @@ pub struct SweepRuntime {
     pub cancel: Arc<AtomicBool>,
     /// What has been done.
     pub progress: Arc<Progress>,
+    /// The GPUs that may be used, if any.
+    pub gpus: Option<Gpus>,
     cache: Mutex<BarCache>,
     cache_bytes: usize,
 }
@@ -98,12 +105,18 @@ const DEFAULT_CACHE_BYTES: usize = 512 << 20;
 impl SweepRuntime {
     /// A runtime that computes on `threads` threads at a time (at least one).
     pub fn new(threads: usize) -> Arc<SweepRuntime> {
+        SweepRuntime::with_gpus(threads, None)
+    }
+
+    /// [`SweepRuntime::new`] with GPUs beside the threads.
+    pub fn with_gpus(threads: usize, gpus: Option<Gpus>) -> Arc<SweepRuntime> {
         let threads = threads.max(1);
         Arc::new(SweepRuntime {
             permits: Arc::new(Semaphore::new(threads)),
             threads,
             cancel: Arc::default(),
             progress: Arc::default(),
+            gpus,
             cache: Mutex::default(),
             cache_bytes: DEFAULT_CACHE_BYTES,
         })

@@ -10,15 +10,21 @@ use std::time::Instant;
 use polybolos_engine::metrics::{Metric, MetricContext, Trials, per_period_sharpe};
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepSpec, Unit};
+use polybolos_kernels::bars::Bars;
+use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError};
+use polybolos_kernels::program::Program;
+use polybolos_kernels::sim::SimConfig;
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::{Sweep, SweepError};
 
 use crate::error::PlanError;
+use crate::gpu::{GpuLease, Gpus};
 use crate::runtime::{LoadedBars, SweepRuntime};
 use crate::store::{UnitResult, UnitStore, UnitSummary};
 
-/// Combinations handed to the kernels at once: enough to share work between neighbours, few enough to cancel quickly.
-const BLOCK_COMBOS: usize = 256;
+/// Combinations handed to the kernels at once. They share what their parameters have in common; the kernels look at the cancel
+/// flag many times within a block.
+const BLOCK_COMBOS: usize = 1 << 14;
 
 /// A specification with its strategy compiled and its places known; shared by all units of a plan.
 #[derive(Debug)]
@@ -144,7 +150,9 @@ impl SweepJob {
         let symbol = &self.spec.series[unit.series].symbol;
         let bars = &loaded.bars;
         let mut started = Instant::now();
-        let mut sweep = Sweep::new(self.strategy.program(), bars, &self.strategy.config())
+        let config = self.strategy.config();
+        let lease = runtime.gpus.as_ref().and_then(Gpus::lease);
+        let mut engine = Engine::new(self.strategy.program(), bars, config, lease.as_ref(), runtime)
             .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
         let space = self.strategy.space();
         let width = space.params().len();
@@ -166,8 +174,8 @@ impl SweepJob {
             }
             stats.clear();
             stats.resize(rows.len(), Stats::default());
-            sweep
-                .run_block(&values, &mut stats, &runtime.cancel)
+            engine
+                .run_block(&values, &mut stats)
                 .map_err(|error| kernel_error(symbol, &rows, error))?;
             for stats in &stats {
                 trials.push(per_period_sharpe(stats));
@@ -180,9 +188,97 @@ impl SweepJob {
             let now = Instant::now();
             let spent = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
             progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
+            if let Some(gpus) = &runtime.gpus {
+                let bar_combos = rows.len() as u64 * bars.len() as u64;
+                gpus.measured(lease.is_some(), bar_combos, (now - started).as_secs_f64());
+            }
             started = now;
         }
+        engine.finish();
         Ok(UnitResult { rows: kept.finish(context), summary: UnitSummary { combos, trials } })
+    }
+}
+
+/// What simulates a unit's combinations; the bits are the same.
+enum Simulator<'e> {
+    Cpu(Box<Sweep<'e>>),
+    Gpu(Box<CudaSweep<'e>>),
+}
+
+/// A unit's simulator, and what another one is made of.
+struct Engine<'e> {
+    program: &'e Program,
+    bars: &'e Bars,
+    config: SimConfig,
+    runtime: &'e SweepRuntime,
+    simulator: Simulator<'e>,
+}
+
+impl<'e> Engine<'e> {
+    /// The leased GPU, or the processor where there is none or it cannot take the bars.
+    fn new(
+        program: &'e Program,
+        bars: &'e Bars,
+        config: SimConfig,
+        lease: Option<&GpuLease<'_>>,
+        runtime: &'e SweepRuntime,
+    ) -> Result<Engine<'e>, SweepError> {
+        let on_gpu = match lease {
+            Some(lease) => {
+                let launcher = Arc::clone(&lease.launcher);
+                match CudaSweep::new(program, bars, &config, launcher, lease.budget_bytes) {
+                    Ok(sweep) => Some(Simulator::Gpu(Box::new(sweep))),
+                    Err(CudaSweepError::Sweep(error)) => return Err(error),
+                    Err(CudaSweepError::Cuda(error)) => {
+                        note_failure(runtime, error);
+                        None
+                    }
+                }
+            }
+            None => None,
+        };
+        let simulator = match on_gpu {
+            Some(simulator) => simulator,
+            None => Simulator::Cpu(Box::new(Sweep::new(program, bars, &config)?)),
+        };
+        Ok(Engine { program, bars, config, runtime, simulator })
+    }
+
+    fn run_block(&mut self, values: &[f64], out: &mut [Stats]) -> Result<(), SweepError> {
+        let cancel = &self.runtime.cancel;
+        let sweep = match &mut self.simulator {
+            Simulator::Cpu(sweep) => return sweep.run_block(values, out, cancel),
+            Simulator::Gpu(sweep) => sweep,
+        };
+        match sweep.run_block(values, out, cancel) {
+            Ok(()) => Ok(()),
+            Err(CudaSweepError::Sweep(error)) => Err(error),
+            Err(CudaSweepError::Cuda(error)) => {
+                note_failure(self.runtime, error);
+                self.runtime.progress.gpu_fallbacks.fetch_add(out.len() as u64, Ordering::Relaxed);
+                let mut sweep = Box::new(Sweep::new(self.program, self.bars, &self.config)?);
+                let result = sweep.run_block(values, out, cancel);
+                self.simulator = Simulator::Cpu(sweep);
+                result
+            }
+        }
+    }
+
+    /// Counts where combinations ran.
+    fn finish(self) {
+        let Simulator::Gpu(sweep) = self.simulator else { return };
+        let (placement, progress) = (sweep.placement(), &self.runtime.progress);
+        progress.gpu_combos.fetch_add(placement.device, Ordering::Relaxed);
+        progress.gpu_fallbacks.fetch_add(placement.failed, Ordering::Relaxed);
+        if let Some(error) = placement.failure.clone() {
+            note_failure(self.runtime, error);
+        }
+    }
+}
+
+fn note_failure(runtime: &SweepRuntime, error: CudaError) {
+    if let Some(gpus) = &runtime.gpus {
+        gpus.failed(error);
     }
 }
 

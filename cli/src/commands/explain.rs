@@ -1,6 +1,8 @@
 //! `sweep --explain`: what would be run, and how the strategy was compiled.
 
 use polybolos_engine::kernels::program::{NodeId, Op, Program, Shape};
+use polybolos_engine::kernels::simd::Isa;
+use polybolos_engine::kernels::sweep::SimulationPath;
 use polybolos_engine::space::ParamSpace;
 use polybolos_plan::unit::SweepJob;
 use serde_json::json;
@@ -19,6 +21,7 @@ pub(crate) fn run(
     job: &SweepJob,
     unit_rows: Option<u64>,
     threads: usize,
+    gpus: usize,
     style: Style,
 ) -> Result<(), CliError> {
     let (program, space) = (job.strategy.program(), job.strategy.space());
@@ -30,6 +33,8 @@ pub(crate) fn run(
     let bars: u64 = job.spec.series.iter().map(|series| series.bars).sum();
     let units = sweep::unit_count(job, unit_rows);
     let bar_combos = space.len().saturating_mul(bars);
+    let (path, isa) = (SimulationPath::of(program), Isa::detect());
+    let backend = if gpus == 0 { "cpu" } else { "cpu and cuda, whichever is faster" };
     if style.json {
         let nodes: Vec<_> = ids()
             .map(|id| {
@@ -53,7 +58,10 @@ pub(crate) fn run(
             "units": units,
             "bar_combos_at_most": bar_combos,
             "threads": threads,
-            "backend": "cpu",
+            "backend": backend,
+            "path": path.name(),
+            "path_meaning": path.meaning(),
+            "instructions": isa.name(),
             "nodes": nodes,
         }));
     }
@@ -76,12 +84,15 @@ pub(crate) fn run(
     }
     output::text(&format!(
         "{}\n{table}\n{} grid rows x {} symbols ({} bars) = at most {} bar-combinations\n\
-         {units} units on {threads} threads, backend cpu; a series is evaluated once per distinct value of what it depends on",
+         {units} units on {threads} threads, backend {backend}, {isa} instructions; a series is evaluated once per distinct \
+         value of what it depends on\npath {}: {}",
         job.spec.id(&job.strategy),
         thousands(space.len()),
         job.spec.series.len(),
         thousands(bars),
         thousands(bar_combos),
+        path.name(),
+        path.meaning(),
     ))
 }
 

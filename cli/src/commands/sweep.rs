@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use polybolos_engine::kernels::cuda::CudaError;
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, default_unit_rows};
 use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::gpu::{GpuPolicy, Gpus};
 use polybolos_plan::results::top;
 use polybolos_plan::run::{SweepReport, run_sweep};
 use polybolos_plan::runtime::SweepRuntime;
@@ -15,7 +17,7 @@ use polybolos_plan::sweep_table::SweepTable;
 use polybolos_plan::unit::SweepJob;
 use serde_json::json;
 
-use crate::args::{Backend, KeepArg, SweepArgs};
+use crate::args::{Backend, KeepArg, Precision, SweepArgs};
 use crate::clock::now_ms;
 use crate::commands::{Style, block_on, explain, strategy_file};
 use crate::error::CliError;
@@ -26,21 +28,23 @@ use crate::progress::SweepProgress;
 const MAX_UNASKED_ROWS: u64 = 10_000_000;
 
 pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
-    if args.backend == Backend::Cuda {
+    if args.precision == Precision::F32 {
         return Err(CliError::Failed(
-            "this build has no CUDA back end; run with --backend cpu or auto".to_owned(),
+            "this version simulates in 64 bits only; leave --precision out, or write --precision f64".to_owned(),
         ));
     }
     let ranking = Ranking { metric: args.rank_by.clone(), min_trades: args.min_trades };
     ranking.metric()?;
-    let runtime = SweepRuntime::new(threads(args.threads));
+    let runtime = SweepRuntime::with_gpus(threads(args.threads), gpus(args.backend)?);
     let table = table(args, &ranking)?;
     ask_for_keep(args, &table)?;
     if args.explain {
-        return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, style);
+        let gpus = runtime.gpus.as_ref().map_or(0, Gpus::len);
+        return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, gpus, style);
     }
     let (report, best) = block_on(async {
         let report = drive(&runtime, &table, style).await?;
+        report_fallbacks(&runtime);
         let best = top(&args.results.results, &report.manifest, &ranking, args.top).await?;
         Ok((report, best))
     })?;
@@ -68,6 +72,37 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
     }
     output::text(&output::rows_table(&best, Some(&table_columns(&report.manifest, &ranking)))?)?;
     output::text(&format!("rows: {}", folder.display()))
+}
+
+/// The GPUs a sweep may use. Without a driver or a GPU there are none; that is an error only where they were asked for.
+fn gpus(backend: Backend) -> Result<Option<Gpus>, CliError> {
+    let policy = match backend {
+        Backend::Cpu => return Ok(None),
+        Backend::Auto => GpuPolicy::Auto,
+        Backend::Cuda => GpuPolicy::Always,
+    };
+    match Gpus::open(policy) {
+        Ok(gpus) => Ok(Some(gpus)),
+        Err(error) if policy == GpuPolicy::Always => {
+            Err(CliError::Failed(format!("{error}; run with --backend cpu or auto")))
+        }
+        Err(CudaError::NoLibrary | CudaError::NoDevice) => Ok(None),
+        Err(error) => {
+            output::message(&format!("warning: the GPU is not used: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Says what a GPU left to the processor: never in silence.
+fn report_fallbacks(runtime: &SweepRuntime) {
+    let fallbacks = runtime.progress.gpu_fallbacks.load(Ordering::Relaxed);
+    if let Some(error) = runtime.gpus.as_ref().and_then(Gpus::last_failure) {
+        output::message(&format!(
+            "warning: the GPU failed ({error}); the processor did {} combinations in its place",
+            output::thousands(fallbacks)
+        ));
+    }
 }
 
 /// Threads to compute on: as asked, or one per core.

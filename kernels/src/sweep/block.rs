@@ -11,6 +11,7 @@ use super::fold::{self, Fold};
 use super::jumps::{Jumps, SignalTable};
 use super::market::Market;
 use super::rules::{Rules, Sizing};
+use super::route::SimulationPath;
 use super::signals::{Events, Walk};
 use crate::evaluate::Evaluator;
 use crate::program::Program;
@@ -39,36 +40,11 @@ pub(super) struct BlockContext<'s, 'a> {
     pub(super) cancel: &'s AtomicBool,
 }
 
-/// How the combinations of a program are simulated; the same for every block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    /// Positions end by signals alone.
-    Signals,
-    /// One side, with levels, time exits or cooldowns.
-    Jumps(Side),
-    /// Both sides, with levels, time exits or cooldowns: one combination at a time.
-    Single,
-}
-
-impl Route {
-    pub(super) fn of(program: &Program) -> Route {
-        let rules = &program.rules;
-        let others =
-            [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
-        match (others.iter().all(Option::is_none), rules.long_enter, rules.short_enter) {
-            (true, ..) => Route::Signals,
-            (false, Some(_), Some(_)) => Route::Single,
-            (false, _, None) => Route::Jumps(Side::Long),
-            (false, None, Some(_)) => Route::Jumps(Side::Short),
-        }
-    }
-}
-
 impl BlockContext<'_, '_> {
     /// Simulates the combinations in the rows of `values`. A result is `None` where a fold is unfit.
     pub(super) fn run(
         &mut self,
-        route: Route,
+        path: SimulationPath,
         values: &[f64],
         rules: &[Rules],
         out: &mut [Option<Stats>],
@@ -85,9 +61,9 @@ impl BlockContext<'_, '_> {
         while let Some(rows) = clusters.pop() {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
             cluster.load(self.evaluator, values, width, self.isa, self.cancel)?;
-            let has_fitted = match route {
-                Route::Jumps(side) => self.jumps(side, &mut cluster, rules, out)?,
-                Route::Signals | Route::Single => self.signals(&mut cluster, rules, out)?,
+            let has_fitted = match path {
+                SimulationPath::Jumps(side) => self.jumps(side, &mut cluster, rules, out)?,
+                SimulationPath::Signals | SimulationPath::Walk => self.signals(&mut cluster, rules, out)?,
             };
             if !has_fitted {
                 let middle = cluster.rows.len() / 2;
