@@ -306,6 +306,14 @@ impl<'a> Device<'a> {
         };
         let all: Vec<u64> = (0..plan.conditions as u64).collect();
         let words = gather(queue, bits, &all)?;
+        for row in words.chunks_exact(2 * bits.bars.div_ceil(64)) {
+            let (value, defined) = row.split_at(row.len() / 2);
+            if value.iter().zip(defined).any(|(value, defined)| value & !defined != 0) {
+                return Err(CudaError::SelfTest {
+                    what: "a condition is TRUE where it is undefined".to_owned(),
+                });
+            }
+        }
         let row_words = 2 * bits.bars.div_ceil(64);
         let read = |slot: usize| {
             let (value, defined) = words[slot * row_words..(slot + 1) * row_words].split_at(row_words / 2);

@@ -81,6 +81,45 @@ proptest! {
     }
 }
 
+/// Bars whose prices are few multiples of 8, so that opens, levels and the middle between levels often coincide, at half past
+/// the hour, so that a midnight passes before the first close.
+fn coarse_bars(len: usize, seed: u64) -> Bars {
+    let mut state = seed | 1;
+    let mut draw = |odds: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) % odds
+    };
+    let mut bars = random_walk(len, seed, 1.0);
+    for t in 0..len {
+        let mut price = || 8.0 * (8 + draw(13)) as f64;
+        let prices = [price(), price(), price(), price()];
+        (bars.open[t], bars.close[t]) = (prices[0], prices[1]);
+        bars.high[t] = prices.iter().copied().fold(0.0, f64::max);
+        bars.low[t] = prices.iter().copied().fold(1e9, f64::min);
+        bars.open_time_ms[t] = 3_600_000 * t as i64 + 3_600_000 * 23 + 1_800_000;
+        (bars.volume[t], bars.trades[t]) = ((draw(3) == 0).into(), (draw(3) == 0).into());
+        (bars.quote_volume[t], bars.taker_buy_volume[t]) = ((draw(9) == 0).into(), (draw(9) == 0).into());
+    }
+    bars
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn levels_that_coincide_with_prices_give_the_processors_trades_and_statistics(
+        len in 20..120_usize, seed in any::<u64>(), config in any_config(),
+        stop in prop_oneof![Just(0.125), Just(0.25), Just(0.5)], target in prop_oneof![Just(0.125), Just(0.25), Just(0.5)],
+    ) {
+        let free = SimConfig { maker_fee: 0.0, taker_fee: 0.0, slippage: 0.0, ..config };
+        let levels = RuleSet { stop_loss: Some(stop), take_profit: Some(target), ..RuleSet::default() };
+        check_rules(&coarse_bars(len, seed), &levels, &free);
+        check_rules(&coarse_bars(len, seed), &RuleSet { trailing_stop: Some(stop), ..levels }, &free);
+    }
+}
+
 #[test]
 fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
     let program = sma_cross();
