@@ -269,7 +269,8 @@ impl Kernel for Single<'_, '_> {
                 t += 1;
             }
             let results = first_result.clamp(from, end)..end;
-            finite &= [&slow_k[results.clone()], &slow_d[results]].iter().all(|x| within(lanes, x, f64::MAX));
+            finite &= within(lanes, &slow_k[results.clone()], f64::MAX);
+            finite &= within(lanes, &slow_d[results], f64::MAX);
         }
         finite && inputs_within(lanes, self.inputs, checked..close.len())
     }
