@@ -27,6 +27,7 @@ mod signals;
 mod slots;
 mod source;
 mod sweep;
+mod touches;
 
 pub use best::{Keep, Score};
 pub use driver::{DeviceInfo, Driver, MIN_DRIVER_VERSION, devices};

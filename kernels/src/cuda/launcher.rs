@@ -135,7 +135,7 @@ macro_rules! element {
         })+
     };
 }
-element!(f64, u64);
+element!(f64, u64, u32);
 
 /// `len` numbers on a device.
 #[derive(Debug)]
