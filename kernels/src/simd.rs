@@ -3,7 +3,7 @@
 //! A `Kernel` is written once, in plain Rust over arrays, and compiled once per instruction set; the compiler vectorises
 //! it. It never fuses a multiplication with an addition and never reorders a sum, so the lanes a kernel spells out are the
 //! lanes it computes, whatever the width of the registers. Only what plain Rust cannot say well (64 comparisons to one
-//! word) is an operation of `Lanes`, once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
+//! word, eight recursions side by side) is an operation of `Lanes`, once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
 
 mod eight;
 mod number;
