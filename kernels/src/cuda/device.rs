@@ -92,7 +92,8 @@ impl<'a> Device<'a> {
         let first_stream = streams.first().copied().unwrap_or(0);
         let market_bytes = DeviceMarket::bytes(bars, &tables);
         let shares =
-            divide(budget_bytes, market_bytes, bars.len(), streams.len()).map_err(CudaSweepError::Cuda)?;
+            divide(budget_bytes, market_bytes, bars.len(), streams.len(), launcher.bars_per_launch())
+                .map_err(CudaSweepError::Cuda)?;
         let market = DeviceMarket::new(launcher.as_ref(), first_stream, bars, &tables)
             .map_err(CudaSweepError::Cuda)?;
         let mut signals =

@@ -174,6 +174,10 @@ impl Launcher for Host {
         vec![0, 1]
     }
 
+    fn bars_per_launch(&self) -> u64 {
+        1 << 30
+    }
+
     fn allocate(&self, bytes: u64) -> Result<Memory, CudaError> {
         let used = self.used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if used > self.capacity {
