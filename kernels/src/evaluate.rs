@@ -413,7 +413,8 @@ impl<'a> Evaluator<'a> {
                 }
             });
         }
-        let outputs = def.compute_many(Isa::detect(), &inputs, &[&params]).into_iter().flatten().map(Arc::new);
+        let outputs =
+            def.compute_many(Isa::detect(), &inputs, &[&params]).into_iter().flatten().map(Arc::new);
         Ok(Value::Bundle(outputs.collect()))
     }
 
