@@ -30,9 +30,11 @@ struct Simulate {
     const u64* rows;          // four signal slots and a rule index, each for all combinations
     const u64* rules;         // RULE_WORDS per set of rules
     const u64* selected;      // null, or the combinations to run
+    const u32* touches;       // null, or the first touch of level l (of side s) after an entry at a bar: [s * levels + l][bar]
     u64* out;                 // RESULT_WORDS, each for all combinations that are run
     u64* trades;              // null, or TRADE_WORDS per trade
     u64 trade_capacity;       // per combination
+    u64 levels;
     u64 stride;
     u64 bars;
     u64 lead;   // samples before the first close
@@ -47,7 +49,7 @@ enum { STOP_FIRST = 0, TARGET_FIRST = 1, NEAREST_OPEN = 2 };
 enum { LONG = 0, SHORT = 1 };
 enum { BY_SIGNAL = 0, BY_STOP = 1, BY_TARGET = 2, BY_TRAILING = 3, BY_TIME = 4 };
 enum { SIZE_EQUITY = 0, SIZE_QUOTE = 1, SIZE_RISK = 2 };
-enum { RULE_WORDS = 8, RESULT_WORDS = 34, TRADE_WORDS = 11 };
+enum { RULE_WORDS = 10, RESULT_WORDS = 34, TRADE_WORDS = 11 };
 
 // One unit in the last place of 1, and more: see `fold::MARGIN`.
 #define MARGIN 1e-15
@@ -64,6 +66,7 @@ struct Rules {
     Bar cooldown;
     u32 sizing;
     double size, risk_stop;
+    u32 stop_level, target_level;  // levels of the table of touches; NEVER: not there
 };
 
 DEVICE Rules rules_of(const u64* words) {
@@ -76,6 +79,8 @@ DEVICE Rules rules_of(const u64* words) {
     r.sizing = (u32)words[5];
     r.size = __longlong_as_double((long long)words[6]);
     r.risk_stop = __longlong_as_double((long long)words[7]);
+    r.stop_level = (u32)words[8];
+    r.target_level = (u32)words[9];
     return r;
 }
 

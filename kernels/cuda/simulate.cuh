@@ -150,6 +150,23 @@ DEVICE bool first_trailing_touch(const Simulate& a, const Levels& l, Bar from, B
     return false;
 }
 
+// The same from the table of first touches, which combinations with the same levels share.
+DEVICE bool tabled_touch(const Simulate& a, const Rules& r, const Levels& l, const Position& p, Bar to, Touch& out) {
+    const u32* touches = a.touches + p.side * a.levels * a.bars + p.entry_bar;
+    Bar stop = is_undefined(r.stop_loss) ? NEVER : touches[r.stop_level * a.bars];
+    Bar target = is_undefined(r.take_profit) ? NEVER : touches[r.target_level * a.bars];
+    Bar first = stop < target ? stop : target;
+    if (first >= to) return false;
+    out = touch(a, l, first, l.stop, BY_STOP);
+    return true;
+}
+
+// Whether the table has the fixed levels of these rules.
+DEVICE bool is_tabled(const Simulate& a, const Rules& r) {
+    return a.touches && (is_undefined(r.stop_loss) || r.stop_level != NEVER) &&
+           (is_undefined(r.take_profit) || r.target_level != NEVER);
+}
+
 DEVICE bool has_levels(const Rules& r) {
     return !is_undefined(r.stop_loss) || !is_undefined(r.take_profit) || !is_undefined(r.trailing_stop);
 }
@@ -180,7 +197,9 @@ DEVICE bool next_end(Fold& f, const Simulate& a, const Rules& r, const Signals& 
     if (has_levels(r)) {
         Levels l = levels_of(r, p);
         Bar to = is_decided ? decided + 1 : (Bar)a.bars;
-        bool is_touched = l.trails ? first_trailing_touch(a, l, first, to, t) : first_fixed_touch(a, l, first, to, t);
+        bool is_touched = l.trails ? first_trailing_touch(a, l, first, to, t)
+                        : is_tabled(a, r) ? tabled_touch(a, r, l, p, to, t)
+                                          : first_fixed_touch(a, l, first, to, t);
         if (is_touched) {
             f.ambiguous_bars += t.is_ambiguous;
             end.exit.bar = t.bar, end.exit.raw = t.price, end.exit.reason = t.reason;
@@ -288,6 +307,36 @@ DEVICE void measure(const Simulate& a) {
 }
 
 FOUR_BLOCKS simulate_all_in(const Simulate a) { simulate<ONLY_LONG, FOLD_ALL_IN>(a); }
+struct FirstTouch {
+    Simulate market;    // bars and settings; the rest is not used
+    const u64* values;  // distances of stops, then of targets
+    u32* touches;       // [s * (stops + targets) + l][bar]
+    u64 stops, targets;
+};
+
+// Thread = bar of an entry, grid y = side and level: the first bar that reaches the level, from the first bar that the position
+// is held in.
+KERNEL first_touch(const FirstTouch a) {
+    u64 bar = thread_x(), levels = a.stops + a.targets;
+    if (bar >= a.market.bars) return;
+    for (u64 row = blockIdx.y; row < 2 * levels; row += gridDim.y) {
+        u64 level = row % levels;
+        double value = __longlong_as_double((long long)a.values[level]);
+        Position p;
+        p.side = row < levels ? LONG : SHORT;
+        double raw = a.market.fill == FILL_CLOSE ? a.market.close[bar] : a.market.open[bar];
+        p.price = p.side == LONG ? raw * (1.0 + a.market.slippage) : raw * (1.0 - a.market.slippage);
+        Rules r;
+        r.stop_loss = level < a.stops ? value : undefined();
+        r.take_profit = level < a.stops ? undefined() : value;
+        r.trailing_stop = undefined();
+        Touch t;
+        Bar first = a.market.fill == FILL_CLOSE ? (Bar)bar + 1 : (Bar)bar;
+        bool is_touched = first_fixed_touch(a.market, levels_of(r, p), first, (Bar)a.market.bars, t);
+        a.touches[row * a.market.bars + bar] = is_touched ? t.bar : NEVER;
+    }
+}
+
 KERNEL simulate_long(const Simulate a) { simulate<ONLY_LONG, FOLD>(a); }
 KERNEL simulate_short(const Simulate a) { simulate<ONLY_SHORT, FOLD>(a); }
 KERNEL simulate_both(const Simulate a) { simulate<BOTH, FOLD>(a); }

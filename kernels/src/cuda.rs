@@ -27,6 +27,7 @@ mod signals;
 mod slots;
 mod source;
 mod sweep;
+mod touches;
 
 pub use best::{Keep, Score};
 pub use driver::{DeviceInfo, Driver, MIN_DRIVER_VERSION, devices};
@@ -34,5 +35,5 @@ pub use error::CudaError;
 pub use indicators::{IndicatorError, indicators};
 pub use launcher::{Launcher, Memory};
 pub use pool::run_on_devices;
-pub use self_test::{SelfTest, self_test};
+pub use self_test::{Rates, SelfTest, rates, self_test};
 pub use sweep::{CudaSweep, CudaSweepError, Placement};

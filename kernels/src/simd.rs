@@ -1,9 +1,9 @@
 //! Vector instructions, chosen when the program runs: AVX-512, AVX2 or none, with the same bits from all three.
 //!
-//! A [`Kernel`] is written once, in plain Rust over arrays, and compiled once per instruction set; the compiler vectorises
+//! A `Kernel` is written once, in plain Rust over arrays, and compiled once per instruction set; the compiler vectorises
 //! it. It never fuses a multiplication with an addition and never reorders a sum, so the lanes a kernel spells out are the
 //! lanes it computes, whatever the width of the registers. Only what plain Rust cannot say well (64 comparisons to one
-//! word) is an operation of [`Lanes`], once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
+//! word, eight recursions side by side) is an operation of `Lanes`, once per instruction set. The `pulp` crate holds the intrinsics and their proofs.
 
 mod eight;
 mod number;
@@ -80,7 +80,7 @@ impl fmt::Display for Isa {
 }
 
 /// Work that is compiled once per instruction set. `run` and everything hot in it must be `#[inline(always)]`: what is not
-/// inlined is compiled for the portable set.
+/// inlined is compiled for the portable set. That includes closures and what takes them (`array::map`): use loops.
 pub(crate) trait Kernel {
     /// What it gives.
     type Output;

@@ -6,9 +6,10 @@
 use super::CudaError;
 use super::launcher::{Array, Launcher};
 use super::market::DeviceMarket;
-use super::plan::ROW_WORDS;
+use super::plan::{ROW_WORDS, RULE_WORDS};
+use super::touches::Touches;
 use crate::sim::{Fill, Intrabar, SimConfig};
-use crate::sweep::device::{RESULT_WORDS, RULE_WORDS, TRADE_WORDS};
+use crate::sweep::device::{RESULT_WORDS, TRADE_WORDS};
 
 /// Threads per block of kernels that need no other number.
 const BLOCK: u32 = 128;
@@ -179,6 +180,8 @@ pub(crate) struct Simulation<'a> {
     pub(crate) total: usize,
     /// The combinations to run, below `total`; all of them if there is none.
     pub(crate) selected: Option<&'a Array<u64>>,
+    /// First touches of the rules' levels; without them combinations look for themselves.
+    pub(crate) touches: Option<Touches<'a>>,
     /// Sums, each for all combinations that are run.
     pub(crate) out: &'a Array<u64>,
     /// Trades, and how many per combination there is room for.
@@ -187,6 +190,25 @@ pub(crate) struct Simulation<'a> {
     pub(crate) count: usize,
     pub(crate) sides: Sides,
     pub(crate) way: Way,
+}
+
+/// The last fields of the kernels' `Simulate`.
+fn settings(config: &SimConfig) -> [u64; 6] {
+    [
+        config.cash.to_bits(),
+        config.maker_fee.to_bits(),
+        config.taker_fee.to_bits(),
+        config.slippage.to_bits(),
+        match config.fill {
+            Fill::NextOpen => 0,
+            Fill::Close => 1,
+        },
+        match config.intrabar {
+            Intrabar::StopFirst => 0,
+            Intrabar::TargetFirst => 1,
+            Intrabar::NearestOpen => 2,
+        },
+    ]
 }
 
 fn product(factors: &[usize]) -> Result<usize, CudaError> {
@@ -359,6 +381,32 @@ impl Queue<'_> {
         unsafe { self.go("logic", count, bits.bars.div_ceil(64), &args) }
     }
 
+    /// First touches of stops and targets after an entry at every bar, of either side.
+    pub(crate) fn first_touch(
+        self,
+        market: &DeviceMarket,
+        config: &SimConfig,
+        values: &Array<u64>,
+        touches: Touches<'_>,
+    ) -> Result<(), CudaError> {
+        let rows = product(&[2, touches.levels()])?;
+        let fits = values.len() >= touches.levels() && touches.table.len() >= product(&[rows, market.bars])?;
+        check(fits, "first_touch")?;
+        let mut args = market.addresses().to_vec();
+        // What a simulation would read and write beside the market: nothing here.
+        args.extend([0; 9]);
+        args.extend([0, market.bars as u64, market.lead, 0, 0]);
+        args.extend(settings(config));
+        args.extend([
+            values.address(),
+            touches.table.address(),
+            touches.stops as u64,
+            touches.targets as u64,
+        ]);
+        // SAFETY: the fields of `FirstTouch`; lengths checked above and by the market.
+        unsafe { self.go("first_touch", market.bars, rows, &args) }
+    }
+
     /// Scores of a launch's combinations.
     pub(crate) fn rank(self, words: &Array<u64>, scores: &Array<f64>, rank: Rank) -> Result<(), CudaError> {
         let fits = words.len() >= product(&[rank.count, RESULT_WORDS])? && scores.len() >= rank.count;
@@ -422,7 +470,7 @@ impl Queue<'_> {
         bits: BitsArena<'_>,
         simulation: Simulation<'_>,
     ) -> Result<(), CudaError> {
-        let Simulation { rows, rules, total, selected, out, trades, count, sides, way } = simulation;
+        let Simulation { rows, rules, total, selected, touches, out, trades, count, sides, way } = simulation;
         let fits = rows.len() >= product(&[total, ROW_WORDS])?
             && selected.map_or(total, Array::len) >= count
             && rules.len() >= RULE_WORDS
@@ -432,35 +480,29 @@ impl Queue<'_> {
             Some((trades, room)) => trades.len() >= product(&[count, room, TRADE_WORDS])?,
             None => true,
         };
-        check(fits && logged && bits.holds(market.bars)?, "simulate")?;
+        let tabled = match touches {
+            Some(touches) => touches.table.len() >= product(&[2, touches.levels(), market.bars])?,
+            None => true,
+        };
+        check(fits && logged && tabled && bits.holds(market.bars)?, "simulate")?;
         let mut args = market.addresses().to_vec();
         args.extend([
             bits.value.address(),
             rows.address(),
             rules.address(),
             selected.map_or(0, Array::address),
+            touches.map_or(0, |touches| touches.table.address()),
             out.address(),
             trades.map_or(0, |(trades, _)| trades.address()),
             trades.map_or(0, |(_, room)| room as u64),
+            touches.map_or(0, |touches| touches.levels() as u64),
             bits.slots as u64,
             market.bars as u64,
             market.lead,
             total as u64,
             count as u64,
-            config.cash.to_bits(),
-            config.maker_fee.to_bits(),
-            config.taker_fee.to_bits(),
-            config.slippage.to_bits(),
-            match config.fill {
-                Fill::NextOpen => 0,
-                Fill::Close => 1,
-            },
-            match config.intrabar {
-                Intrabar::StopFirst => 0,
-                Intrabar::TargetFirst => 1,
-                Intrabar::NearestOpen => 2,
-            },
         ]);
+        args.extend(settings(config));
         // SAFETY: the fields of `Simulate`; lengths checked above and by the market, slots and
         // selected combinations are below what they index.
         unsafe { self.go(simulation_kernel(sides, way), count, 1, &args) }

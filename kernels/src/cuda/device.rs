@@ -6,15 +6,16 @@ use crate::bars::Bars;
 use crate::bits::Bits;
 use crate::program::{ParamSet, Program};
 use crate::sim::{SimConfig, Trade};
-use crate::sweep::device::{DeviceFinish, RESULT_WORDS, RULE_WORDS, TRADE_WORDS, trade_of};
+use crate::sweep::device::{DeviceFinish, RESULT_WORDS, TRADE_WORDS, trade_of};
 use crate::sweep::{Sweep, SweepError};
 
 use super::best::Keep;
 use super::call::{BitsArena, Queue, Rank, Sides, Simulation, Way};
 use super::launcher::{Array, Buffer, Launcher};
 use super::market::DeviceMarket;
-use super::plan::{Plan, ROW_WORDS, Shares, divide, longest};
+use super::plan::{Plan, ROW_WORDS, RULE_WORDS, Shares, divide, longest};
 use super::signals::{SignalBuffers, SignalError, Signals};
+use super::touches::{RuleTable, Touches};
 use super::{CudaError, CudaSweepError};
 
 /// Kernels count bars in 32 bits.
@@ -39,6 +40,8 @@ pub(super) struct Lane {
     signals: SignalBuffers,
     rows: Buffer<u64>,
     rules: Buffer<u64>,
+    levels: Buffer<u64>,
+    touches: Buffer<u32>,
     selected: Buffer<u64>,
     out: Buffer<u64>,
     trades: Buffer<u64>,
@@ -63,6 +66,8 @@ pub(super) struct Shape {
     pub(super) conditions: usize,
     pub(super) sides: Sides,
     pub(super) way: Way,
+    pub(super) stops: usize,
+    pub(super) targets: usize,
 }
 
 /// What becomes of the next combinations.
@@ -87,7 +92,8 @@ impl<'a> Device<'a> {
         let first_stream = streams.first().copied().unwrap_or(0);
         let market_bytes = DeviceMarket::bytes(bars, &tables);
         let shares =
-            divide(budget_bytes, market_bytes, bars.len(), streams.len()).map_err(CudaSweepError::Cuda)?;
+            divide(budget_bytes, market_bytes, bars.len(), streams.len(), launcher.bars_per_launch())
+                .map_err(CudaSweepError::Cuda)?;
         let market = DeviceMarket::new(launcher.as_ref(), first_stream, bars, &tables)
             .map_err(CudaSweepError::Cuda)?;
         let mut signals =
@@ -124,7 +130,7 @@ impl<'a> Device<'a> {
     ) -> Result<Started, CudaError> {
         loop {
             let plan = self.plan(program, values, left)?;
-            let begun = match rule_table(program, cpu, &plan, values) {
+            let begun = match self.rules(program, cpu, &plan, values) {
                 Ok(rules) => self.launch(config, lane, &plan, values, &rules, cpu.is_folded(), None),
                 Err(row) => Err(SignalError::Row(row)),
             };
@@ -138,6 +144,16 @@ impl<'a> Device<'a> {
         }
     }
 
+    fn rules(
+        &self,
+        program: &Program,
+        cpu: &mut Sweep<'_>,
+        plan: &Plan,
+        values: &[f64],
+    ) -> Result<RuleTable, usize> {
+        RuleTable::new(program, cpu, plan, values, self.market.bars, self.shares.touches)
+    }
+
     #[allow(clippy::too_many_arguments, reason = "a launch: all of them are its parts")]
     fn launch(
         &mut self,
@@ -145,7 +161,7 @@ impl<'a> Device<'a> {
         lane: usize,
         plan: &Plan,
         values: &[f64],
-        rules: &[u64],
+        rules: &RuleTable,
         is_folded: bool,
         trade_room: Option<usize>,
     ) -> Result<Shape, SignalError> {
@@ -171,10 +187,11 @@ impl<'a> Device<'a> {
         };
         let way = match sides {
             _ if !is_folded => Way::Measure,
-            Sides::Long if is_all_in(rules) => Way::FoldAllIn,
+            Sides::Long if rules.is_all_in() => Way::FoldAllIn,
             _ => Way::Fold,
         };
-        let Lane { signals, rows: row_buffer, rules: rule_buffer, out, trades, .. } = &mut self.lanes[lane];
+        let Lane { signals, rows: row_buffer, rules: rule_buffer, levels, touches, out, trades, .. } =
+            &mut self.lanes[lane];
         let bits = self.signals.compute(queue, signals, plan, values)?;
         let trades = match trade_room {
             Some(room) => {
@@ -183,11 +200,22 @@ impl<'a> Device<'a> {
             }
             None => None,
         };
+        let (stops, targets) = (rules.stops, rules.levels.len() - rules.stops);
+        let touches = if rules.levels.is_empty() {
+            None
+        } else {
+            let room = 2 * rules.levels.len() * self.market.bars;
+            let touches = Touches { table: touches.reserve(launcher, room)?, stops, targets };
+            let levels = levels.upload(launcher, stream, &rules.levels)?;
+            queue.first_touch(&self.market, config, levels, touches)?;
+            Some(touches)
+        };
         let simulation = Simulation {
             rows: row_buffer.upload(launcher, stream, &rows)?,
-            rules: rule_buffer.upload(launcher, stream, rules)?,
+            rules: rule_buffer.upload(launcher, stream, &rules.words)?,
             total: plan.rows,
             selected: None,
+            touches,
             out: out.reserve(launcher, plan.rows * RESULT_WORDS)?,
             trades,
             count: plan.rows,
@@ -195,7 +223,7 @@ impl<'a> Device<'a> {
             way,
         };
         queue.simulate(&self.market, config, bits, simulation)?;
-        Ok(Shape { rows: plan.rows, conditions: plan.conditions, sides, way })
+        Ok(Shape { rows: plan.rows, conditions: plan.conditions, sides, way, stops, targets })
     }
 
     /// Walks some combinations of a launch that has run once more, the long way: their words.
@@ -205,16 +233,23 @@ impl<'a> Device<'a> {
         flight: &Flight,
         unfit: &[u64],
     ) -> Result<&[u64], CudaError> {
-        let Shape { rows: total, conditions, sides, .. } = flight.shape;
+        let Shape { rows: total, conditions, sides, stops, targets, .. } = flight.shape;
         let launcher = self.launcher.as_ref();
-        let Lane { stream, signals, rows, rules, selected, out, .. } = &mut self.lanes[flight.lane];
+        let Lane { stream, signals, rows, rules, selected, touches, out, .. } = &mut self.lanes[flight.lane];
         let queue = Queue { launcher, stream: *stream };
         let bits = signals.bits(launcher, self.market.bars, conditions)?;
+        let touches = if stops + targets == 0 {
+            None
+        } else {
+            let room = 2 * (stops + targets) * self.market.bars;
+            Some(Touches { table: touches.reserve(launcher, room)?, stops, targets })
+        };
         let simulation = Simulation {
             rows: rows.reserve(launcher, total * ROW_WORDS)?,
             rules: rules.reserve(launcher, RULE_WORDS)?,
             total,
             selected: Some(selected.upload(launcher, queue.stream, unfit)?),
+            touches,
             out: out.reserve(launcher, total * RESULT_WORDS)?,
             trades: None,
             count: unfit.len(),
@@ -306,6 +341,14 @@ impl<'a> Device<'a> {
         };
         let all: Vec<u64> = (0..plan.conditions as u64).collect();
         let words = gather(queue, bits, &all)?;
+        for row in words.chunks_exact(2 * bits.bars.div_ceil(64)) {
+            let (value, defined) = row.split_at(row.len() / 2);
+            if value.iter().zip(defined).any(|(value, defined)| value & !defined != 0) {
+                return Err(CudaError::SelfTest {
+                    what: "a condition is TRUE where it is undefined".to_owned(),
+                });
+            }
+        }
         let row_words = 2 * bits.bars.div_ceil(64);
         let read = |slot: usize| {
             let (value, defined) = words[slot * row_words..(slot + 1) * row_words].split_at(row_words / 2);
@@ -328,7 +371,7 @@ impl<'a> Device<'a> {
         values: &[f64],
     ) -> Result<Option<Vec<Trade>>, CudaError> {
         let plan = self.whole(program, values, 1)?;
-        let Ok(rules) = rule_table(program, cpu, &plan, values) else { return Ok(None) };
+        let Ok(rules) = self.rules(program, cpu, &plan, values) else { return Ok(None) };
         // A bar closes one position at most at a decision and one inside.
         let room = 2 * self.market.bars + 2;
         match self.launch(config, 0, &plan, values, &rules, false, Some(room)) {
@@ -344,27 +387,6 @@ impl<'a> Device<'a> {
         let (trades, _) = words.as_chunks::<TRADE_WORDS>();
         Ok(Some(trades.iter().map(trade_of).collect()))
     }
-}
-
-/// Words of each distinct set of rules, or the first row whose rules are refused.
-fn rule_table(
-    program: &Program,
-    cpu: &mut Sweep<'_>,
-    plan: &Plan,
-    values: &[f64],
-) -> Result<Vec<u64>, usize> {
-    let mut words = Vec::with_capacity(plan.rules.len() * RULE_WORDS);
-    for row in plan.rules.first_rows() {
-        let params = &values[row * program.params..(row + 1) * program.params];
-        words.extend(cpu.rule_words(params).map_err(|_| row)?);
-    }
-    Ok(words)
-}
-
-/// Whether every set of rules buys with all the equity.
-fn is_all_in(rules: &[u64]) -> bool {
-    let (sets, _) = rules.as_chunks::<RULE_WORDS>();
-    sets.iter().all(|set| set[5] == 0 && f64::from_bits(set[6]) == 1.0)
 }
 
 /// Value words, then defined words, of each slot.

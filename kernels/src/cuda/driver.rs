@@ -124,6 +124,7 @@ pub struct Driver {
     name: String,
     /// Users so far.
     users: AtomicUsize,
+    bars_per_launch: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -143,16 +144,24 @@ impl Driver {
     /// # Errors
     /// As [`devices`]; [`CudaError::UnknownDevice`]; [`CudaError::Compile`] with the compiler's words.
     pub fn open(ordinal: usize) -> Result<Driver, CudaError> {
-        let (count, _) = start()?;
+        let (count, version) = start()?;
         if ordinal >= count {
             return Err(CudaError::UnknownDevice { ordinal, count });
         }
         let context = open_context(ordinal)?;
-        let name = driver("asking for its name", context.name())?;
+        let info = info(ordinal, version)?;
         let streams = (0..STREAMS).map(|_| driver("making a queue", context.new_stream()));
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
         let module = load_module()?;
-        Ok(Driver { context, streams, module, functions: Mutex::default(), name, users: AtomicUsize::new(0) })
+        Ok(Driver {
+            context,
+            streams,
+            module,
+            functions: Mutex::default(),
+            bars_per_launch: bars_per_launch(&info),
+            name: info.name,
+            users: AtomicUsize::new(0),
+        })
     }
 
     fn stream(&self, stream: usize) -> sys::CUstream {
@@ -179,6 +188,16 @@ impl Driver {
         functions.insert(kernel, function);
         Ok(function)
     }
+}
+
+/// Bars times combinations simulated in half a second at the least, by what the driver says of the chip.
+fn bars_per_launch(info: &DeviceInfo) -> u64 {
+    /// `f64` operations per bar and combination when positions are walked bar by bar, and twice that for waiting.
+    const OPERATIONS: u64 = 200;
+    const LANES: u64 = 128;
+    let lanes = u64::from(info.multiprocessors) * LANES / u64::from(info.f32_to_f64_ratio.unwrap_or(2));
+    let per_half_second = lanes * u64::from(info.clock_khz) * 500;
+    (per_half_second / OPERATIONS).max(1 << 26)
 }
 
 /// Has the driver compile the kernels for the current context.
@@ -258,6 +277,10 @@ impl Launcher for Driver {
         (first..first + STREAMS_PER_USER).collect()
     }
 
+    fn bars_per_launch(&self) -> u64 {
+        self.bars_per_launch
+    }
+
     fn allocate(&self, bytes: u64) -> Result<Memory, CudaError> {
         self.bind()?;
         let size = usize::try_from(bytes).map_err(|_| CudaError::Bounds { doing: "an allocation" })?;
@@ -319,5 +342,29 @@ impl Launcher for Driver {
         driver("launching a kernel", unsafe {
             result::launch_kernel(function, grid, (block, 1, 1), 0, self.stream(stream), &mut params)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_is_as_long_as_the_chip_is_fast() {
+        let info = |multiprocessors, clock_khz, ratio| DeviceInfo {
+            ordinal: 0,
+            name: String::new(),
+            memory_bytes: 0,
+            memory_free_bytes: 0,
+            compute_capability: (9, 0),
+            multiprocessors,
+            clock_khz,
+            f32_to_f64_ratio: ratio,
+            driver_version: MIN_DRIVER_VERSION,
+        };
+        // A data-centre chip of 132 x 64 lanes at 1.98 GHz, a gaming one with a 64th of its lanes for f64, and a small one.
+        assert_eq!(bars_per_launch(&info(132, 1_980_000, Some(2))), 41_817_600_000);
+        assert_eq!(bars_per_launch(&info(128, 2_520_000, Some(64))), 1_612_800_000);
+        assert_eq!(bars_per_launch(&info(2, 1_000_000, Some(64))), 1 << 26);
     }
 }

@@ -25,6 +25,10 @@ pub trait Launcher: Send + Sync {
     /// Streams for a new user, at least one. Users share streams only where there are more of them than the device has.
     fn take_streams(&self) -> Vec<usize>;
 
+    /// Bars times combinations that it simulates in about half a second: how long a launch may take, and so how long a
+    /// cancellation may have to wait.
+    fn bars_per_launch(&self) -> u64;
+
     /// Takes memory of at least one byte. Its contents are not defined.
     ///
     /// # Errors
@@ -135,7 +139,7 @@ macro_rules! element {
         })+
     };
 }
-element!(f64, u64);
+element!(f64, u64, u32);
 
 /// `len` numbers on a device.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! How many combinations go into one launch, and which values they share: pure arithmetic, no device.
 
 use crate::program::{ParamSet, Program};
-use crate::sweep::device::{RESULT_WORDS, RULE_WORDS};
+use crate::sweep::device::{self, RESULT_WORDS};
 
 use super::CudaError;
 use super::call::{COMPARE_JOB, INDICATOR_JOB, SeriesArena};
@@ -11,9 +11,8 @@ use super::slots::Slots;
 /// Most combinations per launch: indices stay within 32 bits and plans within memory.
 const MAX_ROWS: usize = 1 << 20;
 
-/// Most bars times combinations per launch: at a tenth of a trillion a second a launch ends within half a second, which is
-/// how long a cancellation may have to wait.
-const MAX_BAR_ROWS: usize = 1 << 35;
+/// Words of one set of rules: the rules, and its stop and target among the table of first touches.
+pub(super) const RULE_WORDS: usize = device::RULE_WORDS + 2;
 
 /// Words per combination that say which signals and rules it uses.
 pub(super) const ROW_WORDS: usize = 5;
@@ -115,14 +114,27 @@ pub(super) struct Shares {
     pub(super) series_slots: usize,
     /// Bytes for each of the launches under way.
     pub(super) launch: u64,
+    /// Bytes for the table of first touches of each.
+    pub(super) touches: u64,
+    /// Bars times combinations of a launch.
+    pub(super) bar_rows: usize,
 }
 
-/// Divides `budget` bytes: the market first, a half of the rest for series, the other for the launches under way.
-pub(super) fn divide(budget: u64, market: u64, bars: usize, launches: usize) -> Result<Shares, CudaError> {
+/// Divides `budget` bytes: the market first, a half of the rest for series, the other for the launches under way, each of at
+/// most `bar_rows` bars times combinations.
+pub(super) fn divide(
+    budget: u64,
+    market: u64,
+    bars: usize,
+    launches: usize,
+    bar_rows: u64,
+) -> Result<Shares, CudaError> {
     let one = SeriesArena::bytes(bars, 1).max(1);
     let rest = budget.checked_sub(market).ok_or(CudaError::Budget { needed: market, budget })?;
     let series_slots = usize::try_from(rest / 2 / one).unwrap_or(usize::MAX);
-    Ok(Shares { market, series_slots, launch: rest / 2 / launches.max(1) as u64 })
+    let each = rest / 2 / launches.max(1) as u64;
+    let bar_rows = usize::try_from(bar_rows).unwrap_or(usize::MAX);
+    Ok(Shares { market, series_slots, launch: each - each / 8, touches: each / 8, bar_rows })
 }
 
 /// The longest launch of at most `left` combinations that fits its shares. `plan` makes the plan of a number of rows;
@@ -138,7 +150,7 @@ pub(super) fn longest(
     guess: &mut usize,
     plan: impl Fn(usize) -> Plan,
 ) -> Result<Plan, CudaError> {
-    let most = left.min(MAX_ROWS).min(MAX_BAR_ROWS / bars.max(1)).max(1);
+    let most = left.min(MAX_ROWS).min(shares.bar_rows / bars.max(1)).max(1);
     let mut rows = most.min((*guess).max(1));
     loop {
         let plan = plan(rows);
@@ -151,8 +163,9 @@ pub(super) fn longest(
         }
         if rows == 1 {
             let series = SeriesArena::bytes(bars, plan.series).saturating_mul(2);
-            let launches = shares.launch.max(bytes).saturating_mul(4);
-            let budget = shares.market + shares.launch.saturating_mul(4);
+            let each = |launch: u64| (launch / 7 * 8 + 16).saturating_mul(4);
+            let launches = each(shares.launch.max(bytes));
+            let budget = shares.market + each(shares.launch);
             return Err(CudaError::Budget { needed: shares.market + series.max(launches), budget });
         }
         rows = rows.div_ceil(2);

@@ -49,7 +49,7 @@ fn launches_cover_all_rows_and_keep_within_their_share() {
     let graph = Graph::new(&program);
     let (total, values) = (1000, grid(1000));
     for budget in [90_000, 200_000, 1 << 22, 1 << 30] {
-        let shares = divide(budget, 10_000, BARS, 2).unwrap_or_else(|error| panic!("{error}"));
+        let shares = divide(budget, 10_000, BARS, 2, 1 << 35).unwrap_or_else(|error| panic!("{error}"));
         let (mut done, mut guess, mut launches) = (0, usize::MAX, 0);
         while done < total {
             let plan = longest(total - done, BARS, &shares, &graph, &mut guess, |rows| {
@@ -68,11 +68,23 @@ fn launches_cover_all_rows_and_keep_within_their_share() {
 }
 
 #[test]
+fn launches_are_cut_where_the_device_would_take_too_long() {
+    let program = thresholds();
+    let graph = Graph::new(&program);
+    let shares =
+        divide(1 << 30, 10_000, BARS, 2, 300 * BARS as u64).unwrap_or_else(|error| panic!("{error}"));
+    let plan = |rows| Plan::new(&program, &graph, ParamSet::default(), &grid(1000), rows);
+    let mut guess = usize::MAX;
+    let rows = longest(1000, BARS, &shares, &graph, &mut guess, plan).map(|plan| plan.rows);
+    assert_eq!(rows, Ok(300));
+}
+
+#[test]
 fn a_budget_too_small_for_one_combination_says_what_is_needed() {
     let program = thresholds();
     let graph = Graph::new(&program);
     let refusal = |budget: u64| {
-        let shares = divide(budget, 10_000, BARS, 2)?;
+        let shares = divide(budget, 10_000, BARS, 2, 1 << 35)?;
         let plan = |rows| Plan::new(&program, &graph, ParamSet::default(), &grid(10), rows);
         let mut guess = usize::MAX;
         longest(10, BARS, &shares, &graph, &mut guess, plan).map(|plan| plan.rows)

@@ -1,4 +1,4 @@
-//! What a device is good for and whether it can be trusted, in about two seconds.
+//! What a device is good for: whether it can be trusted, in about two seconds, and whether it is worth its while.
 //!
 //! The one place of this crate that looks at a clock: speeds are for people and for placing work, never for results.
 
@@ -60,6 +60,61 @@ pub fn self_test(launcher: &Arc<dyn Launcher>, budget_bytes: u64) -> Result<Self
         combinations_compared,
         elapsed: started.elapsed(),
     })
+}
+
+/// How fast combinations of one sweep are, measured on some of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Combinations per second on the device, all of it.
+    pub device_per_s: f64,
+    /// Combinations per second on one thread of the processor.
+    pub processor_per_s: f64,
+}
+
+impl Rates {
+    /// Whether the device is faster than this many threads of the processor.
+    pub fn is_device_faster_than(&self, threads: usize) -> bool {
+        self.device_per_s > self.processor_per_s * threads as f64
+    }
+}
+
+/// Measures a sweep on the device and on the processor with combinations from the rows of `values`: which of the two is faster
+/// depends on the strategy, on the number of bars and on how many combinations there are, and no table of chips knows that.
+/// Takes a fraction of a second beside the device's share. The rows are run as they come: give the ones to be run.
+///
+/// # Errors
+/// As [`CudaSweep::run_block`]; [`CudaError::NoDevice`] if the device does not run this sweep, or not all of it.
+pub fn rates(
+    sweep: &mut CudaSweep<'_>,
+    values: &[f64],
+    combinations: usize,
+    cancel: &AtomicBool,
+) -> Result<Rates, CudaSweepError> {
+    const DEVICE_ROWS: usize = 1 << 17;
+    const PROCESSOR_TIME: Duration = Duration::from_millis(100);
+    let params = sweep.params();
+    let rows = combinations.min(DEVICE_ROWS);
+    if combinations.checked_mul(params) != Some(values.len()) || rows == 0 {
+        return Err(SweepError::Block { values: values.len(), combinations, params }.into());
+    }
+    let mut out = vec![Stats::default(); rows];
+    let before = sweep.placement().device;
+    // Once for what is only done once: memory is taken, series are uploaded, kernels are loaded.
+    sweep.run_block(&values[..params], &mut out[..1], cancel)?;
+    let started = Instant::now();
+    sweep.run_block(&values[..rows * params], &mut out, cancel)?;
+    let device_per_s = rows as f64 / started.elapsed().as_secs_f64();
+    if sweep.placement().device - before < 1 + rows as u64 {
+        return Err(CudaSweepError::Cuda(CudaError::NoDevice));
+    }
+    let (mut done, mut size, started) = (0, 64, Instant::now());
+    while done < rows && started.elapsed() < PROCESSOR_TIME {
+        let end = rows.min(done + size);
+        let piece = &values[done * params..end * params];
+        sweep.processor().run_block(piece, &mut out[done..end], cancel)?;
+        (done, size) = (end, size * 2);
+    }
+    Ok(Rates { device_per_s, processor_per_s: done as f64 / started.elapsed().as_secs_f64() })
 }
 
 /// Units per second: rounds are doubled until they take long enough to be timed.

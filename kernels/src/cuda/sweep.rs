@@ -126,6 +126,11 @@ impl<'a> CudaSweep<'a> {
         self
     }
 
+    /// The processor's sweep beside the device's.
+    pub(super) fn processor(&mut self) -> &mut Sweep<'a> {
+        &mut self.cpu
+    }
+
     /// Parameters of the program.
     pub(super) fn params(&self) -> usize {
         self.program.params
@@ -138,7 +143,7 @@ impl<'a> CudaSweep<'a> {
 
     /// Simulates the combinations in the rows of `values` and writes one result per row to `out`, as
     /// [`Sweep::run_block`] does. What the device cannot do is done by the processor and counted in
-    /// [`CudaSweep::placement`]. `cancel` is looked at before every launch; a launch takes less than half a second.
+    /// [`CudaSweep::placement`]. `cancel` is looked at before every launch; a launch takes about half a second at most.
     ///
     /// # Errors
     /// As [`Sweep::run_block`]; [`CudaSweepError::Cuda`] after [`CudaSweep::without_fallback`].

@@ -38,6 +38,10 @@ pub(super) const DEF: Indicator = Indicator {
 /// From this many parameter sets on, their averages run beside each other; below, the bands are made beside the average.
 const FEW: usize = 3;
 
+/// Periods whose averages and deviations are made before their bands: a vector of averages, and few enough to stay in
+/// the cache until then.
+const TOGETHER: usize = 8;
+
 /// Upper, middle and lower band.
 #[inline(always)]
 fn around<N: Number>(middle: N, deviation: N, k: N) -> [N; 3] {
@@ -91,6 +95,13 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
         return;
     }
     let mut periods: Vec<&mut [Place<'_>]> = places.chunk_by_mut(|a, b| a.n == b.n).collect();
+    for periods in periods.chunks_mut(TOGETHER) {
+        bands_of(isa, x, periods);
+    }
+}
+
+/// The bands of several periods, each with one set or more.
+fn bands_of(isa: Isa, x: &[f64], periods: &mut [&mut [Place<'_>]]) {
     let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(periods.len());
     for place in periods.iter_mut().filter_map(|places| places.first_mut()) {
         rolls.push(Roll { source: x, n: place.n, out: place.bands[1] });

@@ -16,7 +16,7 @@ use super::levels::{LONGEST, Levels, TILE};
 use super::rolling::{self, Roll, STRIDE, stride};
 use super::sma::RollingMean;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
-use crate::series::within;
+use crate::series::{all_finite, within};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
@@ -117,6 +117,7 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
     }
     lines.sort_by_key(|line| line.n);
     raw_lines(isa, inputs, &mut lines);
+    lines.retain_mut(|line| !line.is_raw(isa));
     let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(lines.len());
     for Lines { n: [k, sk, _], slow_k, slow_d } in &mut lines {
         rolls.push(Roll { source: &slow_d[*k - 1..], n: *sk, out: &mut slow_k[*k - 1..] });
@@ -145,6 +146,23 @@ struct Lines<'o> {
     n: [usize; 3],
     slow_k: &'o mut [f64],
     slow_d: &'o mut [f64],
+}
+
+impl Lines<'_> {
+    /// Finishes a set whose averages are over one bar: each is then the value itself (a zero becomes +0), unless a raw value
+    /// is not finite and stays in the running sum. Says whether that was all.
+    fn is_raw(&mut self, isa: Isa) -> bool {
+        let [k, sk, sd] = self.n;
+        let (slow_k, slow_d) = (&mut self.slow_k[k - 1..], &mut self.slow_d[k - 1..]);
+        if sk > 1 || sd > 1 || !all_finite(isa, slow_d) {
+            return false;
+        }
+        for (slow_k, slow_d) in slow_k.iter_mut().zip(slow_d) {
+            *slow_d += 0.0;
+            *slow_k = *slow_d;
+        }
+        true
+    }
 }
 
 /// The raw line of every set into the place of its `%D`. The sets are sorted by `k`.
@@ -269,7 +287,8 @@ impl Kernel for Single<'_, '_> {
                 t += 1;
             }
             let results = first_result.clamp(from, end)..end;
-            finite &= [&slow_k[results.clone()], &slow_d[results]].iter().all(|x| within(lanes, x, f64::MAX));
+            finite &= within(lanes, &slow_k[results.clone()], f64::MAX);
+            finite &= within(lanes, &slow_d[results], f64::MAX);
         }
         finite && inputs_within(lanes, self.inputs, checked..close.len())
     }

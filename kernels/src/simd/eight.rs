@@ -280,7 +280,9 @@ mod x86 {
             let mut columns = rows;
             for below in 0..2 {
                 for right in 0..2 {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|i| rows[4 * below + i].0[right]);
+                    let at = 4 * below;
+                    let (a, b) = (rows[at].0[right], rows[at + 1].0[right]);
+                    let (c, d) = (rows[at + 2].0[right], rows[at + 3].0[right]);
                     let (ab_low, ab_high) = (avx._mm256_unpacklo_pd(a, b), avx._mm256_unpackhi_pd(a, b));
                     let (cd_low, cd_high) = (avx._mm256_unpacklo_pd(c, d), avx._mm256_unpackhi_pd(c, d));
                     let first = 4 * right;

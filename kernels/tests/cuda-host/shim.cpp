@@ -123,6 +123,7 @@ static const Entry ENTRIES[] = {
     ENTRY(arithmetic, Arithmetic),
     ENTRY(rank, Rank),
     ENTRY(gather_words, GatherWords),
+    ENTRY(first_touch, FirstTouch),
     ENTRY(simulate_all_in, Simulate),
     ENTRY(simulate_long, Simulate),
     ENTRY(simulate_short, Simulate),

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 #![allow(unsafe_code, reason = "the kernels are C++ in a shared library")]
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +49,8 @@ pub(crate) struct Host {
     /// The greatest `used` so far.
     pub(crate) most_used: AtomicU64,
     pub(crate) launches: AtomicU64,
+    /// Names of the kernels that were launched.
+    pub(crate) kernels: Mutex<BTreeSet<&'static str>>,
     /// Launches that succeed before one fails.
     pub(crate) fails_after: Option<u64>,
     /// Whether everything read back has one bit wrong.
@@ -69,6 +72,7 @@ impl Host {
             used: Arc::default(),
             most_used: AtomicU64::new(0),
             launches: AtomicU64::new(0),
+            kernels: Mutex::default(),
             fails_after: None,
             flips_a_bit: false,
         })
@@ -170,6 +174,10 @@ impl Launcher for Host {
         vec![0, 1]
     }
 
+    fn bars_per_launch(&self) -> u64 {
+        1 << 30
+    }
+
     fn allocate(&self, bytes: u64) -> Result<Memory, CudaError> {
         let used = self.used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if used > self.capacity {
@@ -227,6 +235,7 @@ impl Launcher for Host {
             let meaning = "a failure for a test".to_owned();
             return Err(CudaError::Driver { doing: "launching a kernel", code: 719, meaning });
         }
+        self.kernels.lock().unwrap_or_else(PoisonError::into_inner).insert(kernel);
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let name = CString::new(kernel).unwrap();
         // SAFETY: the caller's promise for the arguments; the shim compares their size with the kernel's struct.

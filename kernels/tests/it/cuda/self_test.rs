@@ -3,10 +3,15 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use polybolos_kernels::cuda::{CudaError, Driver, Launcher, devices, self_test};
+use polybolos_kernels::cuda::{
+    CudaError, CudaSweep, CudaSweepError, Driver, Launcher, Rates, devices, rates, self_test,
+};
+use polybolos_kernels::sim::SimConfig;
 
 use super::host::Host;
+use crate::support::{random_walk, sma_cross};
 
 #[test]
 fn the_self_test_compares_and_measures() {
@@ -24,6 +29,26 @@ fn the_self_test_notices_a_wrong_bit() {
     host.flips_a_bit = true;
     let host: Arc<dyn Launcher> = Arc::new(host);
     assert!(matches!(self_test(&host, 1 << 22), Err(CudaError::SelfTest { .. })));
+}
+
+#[test]
+fn rates_say_which_is_faster_for_this_sweep() {
+    let Some(mut host) = Host::new(1 << 26) else { return };
+    let program = sma_cross();
+    let bars = random_walk(500, 3, 0.01);
+    let values: Vec<f64> =
+        (0..200).flat_map(|row| [f64::from(2 + row % 10), f64::from(20 + row / 10)]).collect();
+    let go_on = AtomicBool::new(false);
+    let config = SimConfig::default();
+    host.fails_after = Some(50);
+    let mut sweep = CudaSweep::new(&program, &bars, &config, Arc::new(host), 1 << 26).unwrap();
+    let found = rates(&mut sweep, &values, 200, &go_on).unwrap();
+    assert!(found.device_per_s > 0.0 && found.processor_per_s > 0.0, "{found:?}");
+    let slower = Rates { device_per_s: 10.0, processor_per_s: 4.0 };
+    assert!(slower.is_device_faster_than(2) && !slower.is_device_faster_than(3));
+    assert!(rates(&mut sweep, &values, 100, &go_on).is_err(), "rows are missing");
+    let failed = (0..20).find_map(|_| rates(&mut sweep, &values, 200, &go_on).err());
+    assert_eq!(failed, Some(CudaSweepError::Cuda(CudaError::NoDevice)), "a device that fails is not faster");
 }
 
 /// With a GPU this is the parity check of the self-test on it.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use polybolos_kernels::bars::Bars;
 use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, Keep, Score, run_on_devices};
-use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
+use polybolos_kernels::program::{NodeId, Op, ParamSet, Program, ProgramBuilder, Rules, Shape, Size, Type};
 use polybolos_kernels::sim::{Fill, Returns, SimConfig};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::{Sweep, SweepError};
@@ -81,6 +81,45 @@ proptest! {
     }
 }
 
+/// Bars whose prices are few multiples of 8, so that opens, levels and the middle between levels often coincide, at half past
+/// the hour, so that a midnight passes before the first close.
+fn coarse_bars(len: usize, seed: u64) -> Bars {
+    let mut state = seed | 1;
+    let mut draw = |odds: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) % odds
+    };
+    let mut bars = random_walk(len, seed, 1.0);
+    for t in 0..len {
+        let mut price = || 8.0 * (8 + draw(13)) as f64;
+        let prices = [price(), price(), price(), price()];
+        (bars.open[t], bars.close[t]) = (prices[0], prices[1]);
+        bars.high[t] = prices.iter().copied().fold(0.0, f64::max);
+        bars.low[t] = prices.iter().copied().fold(1e9, f64::min);
+        bars.open_time_ms[t] = 3_600_000 * t as i64 + 3_600_000 * 23 + 1_800_000;
+        (bars.volume[t], bars.trades[t]) = ((draw(3) == 0).into(), (draw(3) == 0).into());
+        (bars.quote_volume[t], bars.taker_buy_volume[t]) = ((draw(9) == 0).into(), (draw(9) == 0).into());
+    }
+    bars
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn levels_that_coincide_with_prices_give_the_processors_trades_and_statistics(
+        len in 20..120_usize, seed in any::<u64>(), config in any_config(),
+        stop in prop_oneof![Just(0.125), Just(0.25), Just(0.5)], target in prop_oneof![Just(0.125), Just(0.25), Just(0.5)],
+    ) {
+        let free = SimConfig { maker_fee: 0.0, taker_fee: 0.0, slippage: 0.0, ..config };
+        let levels = RuleSet { stop_loss: Some(stop), take_profit: Some(target), ..RuleSet::default() };
+        check_rules(&coarse_bars(len, seed), &levels, &free);
+        check_rules(&coarse_bars(len, seed), &RuleSet { trailing_stop: Some(stop), ..levels }, &free);
+    }
+}
+
 #[test]
 fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
     let program = sma_cross();
@@ -136,6 +175,55 @@ fn two_sided() -> Program {
         cooldown: None,
         size: Size::Equity(fraction),
     })
+}
+
+/// The cross of two averages, both sides, with a stop and a target that are parameters: 4 parameters.
+fn bracketed() -> Program {
+    let mut program = two_sided();
+    let mut param = |index: u32| {
+        let mut node = program.nodes[0].clone();
+        (node.op, node.args, node.ty, node.shape, node.frame) =
+            (Op::Param(index), Vec::new(), Type::Number, Shape::Scalar, 0);
+        node.params = ParamSet(1 << index);
+        program.nodes.push(node);
+        NodeId(program.nodes.len() as u32 - 1)
+    };
+    let (stop, target) = (param(3), param(4));
+    (program.rules.stop_loss, program.rules.take_profit) = (Some(stop), Some(target));
+    program.params = 5;
+    program
+}
+
+#[test]
+fn shared_levels_are_tabled_where_memory_allows_and_rows_stay_the_processors() {
+    let program = bracketed();
+    let bars = random_walk(500, 9, 1.0);
+    let mut values = Vec::new();
+    for pair in pairs(3..6, 9..13).chunks(2) {
+        for stop in [0.003, 0.006, 0.02, 0.05] {
+            values.extend(
+                [0.004, 0.02, 0.08].map(|target| [pair[0], pair[1], 0.5, stop, target]).as_flattened(),
+            );
+        }
+    }
+    let rows = values.len() / 5;
+    for fill in [Fill::NextOpen, Fill::Close] {
+        let config = SimConfig { fill, slippage: 0.001, ..SimConfig::default() };
+        let wanted = on_processor(&program, &bars, &config, &values, rows);
+        assert!(wanted.iter().any(|stats| stats.short_trades > 3 && stats.ambiguous_bars > 0));
+        for (budget, is_tabled) in [(1 << 18, false), (ROOM, true)] {
+            let Some(host) = Host::new(budget) else { return };
+            let host = Arc::new(host);
+            let launcher = Arc::clone(&host) as Arc<_>;
+            let sweep = CudaSweep::new(&program, &bars, &config, launcher, budget).unwrap();
+            let mut sweep = sweep.without_fallback();
+            let mut out = vec![Stats::default(); rows];
+            sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+            assert_same(&out, &wanted);
+            assert_eq!(host.kernels.lock().unwrap().contains("first_touch"), is_tabled, "{budget}");
+            assert!(host.most_used.load(Ordering::SeqCst) <= budget);
+        }
+    }
 }
 
 #[test]
