@@ -103,13 +103,11 @@ impl<K: Kernel, L: Lanes> pulp::NullaryFnOnce for Call<K, L> {
     }
 }
 
-/// What an instruction set does at once. The first four: 64 comparisons to a word, bit `i` the answer for element `i`; a
+/// What an instruction set does at once. The first three: 64 comparisons to a word, bit `i` the answer for element `i`; a
 /// comparison with a NaN is false.
 pub(crate) trait Lanes: Copy {
     /// `a < b`.
     fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
-    /// `a <= b`.
-    fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
     /// `a = b`.
     fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
     /// `a > b` and `a = b` of two rows of codes.
@@ -141,11 +139,6 @@ impl Lanes for Portable {
     #[inline(always)]
     fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
         word(|i| a[i] < b[i])
-    }
-
-    #[inline(always)]
-    fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
-        word(|i| a[i] <= b[i])
     }
 
     #[inline(always)]
@@ -203,11 +196,6 @@ mod x86 {
         #[inline(always)]
         fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
             self.word(a, b, |a, b| self.0.cmp_lt_f64x8(a, b))
-        }
-
-        #[inline(always)]
-        fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
-            self.word(a, b, |a, b| self.0.cmp_le_f64x8(a, b))
         }
 
         #[inline(always)]
@@ -278,11 +266,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn le(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
-            self.word(a, b, |a, b| self.0.avx._mm256_cmp_pd::<{ std::arch::x86_64::_CMP_LE_OQ }>(a, b))
-        }
-
-        #[inline(always)]
         fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
             self.word(a, b, |a, b| self.0.avx._mm256_cmp_pd::<{ std::arch::x86_64::_CMP_EQ_OQ }>(a, b))
         }
@@ -334,13 +317,13 @@ mod tests {
     }
 
     impl Kernel for Words<'_> {
-        type Output = [u64; 5];
+        type Output = [u64; 4];
 
         #[inline(always)]
-        fn run<L: Lanes>(self, lanes: L) -> [u64; 5] {
+        fn run<L: Lanes>(self, lanes: L) -> [u64; 4] {
             let (a, b) = self.numbers;
             let (greater, equal) = lanes.order(self.codes.0, self.codes.1);
-            [lanes.lt(a, b), lanes.le(a, b), lanes.eq(a, b), greater, equal]
+            [lanes.lt(a, b), lanes.eq(a, b), greater, equal]
         }
     }
 
@@ -355,7 +338,6 @@ mod tests {
             let y: [u16; 64] = std::array::from_fn(|i| codes[(i / 8 + shift) % 8]);
             let expected = [
                 word(|i| a[i] < b[i]),
-                word(|i| a[i] <= b[i]),
                 word(|i| a[i] == b[i]),
                 word(|i| x[i] > y[i]),
                 word(|i| x[i] == y[i]),

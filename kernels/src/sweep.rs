@@ -39,11 +39,11 @@ use crate::stats::Stats;
 
 use block::{BlockContext, Stop};
 pub use error::{CombinationError, SweepError};
-pub use route::SimulationPath;
 use fold::Folded;
 use market::Market;
 use measure::{Scratch, equity_per_bar, measure, squared_pnl};
 use path::{Path, Signals, fold_one, simulate};
+pub use route::SimulationPath;
 use rules::RuleBook;
 
 /// One combination in full.

@@ -174,9 +174,7 @@ impl SweepJob {
             }
             stats.clear();
             stats.resize(rows.len(), Stats::default());
-            engine
-                .run_block(&values, &mut stats)
-                .map_err(|error| kernel_error(symbol, &rows, error))?;
+            engine.run_block(&values, &mut stats).map_err(|error| kernel_error(symbol, &rows, error))?;
             for stats in &stats {
                 trials.push(per_period_sharpe(stats));
             }

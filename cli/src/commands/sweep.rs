@@ -30,7 +30,8 @@ const MAX_UNASKED_ROWS: u64 = 10_000_000;
 pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
     if args.precision == Precision::F32 {
         return Err(CliError::Failed(
-            "this version simulates in 64 bits only; leave --precision out, or write --precision f64".to_owned(),
+            "this version simulates in 64 bits only; leave --precision out, or write --precision f64"
+                .to_owned(),
         ));
     }
     let ranking = Ranking { metric: args.rank_by.clone(), min_trades: args.min_trades };

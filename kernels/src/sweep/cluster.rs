@@ -16,8 +16,6 @@ pub(super) struct Instances {
     /// Row-major, a row per combination and a column per node.
     ids: Vec<u32>,
     columns: usize,
-    /// Per column the combination that an instance is computed for.
-    pub(super) representatives: Vec<Vec<u32>>,
 }
 
 /// Distinct instances that a cluster may hold, by kind of node.
@@ -38,14 +36,13 @@ impl Instances {
         let sets: Vec<ParamSet> = leaves.chain(shared).collect();
         let columns = sets.len();
         let mut ids = vec![0; rows * columns];
-        let mut representatives = Vec::with_capacity(columns);
         for (column, set) in sets.iter().enumerate() {
             let params: Vec<usize> = set.iter().collect();
-            representatives.push(number_instances(values, rows, program.params, &params, |row, id| {
+            number_instances(values, rows, program.params, &params, |row, id| {
                 ids[row * columns + column] = id;
-            }));
+            });
         }
-        Instances { ids, columns, representatives }
+        Instances { ids, columns }
     }
 
     /// The instances that a combination reads: leaves, then shared steps.
@@ -91,16 +88,15 @@ impl Instances {
     }
 }
 
-/// Numbers the distinct projections in order of appearance; gives the first row of each.
+/// Numbers the distinct projections in order of appearance.
 fn number_instances(
     values: &[f64],
     rows: usize,
     width: usize,
     params: &[usize],
     mut assign: impl FnMut(usize, u32),
-) -> Vec<u32> {
+) {
     let mut known: HashMap<Box<[u64]>, u32> = HashMap::new();
-    let mut representatives = Vec::new();
     let mut key = vec![0u64; params.len()];
     let mut last = None;
     for row in 0..rows {
@@ -112,15 +108,14 @@ fn number_instances(
         }
         let id = match last {
             Some(id) if !is_new => id,
-            _ => *known.entry(key.as_slice().into()).or_insert_with(|| {
-                representatives.push(row as u32);
-                representatives.len() as u32 - 1
-            }),
+            _ => {
+                let next = known.len() as u32;
+                *known.entry(key.as_slice().into()).or_insert(next)
+            }
         };
         last = Some(id);
         assign(row, id);
     }
-    representatives
 }
 
 /// The parameters that take more than one value in the rows of `values`.
@@ -249,7 +244,7 @@ impl<'b> Cluster<'b> {
             })?;
             for value in found {
                 self.leaves.push(match value {
-                    Value::Series(series) => Leaf::Numbers(NumberLeaf::new(series)),
+                    Value::Series(series) => Leaf::Numbers(Box::new(NumberLeaf::new(series))),
                     Value::Bits(bits) => Leaf::Conditions(bits),
                     _ => return Err(Stop::Failed),
                 });

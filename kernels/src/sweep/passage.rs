@@ -105,7 +105,7 @@ impl Passages {
         let mut next = None;
         let mut keys = Vec::with_capacity(entries.bars.len());
         for &first in &entries.first_bars {
-            if !next.is_some_and(|t| t >= first as usize) {
+            if next.is_none_or(|t| t < first as usize) {
                 next = next_set(words.len(), first as usize, |word| words[word]);
                 if next.is_none() {
                     break;

@@ -5,6 +5,8 @@
 //! stays in the nearest cache: an operation that several combinations share once for all of them, one that every combination
 //! has for itself just before its words are used. The values are those of the evaluator, bit for bit.
 
+#![allow(clippy::needless_range_loop, reason = "one index runs through several rows of words")]
+
 use super::compile::{Arg, Kind, Step, TileProgram};
 use crate::bits::Bits;
 use crate::evaluate::elementwise;
@@ -41,7 +43,7 @@ impl WordTile {
 
 /// A series of one combination cluster, whole.
 pub(super) enum Leaf {
-    Numbers(NumberLeaf),
+    Numbers(Box<NumberLeaf>),
     Conditions(Arc<Bits>),
 }
 
