@@ -26,6 +26,9 @@ use polybolos_kernels::sweep::Sweep;
 use crate::naive::Report;
 use crate::workload::Workload;
 
+/// The yardstick over series, for one combination's parameters.
+type Naive = fn(&Bars, &[Vec<f64>], &[f64]) -> Report;
+
 const BARS: usize = 43_800;
 const RUNS: usize = 9;
 
@@ -43,31 +46,23 @@ fn main() {
     for returns in [Returns::Bar, Returns::Daily] {
         let config = SimConfig { returns, ..SimConfig::default() };
         let name = format!("{returns:?}").to_lowercase();
-        let run =
-            |title: &str, work: &Workload, naive: &dyn Fn(&Bars, &[Vec<f64>], &[f64]) -> Report, isa: Isa| {
-                let title = format!("{title} {name} {isa}");
-                if title.contains(&filter) {
-                    compare(&title, &bars, work, &config, naive, isa);
-                }
-            };
+        let run = |title: &str, work: &Workload, naive: Naive, isa: Isa| {
+            let title = format!("{title} {name} {isa}");
+            if title.contains(&filter) {
+                compare(&title, &bars, work, &config, naive, isa);
+            }
+        };
         for isa in Isa::ALL {
-            run("W1", &w1, &cross::<false>, isa);
-            run("W2", &w2, &reversion, isa);
+            run("W1", &w1, cross::<false>, isa);
+            run("W2", &w2, reversion, isa);
         }
-        run("W1-short", &short, &cross::<true>, Isa::detect());
-        run("W1-both", &both, &cross::<false>, Isa::detect());
+        run("W1-short", &short, cross::<true>, Isa::detect());
+        run("W1-both", &both, cross::<false>, Isa::detect());
     }
 }
 
 /// Measures a workload and its yardstick, and holds one against the other.
-fn compare(
-    title: &str,
-    bars: &Bars,
-    work: &Workload,
-    config: &SimConfig,
-    naive: &dyn Fn(&Bars, &[Vec<f64>], &[f64]) -> Report,
-    isa: Isa,
-) {
+fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive: Naive, isa: Isa) {
     let combinations = work.combinations();
     let mut out = vec![Stats::default(); combinations];
     if std::env::args().any(|arg| arg == "--profile") {
