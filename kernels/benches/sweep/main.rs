@@ -26,6 +26,10 @@ use polybolos_kernels::sweep::Sweep;
 use crate::naive::Report;
 use crate::workload::Workload;
 
+/// What the product allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The yardstick over series, for one combination's parameters.
 type Naive = fn(&Bars, &[Vec<f64>], &[f64]) -> Report;
 

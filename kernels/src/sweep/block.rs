@@ -123,6 +123,8 @@ struct SignalDeals<'p> {
 }
 
 impl Deals for SignalDeals<'_> {
+    const IS_CHAIN: bool = false;
+
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
         let &[enter, leave] = self.pairs[lane].get(self.next[lane])?;

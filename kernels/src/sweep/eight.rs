@@ -9,7 +9,7 @@ use super::block::Finished;
 use super::fold::{self, Fold, TradeSums};
 use super::market::Market;
 use super::measure::Drawdown;
-use super::moments::{POWERS, PowerSums, PrefixRows};
+use super::moments::{POWERS, PowerSums, PrefixRows, Row};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Eight, Lanes, Number};
@@ -34,6 +34,10 @@ pub(super) struct Deal {
 
 /// Where the trades of the lanes come from.
 pub(super) trait Deals {
+    /// Whether a lane's next trade follows from its last one: then the lanes are asked in turn, so that eight chains of
+    /// lookups overlap. Otherwise each is asked for many at once, and keeps its sums in registers.
+    const IS_CHAIN: bool;
+
     /// The next trade of a lane, in order.
     fn next(&mut self, lane: usize) -> Option<Deal>;
 }
@@ -217,23 +221,11 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     fn run<D: Deals>(&mut self, deals: &mut D) {
         let mut lookup = Lookup::new();
         loop {
-            let mut steps = 0;
-            // Lane by lane within a step: where a lane's next trade follows from its last one, eight such chains overlap.
-            for step in 0..AHEAD {
-                let mut has_trade = false;
-                for lane in 0..EIGHT {
-                    let deal = deals.next(lane);
-                    lookup.active[step][lane] = f64::from(u8::from(deal.is_some()));
-                    if let Some(deal) = deal {
-                        has_trade = true;
-                        self.look_up(step, lane, &deal, &mut lookup);
-                    }
-                }
-                if !has_trade {
-                    break;
-                }
-                steps += 1;
-            }
+            let steps = if D::IS_CHAIN {
+                self.look_up_in_turn(deals, &mut lookup)
+            } else {
+                self.look_up_by_lane(deals, &mut lookup)
+            };
             for step in 0..steps {
                 self.trade(&lookup, step);
             }
@@ -243,8 +235,52 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
+    /// Looks up the next trades; gives the largest number of a lane.
     #[inline(always)]
-    fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, lookup: &mut Lookup) {
+    fn look_up_in_turn<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) -> usize {
+        for step in 0..AHEAD {
+            let mut has_trade = false;
+            for lane in 0..EIGHT {
+                let deal = deals.next(lane);
+                lookup.active[step][lane] = f64::from(u8::from(deal.is_some()));
+                if let Some(deal) = deal {
+                    has_trade = true;
+                    let mut held = (self.sums[lane].held, self.sums[lane].held_samples);
+                    self.look_up(step, lane, &deal, &mut held, lookup);
+                    (self.sums[lane].held, self.sums[lane].held_samples) = held;
+                }
+            }
+            if !has_trade {
+                return step;
+            }
+        }
+        AHEAD
+    }
+
+    #[inline(always)]
+    fn look_up_by_lane<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) -> usize {
+        let mut most = 0;
+        for lane in 0..EIGHT {
+            let mut held = (self.sums[lane].held, self.sums[lane].held_samples);
+            let mut steps = 0;
+            while steps < AHEAD
+                && let Some(deal) = deals.next(lane)
+            {
+                lookup.active[steps][lane] = 1.0;
+                self.look_up(steps, lane, &deal, &mut held, lookup);
+                steps += 1;
+            }
+            for active in &mut lookup.active[steps..] {
+                active[lane] = 0.0;
+            }
+            (self.sums[lane].held, self.sums[lane].held_samples) = held;
+            most = most.max(steps);
+        }
+        most
+    }
+
+    #[inline(always)]
+    fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, held: &mut (Row, u64), lookup: &mut Lookup) {
         let samples = &self.market.samples;
         let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
         let worse = if self.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
@@ -272,7 +308,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             lookup.last[step][lane] = samples.closes[to - 1];
             if ALL_IN {
                 // Of a single sample the difference is none.
-                self.sums[lane].hold(&self.rows.rows, from + 1, to);
+                held.0.add(&self.rows.rows, from + 1, to);
+                held.1 += (to - from - 1) as u64;
             }
         }
     }

@@ -344,6 +344,8 @@ struct Chains<'c> {
 }
 
 impl Deals for Chains<'_> {
+    const IS_CHAIN: bool = true;
+
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
         let chain = &mut self.chains[lane];

@@ -28,6 +28,15 @@ pub(super) fn powers(r: f64) -> [f64; POWERS] {
 #[repr(C, align(64))]
 pub(super) struct Row(pub(super) [i64; 8]);
 
+impl Row {
+    /// Adds the difference of two prefix rows.
+    #[inline(always)]
+    pub(super) fn add(&mut self, rows: &[Row], from: usize, to: usize) {
+        let (sums, first, last) = (self.0, &rows[from].0, &rows[to].0);
+        self.0 = std::array::from_fn(|i| sums[i].wrapping_add(last[i].wrapping_sub(first[i])));
+    }
+}
+
 /// Prefix rows over the samples of a market.
 #[derive(Debug)]
 pub(super) struct PrefixRows {
@@ -117,9 +126,7 @@ impl PowerSums {
     /// Adds the returns into samples `from..to`, all held all-in long; `from` is at least 1 and below `to`.
     #[inline(always)]
     pub(super) fn hold(&mut self, rows: &[Row], from: usize, to: usize) {
-        let (first, last) = (&rows[from].0, &rows[to].0);
-        let sums = self.held.0;
-        self.held.0 = std::array::from_fn(|i| sums[i].wrapping_add(last[i].wrapping_sub(first[i])));
+        self.held.add(rows, from, to);
         self.held_samples += (to - from) as u64;
     }
 
