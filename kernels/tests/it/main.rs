@@ -8,4 +8,5 @@ mod indicators;
 mod naive;
 mod support;
 mod sweep;
+mod sweep_blocks;
 mod sweep_random;

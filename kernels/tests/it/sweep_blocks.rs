@@ -1,0 +1,272 @@
+//! Many combinations at once: every instruction set, every cut and every order of a block give the rows that each
+//! combination has alone, and these are the bar-by-bar loop's.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::atomic::AtomicBool;
+
+use polybolos_kernels::bars::{Bars, Column};
+use polybolos_kernels::evaluate::{Evaluator, Value};
+use polybolos_kernels::indicators::by_output;
+use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
+use polybolos_kernels::sim::{Fill, Intrabar, Returns, SimConfig};
+use polybolos_kernels::simd::Isa;
+use polybolos_kernels::stats::Stats;
+use polybolos_kernels::sweep::{SimulationPath, Sweep};
+use proptest::prelude::*;
+
+use crate::naive::{Naive, Signal};
+use crate::support::{RuleSet, SizeSet, random_walk};
+
+/// What a random strategy is made of; parameters are fast, slow, level, rule.
+#[derive(Debug, Clone)]
+struct Recipe {
+    /// Which comparison opens: a cross of averages, an average beyond a level, or both together.
+    entry: u8,
+    exit: u8,
+    is_long: bool,
+    is_short: bool,
+    /// Bit `k` gives rule `k` to the strategy: stop, target, trailing, time, cooldown.
+    rules: u8,
+    /// Bit `k` makes rule `k` depend on the rule parameter.
+    by_param: u8,
+    size: u8,
+}
+
+fn average(b: &mut ProgramBuilder, param: u32) -> NodeId {
+    let (sma, output) = by_output("sma").unwrap();
+    let close = b.push(Op::Column(Column::Close), &[], 0).unwrap();
+    let period = b.push(Op::Param(param), &[], 0).unwrap();
+    let bundle = b.push(Op::Indicator(sma), &[close, period], 0).unwrap();
+    b.push(Op::Output(output as u8), &[bundle], 0).unwrap()
+}
+
+fn condition(b: &mut ProgramBuilder, kind: u8, is_up: bool) -> NodeId {
+    let (fast, slow) = (average(b, 0), average(b, 1));
+    let level = b.push(Op::Param(2), &[], 0).unwrap();
+    let cross = if is_up { Op::CrossesAbove } else { Op::CrossesBelow };
+    let beyond = if is_up { Op::Lt } else { Op::Ge };
+    match kind % 4 {
+        0 => b.push(cross, &[fast, slow], 0).unwrap(),
+        1 => b.push(beyond, &[fast, level], 0).unwrap(),
+        2 => {
+            let scaled = b.push(Op::Mul, &[slow, level], 0).unwrap();
+            let close = b.push(Op::Column(Column::Close), &[], 0).unwrap();
+            let ratio = b.push(Op::Mul, &[close, level], 0).unwrap();
+            let less = b.push(Op::Le, &[ratio, scaled], 0).unwrap();
+            if is_up { less } else { b.push(Op::Not, &[less], 0).unwrap() }
+        }
+        _ => {
+            let cross = b.push(cross, &[slow, fast], 0).unwrap();
+            let beyond = b.push(Op::Ne, &[fast, level], 0).unwrap();
+            b.push(Op::And, &[cross, beyond], 0).unwrap()
+        }
+    }
+}
+
+const FIXED: [f64; 5] = [0.03, 0.05, 0.04, 9.0, 3.0];
+
+fn compile(recipe: &Recipe) -> Program {
+    let mut b = ProgramBuilder::new(4);
+    let up = condition(&mut b, recipe.entry, true);
+    let down = condition(&mut b, recipe.exit, false);
+    let rule = b.push(Op::Param(3), &[], 0).unwrap();
+    let hundred = b.push(Op::Const(100.0), &[], 0).unwrap();
+    let fraction = b.push(Op::Div, &[rule, hundred], 0).unwrap();
+    let mut value = |index: usize| {
+        let has = |bits: u8| bits >> index & 1 == 1;
+        let node = match (has(recipe.by_param), index < 3) {
+            (true, true) => fraction,
+            (true, false) => rule,
+            (false, _) => b.push(Op::Const(FIXED[index]), &[], 0).unwrap(),
+        };
+        has(recipe.rules).then_some(node)
+    };
+    let [stop_loss, take_profit, trailing_stop, max_bars, cooldown] = std::array::from_fn(&mut value);
+    let size = [1.0, 0.5, 2_000.0, 0.01][usize::from(recipe.size % 4)];
+    let size = b.push(Op::Const(size), &[], 0).unwrap();
+    let side = |is_traded: bool, node: NodeId| is_traded.then_some(node);
+    b.finish(Rules {
+        long_enter: side(recipe.is_long, up),
+        long_exit: side(recipe.is_long, down),
+        short_enter: side(recipe.is_short, down),
+        short_exit: side(recipe.is_short, up),
+        stop_loss,
+        take_profit,
+        trailing_stop,
+        max_bars,
+        cooldown,
+        size: match (recipe.size % 4, stop_loss) {
+            (2, _) => Size::Quote(size),
+            (3, Some(_)) => Size::Risk(size),
+            _ => Size::Equity(size),
+        },
+    })
+}
+
+fn grid() -> Vec<f64> {
+    let mut values = Vec::new();
+    for fast in [1.0, 3.0, 8.0] {
+        for slow in [5.0, 40.0] {
+            for level in [1.0, 60.0, 100.0] {
+                for rule in [1.0, 4.0, 30.0] {
+                    values.extend([fast, slow, level, rule]);
+                }
+            }
+        }
+    }
+    values
+}
+
+fn bits(stats: &Stats) -> String {
+    // Debug writes the shortest text that reads back as the same number: equal texts are equal bits.
+    format!("{stats:?}")
+}
+
+fn run_block(program: &Program, bars: &Bars, config: &SimConfig, isa: Isa, values: &[f64]) -> Vec<Stats> {
+    let mut out = vec![Stats::default(); values.len() / 4];
+    let mut sweep = Sweep::new(program, bars, config).unwrap().with_isa(isa);
+    sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
+    out
+}
+
+/// Trades and trade statistics of one combination in the bar-by-bar loop.
+fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: &[f64], stats: &Stats) {
+    let mut evaluator = Evaluator::new(program, bars).unwrap();
+    let mut signal = |node: Option<NodeId>| -> Vec<bool> {
+        match node.map(|node| evaluator.value(node, row).unwrap()) {
+            Some(Value::Bits(bits)) => (0..bars.len()).map(|t| bits.get(t) == Some(true)).collect(),
+            _ => vec![false; bars.len()],
+        }
+    };
+    let rules = &program.rules;
+    let signals = [rules.long_enter, rules.long_exit, rules.short_enter, rules.short_exit].map(&mut signal);
+    let mut number = |node: NodeId| match evaluator.value(node, row).unwrap() {
+        Value::Number(value) => value,
+        other => panic!("a rule is {other:?}"),
+    };
+    let set = RuleSet {
+        stop_loss: rules.stop_loss.map(&mut number),
+        take_profit: rules.take_profit.map(&mut number),
+        trailing_stop: rules.trailing_stop.map(&mut number),
+        max_bars: rules.max_bars.map(&mut number),
+        cooldown: rules.cooldown.map(&mut number),
+        size: match rules.size {
+            Size::Equity(node) => SizeSet::Equity(number(node)),
+            Size::Quote(node) => SizeSet::Quote(number(node)),
+            Size::Risk(node) => SizeSet::Risk(number(node)),
+        },
+    };
+    let at = |t: usize| Signal {
+        long_enter: signals[0][t],
+        long_exit: signals[1][t],
+        short_enter: signals[2][t],
+        short_exit: signals[3][t],
+    };
+    let naive = Naive::run(bars, at, set, *config);
+    let run = Sweep::new(program, bars, config).unwrap().run(row).unwrap();
+    assert_eq!(run.trades, naive.trades);
+    assert_eq!(run.equity, naive.equity);
+    assert_eq!(bits(&run.stats), bits(stats));
+    let expected = naive.stats;
+    assert_eq!((stats.trades, stats.fees), (naive.trades.len() as u64, expected.fees));
+    assert_eq!((stats.ambiguous_bars, stats.bars_in_position), (expected.ambiguous_bars, expected.bars_in_position));
+    assert_eq!((stats.max_drawdown, stats.final_equity), (expected.max_drawdown, expected.final_equity));
+    assert_eq!(stats.pnl_sum, naive.trades.iter().map(|trade| trade.pnl).sum::<f64>() + 0.0);
+    if config.returns == Returns::Bar && stats.returns_defined && !bars.is_empty() {
+        let before = std::iter::once(config.cash).chain(naive.equity.iter().copied());
+        let returns: Vec<f64> = before.zip(&naive.equity).map(|(a, b)| b / a - 1.0).collect();
+        let mean = returns.iter().sum::<f64>() / returns.len() as f64;
+        let moment = |k: i32| returns.iter().map(|r| (r - mean).powi(k)).sum::<f64>();
+        let near = |got: f64, wanted: f64| (got - wanted).abs() <= 1e-12 * wanted.abs() + 1e-22;
+        assert!(near(stats.m2, moment(2)), "m2 {} {}", stats.m2, moment(2));
+        assert!(near(stats.m4, moment(4)), "m4 {} {}", stats.m4, moment(4));
+        let downside: f64 = returns.iter().map(|r| r.min(0.0).powi(2)).sum();
+        assert!(near(stats.downside, downside), "downside {} {downside}", stats.downside);
+    }
+}
+
+fn any_recipe() -> impl Strategy<Value = Recipe> {
+    let sides = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
+    let rules = prop_oneof![Just(0u8), 0..32u8];
+    (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..4u8).prop_map(
+        |(entry, exit, (is_long, is_short), rules, by_param, size)| Recipe {
+            entry,
+            exit,
+            is_long,
+            is_short,
+            rules,
+            by_param,
+            size,
+        },
+    )
+}
+
+fn any_market() -> impl Strategy<Value = Bars> {
+    // Past one tile of 4,096 bars, at its edge, and a handful.
+    let len = prop_oneof![Just(4_095_usize), Just(4_097), Just(9_001), 1..300_usize];
+    (len, any::<u64>(), prop_oneof![Just(1.0), Just(0.001)])
+        .prop_map(|(len, seed, tick)| random_walk(len, seed, tick))
+}
+
+fn any_settings() -> impl Strategy<Value = SimConfig> {
+    let cost = || prop_oneof![Just(0.0), Just(0.001)];
+    let intrabar =
+        prop_oneof![Just(Intrabar::StopFirst), Just(Intrabar::TargetFirst), Just(Intrabar::NearestOpen)];
+    let fill = prop_oneof![Just(Fill::NextOpen), Just(Fill::Close)];
+    let returns = prop_oneof![Just(Returns::Bar), Just(Returns::Daily)];
+    (cost(), cost(), cost(), fill, intrabar, returns).prop_map(
+        |(maker_fee, taker_fee, slippage, fill, intrabar, returns)| SimConfig {
+            maker_fee,
+            taker_fee,
+            slippage,
+            fill,
+            intrabar,
+            returns,
+            ..SimConfig::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_row_is_the_same_in_every_block_and_on_every_instruction_set(
+        recipe in any_recipe(),
+        bars in any_market(),
+        config in any_settings(),
+        pick in any::<prop::sample::Index>(),
+    ) {
+        let program = compile(&recipe);
+        let values = grid();
+        let whole = run_block(&program, &bars, &config, Isa::Portable, &values);
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            for (a, b) in whole.iter().zip(run_block(&program, &bars, &config, isa, &values)) {
+                prop_assert_eq!(bits(a), bits(&b), "{}", isa);
+            }
+        }
+        let mut reversed: Vec<f64> = values.chunks(4).rev().flatten().copied().collect();
+        reversed.truncate(4 * 21);
+        let some = run_block(&program, &bars, &config, Isa::detect(), &reversed);
+        for (a, b) in whole.iter().rev().zip(&some) {
+            prop_assert_eq!(bits(a), bits(b));
+        }
+        let row = pick.index(whole.len());
+        check_against_naive(&program, &bars, &config, &values[4 * row..4 * row + 4], &whole[row]);
+    }
+}
+
+#[test]
+fn the_path_follows_from_the_program() {
+    let path = |rules: u8, is_long: bool, is_short: bool| {
+        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules, by_param: 0, size: 0 };
+        SimulationPath::of(&compile(&recipe)).name()
+    };
+    assert_eq!(path(0, true, false), "signals");
+    assert_eq!(path(0, true, true), "signals");
+    for rule in 0..5 {
+        assert_eq!(path(1 << rule, true, false), "jumps");
+        assert_eq!(path(1 << rule, false, true), "jumps");
+        assert_eq!(path(1 << rule, true, true), "walk");
+    }
+}
