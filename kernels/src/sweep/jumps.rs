@@ -2,6 +2,7 @@
 //! tables of first passages ([`super::passage`]) that it shares with all others of its cluster.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::{Finished, Stop, fills, measure_side};
@@ -117,14 +118,23 @@ impl Kernel for Jumps<'_, '_> {
         groups.sort_unstable_by_key(|(enter, _)| *enter);
         let union = self.entries(groups.iter().map(|(enter, _)| *enter));
         let Some(tables) = self.level_tables(&union) else { return Ok(false) };
+        // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
+        let mut waiting: Vec<(Rc<Group>, usize)> = Vec::with_capacity(EIGHT);
         for (enter, places) in &groups {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let group = self.group(*enter, places, &union, &tables);
-            for places in places.chunks(EIGHT) {
-                self.simulate(lanes, &group, places);
+            let group = Rc::new(self.group(*enter, places, &union, &tables));
+            for &place in places {
+                waiting.push((Rc::clone(&group), place));
+                if waiting.len() == EIGHT {
+                    self.simulate(lanes, &waiting);
+                    waiting.clear();
+                }
             }
+        }
+        if !waiting.is_empty() {
+            self.simulate(lanes, &waiting);
         }
         Ok(true)
     }
@@ -140,12 +150,27 @@ struct LevelTables {
 struct Group {
     /// Bars at whose closes an entry may be decided.
     decisions: Vec<u32>,
-    /// `next[t]` is the first entry decided at or after bar `t`.
-    next: Vec<u32>,
+    /// Words of the decisions, and how many there are before each word.
+    words: Vec<u64>,
+    before: Vec<u32>,
     /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
     rules: Vec<ExitRule>,
     columns: usize,
     keys: Vec<Key>,
+}
+
+impl Group {
+    /// The first entry decided at or after bar `t`.
+    #[inline(always)]
+    fn next(&self, t: usize) -> usize {
+        match (self.words.get(t / 64), self.before.get(t / 64)) {
+            (Some(word), Some(before)) => {
+                let earlier = word & !(u64::MAX << (t % 64));
+                *before as usize + earlier.count_ones() as usize
+            }
+            _ => self.decisions.len(),
+        }
+    }
 }
 
 /// Column of a rule that a combination does not have.
@@ -230,11 +255,16 @@ impl Jumps<'_, '_> {
 
     fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &LevelTables) -> Group {
         let (delay, prices) = fills(self.market, self.config);
-        let bars = self.market.bars.len();
         let (mut decisions, mut union_places) = (Vec::new(), Vec::new());
-        let mut next = vec![0; bars + 2];
-        let (mut filled, mut at) = (0, 0);
-        for_each_bit(self.signals.of(enter), |t| {
+        let words = self.signals.of(enter).to_vec();
+        let mut before = Vec::with_capacity(words.len());
+        let mut count = 0;
+        for word in &words {
+            before.push(count);
+            count += word.count_ones();
+        }
+        let mut at = 0;
+        for_each_bit(&words, |t| {
             let bar = t + delay;
             if bar >= prices.len() {
                 return;
@@ -242,12 +272,9 @@ impl Jumps<'_, '_> {
             while union.bars.get(at).is_some_and(|&known| (known as usize) < bar) {
                 at += 1;
             }
-            next[filled..=t].fill(decisions.len() as u32);
-            filled = t + 1;
             decisions.push(t as u32);
             union_places.push(at as u32);
         });
-        next[filled..].fill(decisions.len() as u32);
         let mut rules: Vec<ExitRule> = Vec::new();
         for &place in places {
             let of_combination = exits_of(&self.rules[self.rows[place] as usize]);
@@ -274,7 +301,7 @@ impl Jumps<'_, '_> {
                 }
             }
         }
-        Group { decisions, next, rules, columns, keys }
+        Group { decisions, words, before, rules, columns, keys }
     }
 
     fn own_entries(&self, union: &Entries, places: &[u32]) -> Entries {
@@ -282,19 +309,21 @@ impl Jumps<'_, '_> {
         Entries { bars: pick(&union.bars), first_bars: pick(&union.first_bars), prices: Vec::new() }
     }
 
+    /// One to eight combinations.
     #[inline(always)]
-    fn simulate<L: Lanes>(&mut self, lanes: L, group: &Group, places: &[usize]) {
+    fn simulate<L: Lanes>(&mut self, lanes: L, combinations: &[(Rc<Group>, usize)]) {
         let (delay, prices) = fills(self.market, self.config);
-        let lane = |i: usize| places[i.min(places.len() - 1)];
+        let lane = |i: usize| &combinations[i.min(combinations.len() - 1)];
         let chain = |i: usize| {
-            let place = lane(i);
-            let rules = self.rules[self.rows[place] as usize];
-            let signal = Some(ExitRule::Signal(self.signals.signals[place][1]));
+            let (group, place) = lane(i);
+            let rules = self.rules[self.rows[*place] as usize];
+            let signal = Some(ExitRule::Signal(self.signals.signals[*place][1]));
             let [stop, target, trailing, time] = exits_of(&rules).map(|rule| column_of(&group.rules, rule));
             Chain {
+                group: group.as_ref(),
                 rules,
                 columns: [stop, target, trailing, time, column_of(&group.rules, signal)],
-                entry: if i < places.len() { 0 } else { group.decisions.len() },
+                entry: if i < combinations.len() { 0 } else { group.decisions.len() },
                 ambiguous_bars: 0,
                 is_open: false,
             }
@@ -304,26 +333,26 @@ impl Jumps<'_, '_> {
             Side::Short => self.market.short.as_ref(),
         };
         let (config, side) = (self.config, self.side);
-        let deals =
-            || Chains { group, view, config, side, prices, delay, chains: std::array::from_fn(chain) };
-        let rows: [u32; EIGHT] = std::array::from_fn(|i| self.rows[lane(i)]);
+        let deals = || Chains { view, config, side, prices, delay, chains: std::array::from_fn(chain) };
+        let rows: [u32; EIGHT] = std::array::from_fn(|i| self.rows[lane(i).1]);
         let sizing = rows.map(|row| self.rules[row as usize].sizing);
         let finished = |deals: &Chains<'_>, i: usize| {
             let chain = &deals.chains[i];
-            let decided = group.decisions.get(chain.entry).filter(|_| chain.is_open);
+            let decided = chain.group.decisions.get(chain.entry).filter(|_| chain.is_open);
             let bar = decided.map(|&t| t as usize + delay);
             let open = bar.map(|bar| (bar, prices[bar]));
             Finished { open, ambiguous_bars: chain.ambiguous_bars }
         };
         let stats = measure_side(lanes, (self.market, config), side, sizing, deals, finished);
-        for (stats, &row) in stats.into_iter().zip(&rows[..places.len()]) {
+        for (stats, &row) in stats.into_iter().zip(&rows[..combinations.len()]) {
             self.out[row as usize] = stats;
         }
     }
 }
 
 /// Where a combination is in its group's entries.
-struct Chain {
+struct Chain<'c> {
+    group: &'c Group,
     rules: Rules,
     /// Columns of stop, target, trailing stop, time exit and signal.
     columns: [usize; 5],
@@ -334,13 +363,12 @@ struct Chain {
 }
 
 struct Chains<'c> {
-    group: &'c Group,
     view: Option<&'c LevelView>,
     config: &'c SimConfig,
     side: Side,
     prices: &'c [f64],
     delay: usize,
-    chains: [Chain; EIGHT],
+    chains: [Chain<'c>; EIGHT],
 }
 
 impl Deals for Chains<'_> {
@@ -349,7 +377,7 @@ impl Deals for Chains<'_> {
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
         let chain = &mut self.chains[lane];
-        let group = self.group;
+        let group = chain.group;
         let &decided = group.decisions.get(chain.entry)?;
         if chain.is_open {
             return None;
@@ -396,10 +424,7 @@ impl Deals for Chains<'_> {
             free_from = bar;
         }
         let free_from = free_from.max(leave.saturating_add(chain.rules.cooldown));
-        chain.entry = match group.next.get(free_from) {
-            Some(&next) => next as usize,
-            None => group.decisions.len(),
-        };
+        chain.entry = group.next(free_from);
         Some(Deal { enter, leave, enter_raw, leave_raw, is_target, bars_held: bar + 1 - first })
     }
 }

@@ -169,7 +169,10 @@ fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: 
     assert_eq!(bits(&run.stats), bits(stats));
     let expected = naive.stats;
     assert_eq!((stats.trades, stats.fees), (naive.trades.len() as u64, expected.fees));
-    assert_eq!((stats.ambiguous_bars, stats.bars_in_position), (expected.ambiguous_bars, expected.bars_in_position));
+    assert_eq!(
+        (stats.ambiguous_bars, stats.bars_in_position),
+        (expected.ambiguous_bars, expected.bars_in_position)
+    );
     assert_eq!((stats.max_drawdown, stats.final_equity), (expected.max_drawdown, expected.final_equity));
     assert_eq!(stats.pnl_sum, naive.trades.iter().map(|trade| trade.pnl).sum::<f64>() + 0.0);
     if config.returns == Returns::Bar && stats.returns_defined && !bars.is_empty() {
