@@ -4,6 +4,7 @@
 
 mod backtest;
 mod demo;
+mod devices;
 mod documents;
 mod fetch;
 mod help;

@@ -60,7 +60,7 @@ fn wrong_commands_and_flags() {
         all(&["cross.yaml", "--backend", "quantum"], 2, &["quantum", "cpu"]),
         all(&["cross.yaml", "--rank-by", "sharp"], 2, &["`sharp` is not a metric", "sharpe"]),
         all(&["cross.yaml", "--keep", "top:5", "--rank-by", "dsr"], 2, &["dsr", "psr"]),
-        all(&["cross.yaml", "--backend", "cuda"], 1, &["CUDA", "--backend cpu"]),
+        all(&["cross.yaml", "--precision", "f32"], 1, &["64 bits", "--precision f64"]),
         wrong(&["results", "top", "--rank-by", "profit"], 2, &["`profit` is not a metric"]),
         one(&["backtest", "cross.yaml", "--trades", "trades.txt"], 2, &["trades.txt", ".csv"]),
         one(&["indicators", "close", "--out", "out.xls"], 2, &["out.xls"]),
