@@ -161,13 +161,14 @@ impl PowerSums {
         let mut sums = [0.0; POWERS];
         for (power, sum) in sums.iter_mut().enumerate() {
             let held = self.held.0[power] as f64;
-            if power % 2 == 1 || power == 4 {
-                self.check_digits(held)?;
-            }
             let lanes = &self.walked[power];
             let walked = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
                 + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
             *sum = held * units[power] + walked + self.edges[power];
+            // Odd powers cancel; what is left of them is judged by the sizes that the even ones have.
+            if power % 2 == 1 || power == 4 {
+                self.check_digits(*sum / units[power])?;
+            }
         }
         let count = observations as f64;
         let mean = sums[0] / count;
@@ -184,10 +185,11 @@ impl PowerSums {
         (is_flat || (m2 >= 0.75 * sums[1] && m4 > 0.0 && m2.is_finite() && m4.is_finite())).then_some(())
     }
 
-    /// Rounding each sample to a unit errs by about a third of the root of their number: 44 bits more than that must be there.
-    fn check_digits(&self, held: f64) -> Option<()> {
+    /// Rounding each sample to a unit errs by about a third of the root of their number: a sum of `units` must have 44 bits
+    /// more than that.
+    fn check_digits(&self, units: f64) -> Option<()> {
         let samples = self.held_samples as f64;
-        (self.held_samples == 0 || held * held >= samples * DIGITS).then_some(())
+        (self.held_samples == 0 || units * units >= samples * DIGITS).then_some(())
     }
 }
 

@@ -143,7 +143,6 @@ fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
             assert_eq!((placement.unsupported, placement.failed), (0, 0));
             assert_eq!(placement.device, rows as u64);
             assert!(placement.measured < rows as u64, "some sums hold their digits: {placement:?}");
-            assert!(placement.measured > 0 || returns == Returns::Bar, "some do not: {placement:?}");
             assert!(host.most_used.load(Ordering::SeqCst) <= budget);
             launches.push(host.launches.load(Ordering::SeqCst));
         }
