@@ -82,8 +82,10 @@ fn compile(recipe: &Recipe) -> Program {
         has(recipe.rules).then_some(node)
     };
     let [stop_loss, take_profit, trailing_stop, max_bars, cooldown] = std::array::from_fn(&mut value);
-    let size = [1.0, 0.5, 2_000.0, 0.01][usize::from(recipe.size % 4)];
-    let size = b.push(Op::Const(size), &[], 0).unwrap();
+    let size = [1.0, 0.5, 2_000.0, 0.01].get(usize::from(recipe.size)).copied();
+    let one = b.push(Op::Const(size.unwrap_or(1.0)), &[], 0).unwrap();
+    // All-in for one value of the rule parameter only: neighbours in a block differ in kind.
+    let size = if size.is_some() { one } else { b.push(Op::Div, &[one, rule], 0).unwrap() };
     let side = |is_traded: bool, node: NodeId| is_traded.then_some(node);
     b.finish(Rules {
         long_enter: side(recipe.is_long, up),
@@ -95,7 +97,7 @@ fn compile(recipe: &Recipe) -> Program {
         trailing_stop,
         max_bars,
         cooldown,
-        size: match (recipe.size % 4, stop_loss) {
+        size: match (recipe.size, stop_loss) {
             (2, _) => Size::Quote(size),
             (3, Some(_)) => Size::Risk(size),
             _ => Size::Equity(size),
@@ -191,7 +193,7 @@ fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: 
 fn any_recipe() -> impl Strategy<Value = Recipe> {
     let sides = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
     let rules = prop_oneof![Just(0u8), 0..32u8];
-    (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..4u8).prop_map(
+    (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..5u8).prop_map(
         |(entry, exit, (is_long, is_short), rules, by_param, size)| Recipe {
             entry,
             exit,
