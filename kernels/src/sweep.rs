@@ -7,6 +7,7 @@
 mod account;
 mod block;
 mod cluster;
+mod codes;
 mod compile;
 pub(crate) mod device;
 mod eight;
@@ -115,8 +116,8 @@ impl<'a> Sweep<'a> {
     /// Simulates the combinations in the rows of `values` (row-major, one value per parameter in declaration order)
     /// and writes one result per row to `out`. Neighbouring rows that share parameters share work.
     ///
-    /// `cancel` is looked at before every combination, every node of the program that has to be computed, and every
-    /// simulation.
+    /// `cancel` is looked at many times within a block: before every series that has to be computed, every tile of bars and
+    /// every few combinations.
     ///
     /// # Errors
     /// `values` does not hold one row per element of `out`; a combination that cannot be simulated (the results before

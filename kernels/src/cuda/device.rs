@@ -131,7 +131,7 @@ impl<'a> Device<'a> {
         loop {
             let plan = self.plan(program, values, left)?;
             let begun = match self.rules(program, cpu, &plan, values) {
-                Ok(rules) => self.launch(config, lane, &plan, values, &rules, cpu.is_folded(), None),
+                Ok(rules) => self.launch(config, lane, &plan, values, &rules, None),
                 Err(row) => Err(SignalError::Row(row)),
             };
             match begun {
@@ -162,7 +162,6 @@ impl<'a> Device<'a> {
         plan: &Plan,
         values: &[f64],
         rules: &RuleTable,
-        is_folded: bool,
         trade_room: Option<usize>,
     ) -> Result<Shape, SignalError> {
         let launcher = self.launcher.as_ref();
@@ -186,7 +185,6 @@ impl<'a> Device<'a> {
             [Some(_), _, Some(_), _] => Sides::Both,
         };
         let way = match sides {
-            _ if !is_folded => Way::Measure,
             Sides::Long if rules.is_all_in() => Way::FoldAllIn,
             _ => Way::Fold,
         };
@@ -374,7 +372,7 @@ impl<'a> Device<'a> {
         let Ok(rules) = self.rules(program, cpu, &plan, values) else { return Ok(None) };
         // A bar closes one position at most at a decision and one inside.
         let room = 2 * self.market.bars + 2;
-        match self.launch(config, 0, &plan, values, &rules, false, Some(room)) {
+        match self.launch(config, 0, &plan, values, &rules, Some(room)) {
             Ok(_) => {}
             Err(SignalError::Device(error)) => return Err(error),
             Err(SignalError::Row(_)) => return Ok(None),

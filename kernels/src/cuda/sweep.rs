@@ -65,7 +65,7 @@ pub struct Placement {
     /// On the device.
     pub device: u64,
     /// Of these, how many took two more walks, because the sums of one did not do (an account ruined, sums without enough
-    /// digits, a strategy that is not folded).
+    /// digits).
     pub measured: u64,
     /// On the processor, because the device cannot use these bars (none at all, or a return without finite powers).
     pub unsupported: u64,

@@ -56,6 +56,21 @@ pub(super) struct Exit {
     pub(super) bars_held: usize,
 }
 
+/// The fill price of an entry.
+#[inline(always)]
+pub(super) fn entry_price(config: &SimConfig, side: Side, raw: f64) -> f64 {
+    match side {
+        Side::Long => raw * (1.0 + config.slippage),
+        Side::Short => raw * (1.0 - config.slippage),
+    }
+}
+
+/// The first bar that a position filled in `bar` is held in.
+#[inline(always)]
+pub(super) fn first_bar(config: &SimConfig, bar: usize) -> usize {
+    if config.fill == Fill::Close { bar + 1 } else { bar }
+}
+
 /// Cash and fees of one combination.
 pub(super) struct Account<'c, S> {
     pub(super) config: &'c SimConfig,
@@ -79,10 +94,7 @@ impl<'c, S: Sink> Account<'c, S> {
     #[inline(always)]
     pub(super) fn enter(&mut self, side: Side, bar: usize, raw: f64) -> Option<Position> {
         let config = self.config;
-        let price = match side {
-            Side::Long => raw * (1.0 + config.slippage),
-            Side::Short => raw * (1.0 - config.slippage),
-        };
+        let price = entry_price(config, side, raw);
         let quantity = self.quantity(side, price);
         if !(quantity > 0.0 && quantity.is_finite()) {
             return None;
@@ -95,7 +107,7 @@ impl<'c, S: Sink> Account<'c, S> {
             Side::Short => self.cash += notional - fee,
         }
         self.fees += fee;
-        let first_bar = if config.fill == Fill::Close { bar + 1 } else { bar };
+        let first_bar = first_bar(config, bar);
         Some(Position { side, entry_bar: bar, first_bar, price, quantity, notional, fee })
     }
 

@@ -85,11 +85,6 @@ impl Sweep<'_> {
         })
     }
 
-    /// Whether combinations of this sweep are folded first, and measured the long way only where they are unfit.
-    pub(crate) fn is_folded(&self) -> bool {
-        true
-    }
-
     /// The parameters that exit and sizing rules depend on.
     pub(crate) fn rule_params(program: &Program) -> ParamSet {
         let rules = &program.rules;

@@ -1,17 +1,20 @@
 //! Strategies with levels, time exits or cooldowns on one side: every combination jumps from entry to exit to entry over
 //! tables of first passages ([`super::passage`]) that it shares with all others of its cluster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::account::{entry_price, first_bar};
 use super::block::{Finished, Stop, fills, measure_side};
 use super::cluster::Cluster;
 use super::compile::Arg;
 use super::eight::{Deal, Deals, EIGHT};
 use super::levels::LevelView;
 use super::market::Market;
-use super::passage::{Entries, ExitRule, Key, NEVER, Passages};
+use super::passage::{
+    Entries, ExitRule, Key, NEVER, passages_of_levels, passages_of_signal, passages_of_time,
+};
 use super::rules::Rules;
 use super::signals::TileSink;
 use super::tile::View;
@@ -36,7 +39,7 @@ pub(super) struct SignalTable {
 impl SignalTable {
     /// Numbers the signals of a cluster that trades one side; `roots` are its entry and its exit.
     pub(super) fn new(cluster: &Cluster<'_>, roots: [Option<Arg>; 2], bars: usize) -> SignalTable {
-        let mut known: HashMap<(u8, usize), u32> = HashMap::new();
+        let mut known: HashMap<(usize, usize), u32> = HashMap::new();
         let mut writers = Vec::new();
         let mut number = |place: usize, root: Option<Arg>| {
             let bindings = cluster.bindings(place);
@@ -50,7 +53,7 @@ impl SignalTable {
                     if step.is_shared {
                         (3, bindings.shared[step.place] as usize)
                     } else {
-                        (4 + step.place.min(200) as u8, place)
+                        (4 + step.place, place)
                     }
                 }
             };
@@ -143,7 +146,7 @@ impl Kernel for Jumps<'_, '_> {
 /// First passages of the levels and time exits that anybody has, at every bar where anybody may enter.
 struct LevelTables {
     rules: Vec<ExitRule>,
-    passages: Vec<Passages>,
+    passages: Vec<Vec<Key>>,
 }
 
 /// The combinations with one entry signal.
@@ -205,15 +208,13 @@ impl Jumps<'_, '_> {
             }
         }
         let (delay, prices) = fills(self.market, self.config);
-        let SimConfig { slippage, fill, .. } = *self.config;
-        let factor = if self.side == Side::Long { 1.0 + slippage } else { 1.0 - slippage };
         let mut entries = Entries::default();
         for_each_bit(&union, |t| {
             if let Some(raw) = prices.get(t + delay) {
                 let bar = t + delay;
                 entries.bars.push(bar as u32);
-                entries.first_bars.push(if fill == Fill::Close { bar + 1 } else { bar } as u32);
-                entries.prices.push(raw * factor);
+                entries.first_bars.push(first_bar(self.config, bar) as u32);
+                entries.prices.push(entry_price(self.config, self.side, *raw));
             }
         });
         entries
@@ -222,7 +223,7 @@ impl Jumps<'_, '_> {
     /// `None` if the tables would not fit.
     fn level_tables(&self, union: &Entries) -> Option<LevelTables> {
         let mut rules: Vec<ExitRule> = Vec::new();
-        let mut known: HashMap<(u8, u64), ()> = HashMap::new();
+        let mut known: HashSet<(usize, u64)> = HashSet::new();
         for &row in self.rows {
             for (kind, rule) in exits_of(&self.rules[row as usize]).into_iter().enumerate() {
                 let Some(rule) = rule else { continue };
@@ -231,7 +232,7 @@ impl Jumps<'_, '_> {
                     ExitRule::Time(bars) => bars as u64,
                     ExitRule::Signal(signal) => u64::from(signal),
                 };
-                if known.insert((kind as u8, value), ()).is_none() {
+                if known.insert((kind, value)) {
                     rules.push(rule);
                 }
             }
@@ -242,12 +243,12 @@ impl Jumps<'_, '_> {
         }
         let bars = self.market.bars.len();
         let mut passages = match self.view() {
-            Some(view) => Passages::of_levels(&rules, view, union),
-            None => rules.iter().map(|_| Passages { keys: Vec::new() }).collect(),
+            Some(view) => passages_of_levels(&rules, view, union),
+            None => vec![Vec::new(); rules.len()],
         };
         for (rule, passages) in rules.iter().zip(&mut passages) {
             if let ExitRule::Time(held) = *rule {
-                *passages = Passages::of_time(held, bars, union);
+                *passages = passages_of_time(held, bars, &union.first_bars);
             }
         }
         Some(LevelTables { rules, passages })
@@ -287,26 +288,22 @@ impl Jumps<'_, '_> {
         }
         let columns = rules.len() + 1;
         let mut keys = vec![NEVER; decisions.len() * columns];
+        let first_bars: Vec<u32> =
+            union_places.iter().map(|&place| union.first_bars[place as usize]).collect();
         for (column, rule) in rules.iter().enumerate() {
             if let ExitRule::Signal(signal) = rule {
-                let mine = self.own_entries(union, &union_places);
-                let passages = Passages::of_signal(self.signals.of(*signal), &mine);
-                for (row, key) in keys.chunks_exact_mut(columns).zip(passages.keys) {
+                let passages = passages_of_signal(self.signals.of(*signal), &first_bars);
+                for (row, key) in keys.chunks_exact_mut(columns).zip(passages) {
                     row[column] = key;
                 }
             } else if let Some(table) = tables.rules.iter().position(|known| known == rule) {
-                let table = &tables.passages[table].keys;
+                let table = &tables.passages[table];
                 for (row, &place) in keys.chunks_exact_mut(columns).zip(&union_places) {
                     row[column] = table[place as usize];
                 }
             }
         }
         Group { decisions, words, before, rules, columns, keys }
-    }
-
-    fn own_entries(&self, union: &Entries, places: &[u32]) -> Entries {
-        let pick = |from: &[u32]| places.iter().map(|&place| from[place as usize]).collect();
-        Entries { bars: pick(&union.bars), first_bars: pick(&union.first_bars), prices: Vec::new() }
     }
 
     /// One to eight combinations.
@@ -328,10 +325,7 @@ impl Jumps<'_, '_> {
                 is_open: false,
             }
         };
-        let view = match self.side {
-            Side::Long => self.market.long.as_ref(),
-            Side::Short => self.market.short.as_ref(),
-        };
+        let view = self.view();
         let (config, side) = (self.config, self.side);
         let deals = || Chains { view, config, side, prices, delay, chains: std::array::from_fn(chain) };
         let rows: [u32; EIGHT] = std::array::from_fn(|i| self.rows[lane(i).1]);
@@ -384,7 +378,7 @@ impl Deals for Chains<'_> {
         }
         let enter = decided as usize + self.delay;
         let enter_raw = self.prices[enter];
-        let first = if self.config.fill == Fill::Close { enter + 1 } else { enter };
+        let first = first_bar(self.config, enter);
         let row = &group.keys[chain.entry * group.columns..][..group.columns];
         let keys = chain.columns.map(|column| row[column]);
         let key = keys.into_iter().fold(NEVER, Key::min);
@@ -401,12 +395,7 @@ impl Deals for Chains<'_> {
             free_from = if self.config.fill == Fill::Close { bar + 1 } else { leave };
         } else {
             let view = self.view?;
-            let price = enter_raw
-                * if self.side == Side::Long {
-                    1.0 + self.config.slippage
-                } else {
-                    1.0 - self.config.slippage
-                };
+            let price = entry_price(self.config, self.side, enter_raw);
             let levels = view.levels(price, &chain.rules);
             let met = [0, 1, 2].map(|rule| keys[rule] == key);
             let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };

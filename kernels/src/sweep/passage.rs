@@ -46,76 +46,64 @@ pub(super) struct Entries {
     pub(super) prices: Vec<f64>,
 }
 
-/// First passages of one rule, one per entry.
-#[derive(Debug)]
-pub(super) struct Passages {
-    pub(super) keys: Vec<Key>,
+/// The passages of levels, in their order; `view` is the side's.
+pub(super) fn passages_of_levels(rules: &[ExitRule], view: &LevelView, entries: &Entries) -> Vec<Vec<Key>> {
+    let levels_of = |rules: Rules| -> Vec<Levels> {
+        entries.prices.iter().map(|&price| view.levels(price, &rules)).collect()
+    };
+    let none = Rules::NONE;
+    let (mut stops, mut targets) = (Vec::new(), Vec::new());
+    for &rule in rules {
+        match rule {
+            ExitRule::Stop(stop) => stops.push(levels_of(Rules { stop_loss: Some(stop), ..none })),
+            ExitRule::Target(target) => targets.push(levels_of(Rules { take_profit: Some(target), ..none })),
+            _ => {}
+        }
+    }
+    let is_covered = |older: f64, newer: f64| newer <= older;
+    let meets = |low: f64, level: &Levels| low <= level.stop;
+    let mut stops = nearest(view.lowest(), entries, &stops, is_covered, meets).into_iter();
+    let is_covered = |older: f64, newer: f64| newer >= older;
+    let meets = |high: f64, level: &Levels| high >= level.target;
+    let mut targets = nearest(view.highest(), entries, &targets, is_covered, meets).into_iter();
+    let trails = |trailing: f64| {
+        let levels = levels_of(Rules { trailing_stop: Some(trailing), ..none });
+        let entries = entries.first_bars.iter().zip(&levels);
+        entries.map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside)).collect()
+    };
+    let keys = rules.iter().map(|rule| match *rule {
+        ExitRule::Stop(_) => stops.next().unwrap_or_default(),
+        ExitRule::Target(_) => targets.next().unwrap_or_default(),
+        ExitRule::Trailing(trailing) => trails(trailing),
+        ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
+    });
+    keys.collect()
 }
 
-impl Passages {
-    /// The passages of levels, in their order; `view` is the side's.
-    pub(super) fn of_levels(rules: &[ExitRule], view: &LevelView, entries: &Entries) -> Vec<Passages> {
-        let levels_of = |rules: Rules| -> Vec<Levels> {
-            entries.prices.iter().map(|&price| view.levels(price, &rules)).collect()
-        };
-        let none = Rules::NONE;
-        let (mut stops, mut targets) = (Vec::new(), Vec::new());
-        for &rule in rules {
-            match rule {
-                ExitRule::Stop(stop) => stops.push(levels_of(Rules { stop_loss: Some(stop), ..none })),
-                ExitRule::Target(target) => {
-                    targets.push(levels_of(Rules { take_profit: Some(target), ..none }))
-                }
-                _ => {}
+/// The passages of a time exit of `held` bars among `bars`, by the first bars that entries are held in.
+pub(super) fn passages_of_time(held: usize, bars: usize, first_bars: &[u32]) -> Vec<Key> {
+    let due = |&first: &u32| {
+        let t = (first as usize).saturating_add(held - 1);
+        if t < bars { at_close(t) } else { NEVER }
+    };
+    first_bars.iter().map(due).collect()
+}
+
+/// The passages of an exit signal, by the first bars that entries are held in.
+pub(super) fn passages_of_signal(words: &[u64], first_bars: &[u32]) -> Vec<Key> {
+    let mut next = None;
+    let mut keys = Vec::with_capacity(first_bars.len());
+    for &first in first_bars {
+        if next.is_none_or(|t| t < first as usize) {
+            next = next_set(words.len(), first as usize, |word| words[word]);
+            if next.is_none() {
+                break;
             }
         }
-        let is_covered = |older: f64, newer: f64| newer <= older;
-        let meets = |low: f64, level: &Levels| low <= level.stop;
-        let mut stops = nearest(view.lowest(), entries, &stops, is_covered, meets).into_iter();
-        let is_covered = |older: f64, newer: f64| newer >= older;
-        let meets = |high: f64, level: &Levels| high >= level.target;
-        let mut targets = nearest(view.highest(), entries, &targets, is_covered, meets).into_iter();
-        let trails = |trailing: f64| {
-            let levels = levels_of(Rules { trailing_stop: Some(trailing), ..none });
-            let entries = entries.first_bars.iter().zip(&levels);
-            entries
-                .map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside))
-                .collect()
-        };
-        let keys = rules.iter().map(|rule| match *rule {
-            ExitRule::Stop(_) => stops.next().unwrap_or_default(),
-            ExitRule::Target(_) => targets.next().unwrap_or_default(),
-            ExitRule::Trailing(trailing) => trails(trailing),
-            ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
-        });
-        keys.map(|keys| Passages { keys }).collect()
+        keys.push(next.map_or(NEVER, at_close));
     }
-
-    /// The passages of a time exit of `held` bars among `bars`.
-    pub(super) fn of_time(held: usize, bars: usize, entries: &Entries) -> Passages {
-        let due = |&first: &u32| {
-            let t = (first as usize).saturating_add(held - 1);
-            if t < bars { at_close(t) } else { NEVER }
-        };
-        Passages { keys: entries.first_bars.iter().map(due).collect() }
-    }
-
-    /// The passages of an exit signal.
-    pub(super) fn of_signal(words: &[u64], entries: &Entries) -> Passages {
-        let mut next = None;
-        let mut keys = Vec::with_capacity(entries.bars.len());
-        for &first in &entries.first_bars {
-            if next.is_none_or(|t| t < first as usize) {
-                next = next_set(words.len(), first as usize, |word| words[word]);
-                if next.is_none() {
-                    break;
-                }
-            }
-            keys.push(next.map_or(NEVER, at_close));
-        }
-        keys.resize(entries.bars.len(), NEVER);
-        Passages { keys }
-    }
+    keys.resize(first_bars.len(), NEVER);
+    keys
 }
 
 /// Per set of levels and entry the nearest bar, from the first one it is held in, whose extreme meets the level. From the

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::Stop;
 use super::cluster::Cluster;
+use super::codes::Coding;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
-use super::tile::{Carry, Coding, Source, Span, TILE, TileRoom, View};
+use super::tile::{Carry, Source, Span, TILE, TileRoom, View};
 use crate::simd::{Kernel, Lanes};
 
 /// Events of a cluster that are kept at once; a cluster with more is cut in two.

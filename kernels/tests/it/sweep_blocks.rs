@@ -275,3 +275,42 @@ fn the_path_follows_from_the_program() {
         assert_eq!(path(1 << rule, true, true), "walk");
     }
 }
+
+#[test]
+fn a_strategy_of_hundreds_of_conditions_keeps_its_entry_and_its_exit_apart() {
+    let mut b = ProgramBuilder::new(4);
+    let (fast, slow) = (average(&mut b, 0), average(&mut b, 1));
+    let params = [2, 3].map(|param| b.push(Op::Param(param), &[], 0).unwrap());
+    let level = b.push(Op::Mul, &params, 0).unwrap();
+    let sum = b.push(Op::Add, &[fast, slow], 0).unwrap();
+    let mut conditions = Vec::new();
+    for k in 0..150 {
+        let offset = b.push(Op::Const(f64::from(k) / 100.0), &[], 0).unwrap();
+        let moved = b.push(Op::Add, &[level, offset], 0).unwrap();
+        conditions.push(b.push(Op::Gt, &[sum, moved], 0).unwrap());
+    }
+    let up = b.push(Op::And, &conditions, 0).unwrap();
+    let down = b.push(Op::Not, &[conditions[70]], 0).unwrap();
+    let stop = b.push(Op::Const(0.05), &[], 0).unwrap();
+    let size = b.push(Op::Const(1.0), &[], 0).unwrap();
+    let program = b.finish(Rules {
+        long_enter: Some(up),
+        long_exit: Some(down),
+        short_enter: None,
+        short_exit: None,
+        stop_loss: Some(stop),
+        take_profit: None,
+        trailing_stop: None,
+        max_bars: None,
+        cooldown: None,
+        size: Size::Equity(size),
+    });
+    let bars = random_walk(3_000, 9, 0.001);
+    let config = SimConfig::default();
+    let values: Vec<f64> = [[3.0, 9.0, 10.0, 19.0], [5.0, 20.0, 20.0, 9.8]].concat();
+    let out = run_block(&program, &bars, &config, Isa::detect(), &values);
+    assert!(out.iter().any(|stats| stats.trades > 3), "{out:?}");
+    for (row, stats) in values.chunks(4).zip(&out) {
+        check_against_naive(&program, &bars, &config, row, stats);
+    }
+}
