@@ -11,16 +11,23 @@
 //! and trades, the group's own start as its open time. It closes, and its nodes take their next value, with the first
 //! base bar that closes at or after the group's end. A base bar that opens in a later group closes the one before it
 //! first, which happens when a group's last base bars are missing; a group without any base bar has no higher bar.
+//!
+//! **Precision.** In `f32` the graph has two values per node. The wide one is what it always is, and what indicators read. The
+//! single one is an `f32`: a column, constant, parameter or indicator output rounded, or the `f32` operation on the single
+//! values of its arguments; signals are read from these.
+
+use std::sync::Arc;
 
 use polybolos_kernels::bars::{Bars, Column};
 use polybolos_kernels::indicators::MAX_PERIOD;
-use polybolos_kernels::program::{NodeId, Op, Program, Shape, Type};
+use polybolos_kernels::precision::Precision;
+use polybolos_kernels::program::{NodeId, Program, Shape, Type};
 
 mod frame;
 mod node;
 
 use frame::Frame;
-use node::Memory;
+use node::Graph;
 
 /// One bar: times in UTC milliseconds, prices and volumes in the market's own units.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,11 +155,11 @@ pub enum SignalsError {
 
 /// A strategy with its parameters, fed bar by bar.
 pub struct Signals {
-    program: Program,
-    params: Vec<f64>,
+    program: Arc<Program>,
     interval_ms: i64,
-    values: Vec<Value>,
-    memory: Vec<Memory>,
+    wide: Graph,
+    /// The values that signals are read from, where they are not the wide ones.
+    single: Option<Graph>,
     frames: Vec<Frame>,
     /// Series nodes of each frame in topological order; entry 0 is the run's own bars.
     order: Vec<Vec<usize>>,
@@ -165,6 +172,19 @@ impl Signals {
     /// # Errors
     /// See [`SignalsError`]: everything that depends on parameters and constants only is checked here.
     pub fn new(program: &Program, params: &[f64], interval_ms: i64) -> Result<Signals, SignalsError> {
+        Signals::in_precision(program, params, interval_ms, Precision::F64)
+    }
+
+    /// [`Signals::new`] with signals in `precision`.
+    ///
+    /// # Errors
+    /// As [`Signals::new`].
+    pub fn in_precision(
+        program: &Program,
+        params: &[f64],
+        interval_ms: i64,
+        precision: Precision,
+    ) -> Result<Signals, SignalsError> {
         if params.len() != program.params {
             return Err(SignalsError::ParamCount { expected: program.params, given: params.len() });
         }
@@ -180,23 +200,18 @@ impl Signals {
                 order.get_mut(usize::from(node.frame)).ok_or(SignalsError::Malformed(index))?.push(index);
             }
         }
-        let mut signals = Signals {
-            program: program.clone(),
-            params: params.to_vec(),
-            interval_ms,
-            values: program.nodes.iter().map(|node| Value::undefined(node.ty)).collect(),
-            memory: program.nodes.iter().map(|_| Memory::None).collect(),
-            frames: program.frames_ms.iter().map(|&length_ms| Frame::new(length_ms)).collect(),
-            order,
-        };
-        for index in 0..signals.program.nodes.len() {
-            if signals.program.nodes[index].shape == Shape::Scalar {
-                signals.values[index] = signals.evaluate(index, None);
-            } else {
-                signals.memory[index] = signals.start(index)?;
+        let program = Arc::new(program.clone());
+        let mut wide = Graph::new(Arc::clone(&program), params, Precision::F64);
+        let mut single =
+            (precision == Precision::F32).then(|| Graph::new(Arc::clone(&program), params, precision));
+        for index in 0..program.nodes.len() {
+            wide.start(index, None)?;
+            if let Some(single) = &mut single {
+                single.start(index, Some(&wide))?;
             }
         }
-        Ok(signals)
+        let frames = program.frames_ms.iter().map(|&length_ms| Frame::new(length_ms)).collect();
+        Ok(Signals { program, interval_ms, wide, single, frames, order })
     }
 
     /// Takes the next bar, whose open time lies after the last one's, and says what the strategy wants at its close.
@@ -216,50 +231,23 @@ impl Signals {
         }
     }
 
-    /// The newest value of a node: of the last bar, or of the last closed bar of its timeframe. Undefined before
+    /// The newest value of a node, in `f64`: of the last bar, or of the last closed bar of its timeframe. Undefined before
     /// the first, for an indicator (read its outputs) and for an id that the program does not have.
     pub fn value(&self, id: NodeId) -> Value {
-        self.values.get(id.index()).copied().unwrap_or(Value::Number(f64::NAN))
+        self.wide.value(id)
     }
 
     fn is_true(&self, signal: Option<NodeId>) -> bool {
-        signal.is_some_and(|id| self.value(id) == Value::Condition(Some(true)))
+        let graph = self.single.as_ref().unwrap_or(&self.wide);
+        signal.is_some_and(|id| graph.value(id) == Value::Condition(Some(true)))
     }
 
     fn step_frame(&mut self, frame: usize, bar: &Bar) {
-        for position in 0..self.order[frame].len() {
-            let index = self.order[frame][position];
-            self.values[index] = self.evaluate(index, Some(bar));
-        }
-    }
-
-    /// What a series node has to remember between bars.
-    fn start(&self, index: usize) -> Result<Memory, SignalsError> {
-        let node = &self.program.nodes[index];
-        match node.op {
-            Op::Lag => {
-                let bars = self.number(node.args.get(1).copied());
-                if bars.fract() == 0.0 && bars >= 0.0 && bars <= f64::from(MAX_PERIOD) {
-                    Ok(Memory::lag(bars as usize))
-                } else {
-                    Err(SignalsError::Lag(bars))
-                }
+        for &index in &self.order[frame] {
+            self.wide.step(index, Some(bar), None);
+            if let Some(single) = &mut self.single {
+                single.step(index, Some(bar), Some(&self.wide));
             }
-            Op::CrossesAbove | Op::CrossesBelow => Ok(Memory::Previous([f64::NAN; 2])),
-            Op::Indicator(def) => {
-                let params: Vec<f64> =
-                    node.args.iter().skip(def.inputs.len()).map(|&arg| self.number(Some(arg))).collect();
-                def.check_params(&params).map_err(SignalsError::Indicator)?;
-                Ok(Memory::indicator(def, &params))
-            }
-            _ => Ok(Memory::None),
-        }
-    }
-
-    fn number(&self, id: Option<NodeId>) -> f64 {
-        match id.map(|id| self.value(id)) {
-            Some(Value::Number(value)) => value,
-            _ => f64::NAN,
         }
     }
 }

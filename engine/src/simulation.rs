@@ -5,6 +5,7 @@
 //! to run with rule values outside their domains.
 
 use polybolos_kernels::bars::{Bars, BarsError};
+use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::Program;
 use polybolos_kernels::sim::{SimConfig, Trade};
 use polybolos_kernels::stats::Stats;
@@ -85,8 +86,23 @@ pub enum SimError {
 /// # Errors
 /// Bars, parameters, rule values or settings outside their domains; see [`SimError`]. Bars are never too few.
 pub fn simulate(program: &Program, params: &[f64], bars: &Bars, config: &SimConfig) -> Result<Run, SimError> {
+    simulate_in(Precision::F64, program, params, bars, config)
+}
+
+/// [`simulate`] with signals in `precision`: of the program as it was compiled, not of one whose graph has been put into a
+/// precision.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_in(
+    precision: Precision,
+    program: &Program,
+    params: &[f64],
+    bars: &Bars,
+    config: &SimConfig,
+) -> Result<Run, SimError> {
     bars.check()?;
-    let mut signals = Signals::new(program, params, bars.interval_ms)?;
+    let mut signals = Signals::in_precision(program, params, bars.interval_ms, precision)?;
     let mut simulator = Simulator::new(RuleValues::new(program, &signals)?, *config)?;
     let mut equity = Vec::with_capacity(bars.len());
     for bar in (0..bars.len()).map_while(|t| Bar::at(bars, t)) {

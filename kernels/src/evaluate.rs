@@ -159,6 +159,10 @@ impl<'a> Evaluator<'a> {
         cancel: &AtomicBool,
     ) -> Result<Option<Vec<Value>>, EvalError> {
         let program = self.program;
+        let (node, is_single) = match (program.node(node).op, program.node(node).args.as_slice()) {
+            (Op::Single, &[output]) => (output, true),
+            _ => (node, false),
+        };
         let Op::Output(output) = program.node(node).op else { return Ok(None) };
         let bundle = program.node(node).args[0];
         let Op::Indicator(def) = program.node(bundle).op else { return Ok(None) };
@@ -204,7 +208,14 @@ impl<'a> Evaluator<'a> {
             }
         }
         let pick = |value: Option<Value>| match value {
-            Some(Value::Bundle(outputs)) => outputs.get(usize::from(output)).cloned().map(Value::Series),
+            Some(Value::Bundle(outputs)) => {
+                let series = outputs.get(usize::from(output))?;
+                Some(Value::Series(if is_single {
+                    Arc::new(series::map_unary(Op::Single, series.len(), Numbers::Series(series)))
+                } else {
+                    Arc::clone(series)
+                }))
+            }
             _ => None,
         };
         Ok(out.into_iter().map(pick).collect())
@@ -295,13 +306,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Whether a node's values go to the memo: not scalars and outputs, which cost nothing, and neither what depends
-    /// on every parameter (no two combinations share it) or on none (`values` holds it for good).
+    /// Whether a node's values go to the memo: not scalars and outputs, which cost nothing, nor the same rounded, which costs
+    /// next to nothing, and neither what depends on every parameter (no two combinations share it) or on none (`values` holds it for good).
     fn is_kept(&self, index: usize) -> bool {
         let node = &self.program.nodes[index];
         let depends = self.depends[index].len();
         node.shape == Shape::Series
-            && !matches!(node.op, Op::Output(_))
+            && !matches!(node.op, Op::Output(_) | Op::Single)
             && depends > 0
             && depends < self.program.params
     }
@@ -328,7 +339,7 @@ impl<'a> Evaluator<'a> {
         let bits = |bits: Bits| Value::Bits(Arc::new(bits));
         Ok(match node.op {
             Op::Column(column) => series(self.column(node.frame, column)),
-            Op::Neg | Op::Abs | Op::Sqrt | Op::Ln | Op::Exp => {
+            Op::Neg | Op::Abs | Op::Sqrt | Op::Ln | Op::Exp | Op::Single => {
                 series(series::map_unary(node.op, len, number(0)?))
             }
             Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Rem => {

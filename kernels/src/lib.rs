@@ -12,6 +12,7 @@ pub mod cuda;
 pub mod evaluate;
 pub mod frames;
 pub mod indicators;
+pub mod precision;
 pub mod program;
 pub mod series;
 pub mod sim;

@@ -51,6 +51,8 @@ pub enum Op {
     Ln,
     /// `e^a`, by the `libm` crate.
     Exp,
+    /// The number as the nearest `f32`; undefined beyond its range. Only [`Program::in_precision`] makes it.
+    Single,
     /// `a + b`.
     Add,
     /// `a - b`.
@@ -410,6 +412,7 @@ impl ProgramBuilder {
                 },
                 _ => fail("reads one indicator".to_owned()),
             },
+            Op::Single => fail("is not an operation of a strategy".to_owned()),
             Op::Lift => match args {
                 [series] if self.node(*series).shape == Shape::Scalar => fail("needs a series".to_owned()),
                 [series] if frame != 0 && self.node(*series).ty != Type::Bundle => {

@@ -1,11 +1,13 @@
 //! One node's next value from its arguments' newest values and what it remembers.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use polybolos_kernels::indicators::{Indicator, Stream};
-use polybolos_kernels::program::{NodeId, Op};
+use polybolos_kernels::indicators::{Indicator, MAX_PERIOD, Stream};
+use polybolos_kernels::precision::Precision;
+use polybolos_kernels::program::{NodeId, Op, Program, Shape};
 
-use super::{Bar, Signals, Value};
+use super::{Bar, SignalsError, Value};
 
 /// What a node keeps from bar to bar.
 pub(super) enum Memory {
@@ -33,9 +35,77 @@ impl Memory {
     }
 }
 
-impl Signals {
-    /// The next value of node `index`; `bar` is the closed bar of its frame, `None` for a scalar.
-    pub(super) fn evaluate(&mut self, index: usize, bar: Option<&Bar>) -> Value {
+/// The newest values of a program's nodes in one precision.
+pub(super) struct Graph {
+    program: Arc<Program>,
+    params: Vec<f64>,
+    precision: Precision,
+    values: Vec<Value>,
+    memory: Vec<Memory>,
+}
+
+impl Graph {
+    /// A graph whose nodes have not been started.
+    pub(super) fn new(program: Arc<Program>, params: &[f64], precision: Precision) -> Graph {
+        Graph {
+            params: params.to_vec(),
+            precision,
+            values: program.nodes.iter().map(|node| Value::undefined(node.ty)).collect(),
+            memory: program.nodes.iter().map(|_| Memory::None).collect(),
+            program,
+        }
+    }
+
+    /// Evaluates a scalar node, and prepares what a series node has to remember between bars. Its arguments have been
+    /// started; `wide` is the `f64` graph, if this is another one.
+    pub(super) fn start(&mut self, index: usize, wide: Option<&Graph>) -> Result<(), SignalsError> {
+        let program = Arc::clone(&self.program);
+        let node = &program.nodes[index];
+        if node.shape == Shape::Scalar {
+            self.step(index, None, wide);
+            return Ok(());
+        }
+        // What an indicator and a lag are told stays wide.
+        let wide = wide.unwrap_or(self);
+        self.memory[index] = match node.op {
+            Op::Lag => {
+                let bars = wide.number(node.args.get(1).copied());
+                if bars.fract() == 0.0 && bars >= 0.0 && bars <= f64::from(MAX_PERIOD) {
+                    Memory::lag(bars as usize)
+                } else {
+                    return Err(SignalsError::Lag(bars));
+                }
+            }
+            Op::CrossesAbove | Op::CrossesBelow => Memory::Previous([f64::NAN; 2]),
+            Op::Indicator(def) if self.precision == Precision::F64 => {
+                let params: Vec<f64> =
+                    node.args.iter().skip(def.inputs.len()).map(|&arg| wide.number(Some(arg))).collect();
+                def.check_params(&params).map_err(SignalsError::Indicator)?;
+                Memory::indicator(def, &params)
+            }
+            _ => Memory::None,
+        };
+        Ok(())
+    }
+
+    /// Moves node `index` on to its next value; `bar` is the closed bar of its frame, `None` for a scalar.
+    pub(super) fn step(&mut self, index: usize, bar: Option<&Bar>, wide: Option<&Graph>) {
+        self.values[index] = self.evaluate(index, bar, wide);
+    }
+
+    /// The newest value of a node.
+    pub(super) fn value(&self, id: NodeId) -> Value {
+        self.values.get(id.index()).copied().unwrap_or(Value::Number(f64::NAN))
+    }
+
+    fn number(&self, id: Option<NodeId>) -> f64 {
+        match id.map(|id| self.value(id)) {
+            Some(Value::Number(value)) => value,
+            _ => f64::NAN,
+        }
+    }
+
+    fn evaluate(&mut self, index: usize, bar: Option<&Bar>, wide: Option<&Graph>) -> Value {
         match self.program.nodes[index].op {
             Op::Lt => self.compare(index, |a, b| a < b),
             Op::Le => self.compare(index, |a, b| a <= b),
@@ -55,11 +125,14 @@ impl Signals {
                 Value::Number(f64::NAN)
             }
             Op::Lag => Value::Number(self.lag(index)),
-            Op::Output(output) => Value::Number(self.output(index, output)),
-            op => {
-                let number = self.arithmetic(op, index, bar);
-                Value::Number(if number.is_finite() { number } else { f64::NAN })
-            }
+            Op::Output(output) => match wide {
+                None => Value::Number(self.output(index, output)),
+                Some(wide) => finite(f64::from(wide.output(index, output) as f32)),
+            },
+            op => match self.precision {
+                Precision::F64 => finite(self.arithmetic(op, index, bar)),
+                Precision::F32 => finite(f64::from(self.single_arithmetic(op, index, bar))),
+            },
         }
     }
 
@@ -83,7 +156,23 @@ impl Signals {
             Op::Rem => a % b,
             Op::Least => self.extreme(index, |next, best| next < best),
             Op::Greatest => self.extreme(index, |next, best| next > best),
+            Op::Single => f64::from(a as f32),
             _ => f64::NAN,
+        }
+    }
+
+    /// The same on `f32`. The values of arguments are `f32` already, so that taking them back out loses nothing.
+    fn single_arithmetic(&self, op: Op, index: usize, bar: Option<&Bar>) -> f32 {
+        let a = self.number(self.argument(index, 0)) as f32;
+        let b = self.number(self.argument(index, 1)) as f32;
+        match op {
+            Op::Sqrt => a.sqrt(),
+            Op::Add => a + b,
+            Op::Sub => a - b,
+            Op::Mul => a * b,
+            Op::Div => a / b,
+            Op::Rem => a % b,
+            _ => self.arithmetic(op, index, bar) as f32,
         }
     }
 
@@ -181,4 +270,9 @@ impl Signals {
             _ => f64::NAN,
         }
     }
+}
+
+/// A number as nodes have it: undefined if it is not finite.
+fn finite(number: f64) -> Value {
+    Value::Number(if number.is_finite() { number } else { f64::NAN })
 }

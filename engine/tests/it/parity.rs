@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use polybolos_engine::kernels::bars::Bars;
+use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::program::{Op, Program};
 use polybolos_engine::kernels::sim::{ExitReason, Fill, Side, SimConfig, Trade};
 use polybolos_engine::kernels::stats::Stats;
 use polybolos_engine::kernels::sweep::Sweep;
 use polybolos_engine::metrics::{Trials, per_period_sharpe};
-use polybolos_engine::simulation::{Run, simulate};
+use polybolos_engine::simulation::{Run, simulate, simulate_in};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -48,16 +49,24 @@ fn case(numbers: &[u16], seed: u64, rows: usize, coverage: &mut Coverage) -> Ver
     let bars = market::bars(&mut tape, seed, rows);
     bars.check().unwrap();
     let config = market::config(&mut tape);
+    let precision = tape.pick(&[Precision::F64, Precision::F32, Precision::F64]);
     let Strategy { program, combinations } = Maker::new(&mut tape, bars.interval_ms).strategy();
+    let compiled = program.in_precision(precision);
     let mut sweep =
-        Sweep::new(&program, &bars, &config).map_err(|error| format!("the sweep refuses: {error}"))?;
+        Sweep::new(&compiled, &bars, &config).map_err(|error| format!("the sweep refuses: {error}"))?;
     let mut runs: Vec<Run> = Vec::new();
     let mut rows: Vec<f64> = Vec::new();
     for params in &combinations {
-        match (simulate(&program, params, &bars, &config), sweep.run(params)) {
+        match (simulate_in(precision, &program, params, &bars, &config), sweep.run(params)) {
             (Ok(oracle), Ok(kernel)) => {
                 compare::trades(&oracle.trades, &kernel.trades)?;
                 compare::equity(&oracle.equity, &kernel.equity)?;
+                if precision == Precision::F32 {
+                    let wide = simulate(&program, params, &bars, &config);
+                    let is_same = wide.is_ok_and(|wide| compare::trades(&wide.trades, &oracle.trades).is_ok());
+                    coverage.count("f32", true);
+                    coverage.count("f32 with other trades than f64", !is_same);
+                }
                 runs.push(oracle);
                 rows.extend(params);
             }
@@ -174,7 +183,7 @@ fn oracle_and_sweep_agree_on_random_strategies_and_bars() {
     }
 }
 
-const LEAST_SHARES: [(&str, u64); 17] = [
+const LEAST_SHARES: [(&str, u64); 19] = [
     ("trading", 500),
     ("trading often", 300),
     ("signal exit", 250),
@@ -192,6 +201,8 @@ const LEAST_SHARES: [(&str, u64); 17] = [
     ("returns undefined", 5),
     ("no bars", 5),
     ("sharpe", 400),
+    ("f32", 250),
+    ("f32 with other trades than f64", 10),
 ];
 
 const EVERY_OPERATION: [&str; 42] = [

@@ -10,6 +10,7 @@ pub(crate) fn unary_block(op: Op, x: &mut [f64; 64]) {
         Op::Neg => x.iter_mut().for_each(|x| *x = unary(Op::Neg, *x)),
         Op::Abs => x.iter_mut().for_each(|x| *x = unary(Op::Abs, *x)),
         Op::Sqrt => x.iter_mut().for_each(|x| *x = unary(Op::Sqrt, *x)),
+        Op::Single => x.iter_mut().for_each(|x| *x = unary(Op::Single, *x)),
         _ => x.iter_mut().for_each(|x| *x = unary(op, *x)),
     }
 }

@@ -3,6 +3,7 @@
 //! The number operations are defined here once; series apply the same functions element by element.
 
 use super::error::EvalError;
+use crate::precision::single;
 use crate::program::{Node, NodeId, Op, Program, Shape};
 use crate::series::finite;
 
@@ -144,7 +145,9 @@ pub(super) fn apply(
             let value = params.get(index as usize).ok_or(malformed("no such parameter"))?;
             ScalarValue::Number(finite(*value))
         }
-        Op::Neg | Op::Abs | Op::Sqrt | Op::Ln | Op::Exp => ScalarValue::Number(unary(op, number(0)?)),
+        Op::Neg | Op::Abs | Op::Sqrt | Op::Ln | Op::Exp | Op::Single => {
+            ScalarValue::Number(unary(op, number(0)?))
+        }
         Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Rem => {
             ScalarValue::Number(binary(op, number(0)?, number(1)?))
         }
@@ -213,6 +216,7 @@ pub(super) fn unary(op: Op, a: f64) -> f64 {
         Op::Sqrt => a.sqrt(),
         Op::Ln => libm::log(a),
         Op::Exp => libm::exp(a),
+        Op::Single => single(a),
         _ => f64::NAN,
     })
 }

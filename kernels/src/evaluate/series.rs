@@ -19,6 +19,9 @@ macro_rules! specialise {
 pub(super) fn map_unary(op: Op, len: usize, a: Numbers<'_>) -> Series {
     match a {
         Numbers::Scalar(a) => Series::constant(len, unary(op, a)),
+        Numbers::Series(a) if op == Op::Single => {
+            Series::new(a.iter().map(|&a| unary(Op::Single, a)).collect())
+        }
         Numbers::Series(a) => Series::new(a.iter().map(|&a| unary(op, a)).collect()),
     }
 }

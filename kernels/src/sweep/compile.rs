@@ -43,6 +43,8 @@ pub(super) enum Kind {
 pub(super) struct Step {
     pub(super) op: Op,
     pub(super) kind: Kind,
+    /// Whether its numbers are rounded to `f32`.
+    pub(super) is_single: bool,
     pub(super) args: Vec<Arg>,
     pub(super) params: ParamSet,
     /// Whether several combinations may share its values.
@@ -115,19 +117,24 @@ impl Compiler<'_> {
         } else if node.frame != 0 || node.ty == Type::Bundle {
             return Err(EvalError::Malformed { node: id, reason: "a signal reads another timeframe" });
         } else {
-            match kind_of(node.op, node.ty) {
+            // What is rounded is one step with the operation that makes it, or one leaf with the series that it is.
+            let made = match (node.op, node.args.as_slice()) {
+                (Op::Single, &[made]) => made,
+                _ => id,
+            };
+            match kind_of(self.program.node(made).op, node.ty) {
                 None => {
                     self.out.leaves.push(id);
                     Arg::Leaf(self.out.leaves.len() - 1)
                 }
-                Some(kind) => self.step(id, kind)?,
+                Some(kind) => self.step(made, kind, made != id)?,
             }
         };
         self.known.insert(id, arg);
         Ok(arg)
     }
 
-    fn step(&mut self, id: NodeId, kind: Kind) -> Result<Arg, EvalError> {
+    fn step(&mut self, id: NodeId, kind: Kind, is_single: bool) -> Result<Arg, EvalError> {
         let node = self.program.node(id);
         let mut args = Vec::with_capacity(node.args.len());
         for &arg in &node.args {
@@ -137,22 +144,22 @@ impl Compiler<'_> {
             let pair = (args[0], args[1]);
             let order = match self.orders.get(&pair) {
                 Some(&order) => order,
-                None => self.push(node.op, Kind::Order, args, node.params),
+                None => self.push(node.op, Kind::Order, false, args, node.params),
             };
             self.orders.insert(pair, order);
             args = vec![order];
         }
-        Ok(self.push(node.op, kind, args, node.params))
+        Ok(self.push(node.op, kind, is_single, args, node.params))
     }
 
-    fn push(&mut self, op: Op, kind: Kind, args: Vec<Arg>, params: ParamSet) -> Arg {
+    fn push(&mut self, op: Op, kind: Kind, is_single: bool, args: Vec<Arg>, params: ParamSet) -> Arg {
         let out = &mut self.out;
         let is_shared = self.varying.0 & !params.0 != 0 || self.varying.0 == 0;
         let index = out.steps.len();
         let list = if is_shared { &mut out.shared } else { &mut out.private };
         list.push(index);
         let place = list.len() - 1;
-        out.steps.push(Step { op, kind, args, params, is_shared, place });
+        out.steps.push(Step { op, kind, is_single, args, params, is_shared, place });
         Arg::Step(index)
     }
 }

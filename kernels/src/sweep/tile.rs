@@ -465,6 +465,9 @@ impl<'v> View<'v> {
             for &arg in &step.args[1..] {
                 elementwise::binary_block(step.op, out, self.block(arg, w, &mut room));
             }
+            if step.is_single {
+                elementwise::unary_block(Op::Single, out);
+            }
         }
     }
 
