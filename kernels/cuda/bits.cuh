@@ -6,10 +6,11 @@
 // An operand of a comparison: a slot of the series, or, with this bit, an index into the scalars.
 static const u64 SCALAR = 1ULL << 63;
 
+template <class T>
 struct Compare {
-    const double* series;
+    const T* series;
     const u64* series_defined;
-    const double* scalars;
+    const T* scalars;
     const u64* jobs;  // COMPARE_JOB words each
     u64* value;
     u64* defined;
@@ -32,15 +33,17 @@ enum {
     OP_CROSSES_BOTH = 8
 };
 
+template <class T>
 struct Operand {
-    const double* at;
+    const T* at;
     const u64* defined;  // null: a number for all bars
     u64 stride;
     bool is_defined;
 };
 
-DEVICE Operand operand(const Compare& a, u64 code) {
-    Operand o;
+template <class T>
+DEVICE Operand<T> operand(const Compare<T>& a, u64 code) {
+    Operand<T> o;
     if (code & SCALAR) {
         o.at = a.scalars + (code & ~SCALAR);
         o.stride = 0;
@@ -55,14 +58,15 @@ DEVICE Operand operand(const Compare& a, u64 code) {
     return o;
 }
 
-DEVICE u64 defined_word(const Operand& o, u64 word, const Compare& a) {
+template <class T>
+DEVICE u64 defined_word(const Operand<T>& o, u64 word, const Compare<T>& a) {
     if (o.defined) return o.defined[word * a.series_stride];
     return o.is_defined ? bars_in_word(word, a.bars) : 0;
 }
 
 // A comparison with an undefined number is false in all of these.
-template <int TEST>
-DEVICE bool holds(double x, double y) {
+template <int TEST, class T>
+DEVICE bool holds(T x, T y) {
     if (TEST == OP_LT) return x < y;
     if (TEST == OP_LE) return x <= y;
     if (TEST == OP_GT) return x > y;
@@ -72,9 +76,9 @@ DEVICE bool holds(double x, double y) {
 
 // The words of a test of `ROWS` first operands and one second operand, and, with BOTH, of the opposite of OP_GT. The second
 // operand is read once for all. Eight bars at a time: shifts by constants are cheap.
-template <int TEST, bool BOTH, int ROWS>
-DEVICE void test_word(const Operand* x, const Operand& y, u64 first, u32 bars, u64* bits, u64* other) {
-    const double *px[ROWS], *py = y.at + first * y.stride;
+template <int TEST, bool BOTH, int ROWS, class T>
+DEVICE void test_word(const Operand<T>* x, const Operand<T>& y, u64 first, u32 bars, u64* bits, u64* other) {
+    const T *px[ROWS], *py = y.at + first * y.stride;
     for (int k = 0; k < ROWS; k++) px[k] = x[k].at + first * x[k].stride, bits[k] = 0, other[k] = 0;
     for (u32 eight = 0; eight < bars; eight += 8) {
         u32 byte[ROWS], other_byte[ROWS];
@@ -82,10 +86,10 @@ DEVICE void test_word(const Operand* x, const Operand& y, u64 first, u32 bars, u
 #pragma unroll
         for (u32 bar = 0; bar < 8; bar++) {
             if (eight + bar >= bars) break;
-            double second = *py;
+            T second = *py;
             py += y.stride;
             for (int k = 0; k < ROWS; k++) {
-                double one = *px[k];
+                T one = *px[k];
                 px[k] += x[k].stride;
                 byte[k] |= (u32)holds<TEST>(one, second) << bar;
                 if (BOTH) other_byte[k] |= (u32)(one < second) << bar;
@@ -99,11 +103,11 @@ DEVICE void test_word(const Operand* x, const Operand& y, u64 first, u32 bars, u
 }
 
 // A cross is a comparison that holds and did not hold a bar ago, all four numbers defined. `now` is TEST of these bars.
-template <int TEST>
-DEVICE void cross(const Operand& x, const Operand& y, u64 first, u64 now, u64 both, u64& value, u64& defined) {
+template <int TEST, class T>
+DEVICE void cross(const Operand<T>& x, const Operand<T>& y, u64 first, u64 now, u64 both, u64& value, u64& defined) {
     u64 was_not = (both & ~now) << 1, was_defined = both << 1;
     if (first > 0) {
-        double p = x.at[(first - 1) * x.stride], q = y.at[(first - 1) * y.stride];
+        T p = x.at[(first - 1) * x.stride], q = y.at[(first - 1) * y.stride];
         was_not |= (u64)holds<TEST == OP_GT ? OP_LE : OP_GE>(p, q);
         was_defined |= (u64)(!is_undefined(p) && !is_undefined(q));
     }
@@ -111,14 +115,15 @@ DEVICE void cross(const Operand& x, const Operand& y, u64 first, u64 now, u64 bo
     defined = both & was_defined;
 }
 
-DEVICE void put(const Compare& a, u64 word, u64 slot, u64 value, u64 defined) {
+template <class T>
+DEVICE void put(const Compare<T>& a, u64 word, u64 slot, u64 value, u64 defined) {
     a.value[word * a.stride + slot] = value;
     a.defined[word * a.stride + slot] = defined;
 }
 
-template <int TEST, bool BOTH, int ROWS>
-DEVICE void compare_rows(const Compare& a, u64 job, int rows) {
-    Operand x[ROWS], y = operand(a, a.jobs[job * COMPARE_JOB + 1]);
+template <int TEST, bool BOTH, int ROWS, class T>
+DEVICE void compare_rows(const Compare<T>& a, u64 job, int rows) {
+    Operand<T> x[ROWS], y = operand(a, a.jobs[job * COMPARE_JOB + 1]);
     for (int k = 0; k < ROWS; k++) x[k] = operand(a, a.jobs[(job + (k < rows ? k : 0) * a.across) * COMPARE_JOB]);
     for (u64 word = blockIdx.y; word < words_of(a.bars); word += gridDim.y) {
         u64 first = word * 64, bits[ROWS], other[ROWS];
@@ -141,8 +146,8 @@ DEVICE void compare_rows(const Compare& a, u64 job, int rows) {
 }
 
 // Thread = comparisons with the same second operand, `ROWS` of them, grid y = word.
-template <int ROWS>
-DEVICE void compare_by(const Compare& a) {
+template <int ROWS, class T>
+DEVICE void compare_by(const Compare<T>& a) {
     u64 index = thread_x(), column = index % a.across, row = index / a.across * ROWS;
     u64 job = row * a.across + column;
     if (job >= a.count) return;
@@ -160,10 +165,12 @@ DEVICE void compare_by(const Compare& a) {
     }
 }
 
-KERNEL compare(const Compare a) { compare_by<1>(a); }
+KERNEL compare(const Compare<double> a) { compare_by<1>(a); }
+KERNEL compare_f32(const Compare<float> a) { compare_by<1>(a); }
 
 // For grids of pairs: four first operands share each second one.
-FOUR_BLOCKS compare_grid(const Compare a) { compare_by<4>(a); }
+FOUR_BLOCKS compare_grid(const Compare<double> a) { compare_by<4>(a); }
+FOUR_BLOCKS compare_grid_f32(const Compare<float> a) { compare_by<4>(a); }
 
 struct Logic {
     u64* value;

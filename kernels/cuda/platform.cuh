@@ -1,7 +1,7 @@
 // What every kernel here is written in: fixed-width words, one struct of 8-byte fields per kernel, no library.
 //
 // Three compilers read these files: NVRTC (which has no headers), nvcc, and a host C++ compiler behind the tests' shim. They
-// must give the bits of the Rust code: IEEE double arithmetic, never contracted to a fused multiply-add (--fmad=false,
+// must give the bits of the Rust code: IEEE arithmetic, never contracted to a fused multiply-add (--fmad=false,
 // -ffp-contract=off), no transcendental function, minimum and maximum spelled out as comparisons.
 #pragma once
 
@@ -16,10 +16,17 @@ typedef unsigned long long u64;
 // The undefined number of the Rust side, by its bits.
 DEVICE double undefined() { return __longlong_as_double(0x7ff8000000000000LL); }
 
-DEVICE bool is_undefined(double x) { return x != x; }
+template <class T>
+DEVICE bool is_undefined(T x) {
+    return x != x;
+}
 
-// A number as it is kept: itself if finite, else the undefined number.
-DEVICE double kept(double x) { return x - x == 0.0 ? x : undefined(); }
+// A number as a series holds it: a double, or the nearest float; what is not finite as such is undefined.
+template <class T>
+DEVICE T stored(double x) {
+    T y = (T)x;
+    return y - y == (T)0 ? y : (T)undefined();
+}
 
 // Index of this thread along x, and how many there are.
 DEVICE u64 thread_x() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }

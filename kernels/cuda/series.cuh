@@ -1,22 +1,27 @@
-// Series of numbers on the device: `series[bar * stride + slot]`, so that neighbouring threads, which work on neighbouring
+// Series of numbers on the device, doubles or floats: `series[bar * stride + slot]`, so that neighbouring threads, which work on neighbouring
 // slots, read neighbouring addresses. `defined` holds a bit per bar: `defined[word * stride + slot]`.
 #pragma once
 #include "platform.cuh"
 
+template <class T>
 struct ScatterSeries {
-    const double* rows;  // one after the other, `bars` numbers each
-    const u64* slots;    // where each row goes
-    double* series;
+    const T* rows;     // one after the other, `bars` numbers each
+    const u64* slots;  // where each row goes
+    T* series;
     u64 bars, stride, count;
 };
 
 // Thread = bar, grid y = row.
-KERNEL scatter_series(const ScatterSeries a) {
+template <class T>
+DEVICE void scatter_rows(const ScatterSeries<T>& a) {
     u64 bar = thread_x();
     if (bar >= a.bars) return;
     for (u64 row = blockIdx.y; row < a.count; row += gridDim.y)
         a.series[bar * a.stride + a.slots[row]] = a.rows[row * a.bars + bar];
 }
+
+KERNEL scatter_series(const ScatterSeries<double> a) { scatter_rows(a); }
+KERNEL scatter_series_f32(const ScatterSeries<float> a) { scatter_rows(a); }
 
 struct GatherSeries {
     const double* series;
@@ -33,15 +38,17 @@ KERNEL gather_series(const GatherSeries a) {
         a.rows[row * a.bars + bar] = a.series[bar * a.stride + a.slots[row]];
 }
 
+template <class T>
 struct MarkDefined {
-    const double* series;
+    const T* series;
     const u64* slots;
     u64* defined;
     u64 bars, stride, count;
 };
 
 // Which bars of a series are defined. Thread = slot, grid y = word.
-KERNEL mark_defined(const MarkDefined a) {
+template <class T>
+DEVICE void mark_slots(const MarkDefined<T>& a) {
     u64 index = thread_x();
     if (index >= a.count) return;
     u64 slot = a.slots[index];
@@ -53,48 +60,55 @@ KERNEL mark_defined(const MarkDefined a) {
     }
 }
 
+KERNEL mark_defined(const MarkDefined<double> a) { mark_slots(a); }
+KERNEL mark_defined_f32(const MarkDefined<float> a) { mark_slots(a); }
+
 // Indicators of which a bar depends on the bar before: thread = (inputs, period), the order of operations of the Rust
-// ones. An undefined input starts the indicator afresh.
+// ones. An undefined input starts the indicator afresh. They are computed in double; only what is kept may be narrower.
+template <class T>
 struct Indicator {
-    double* series;
+    const double* inputs;
+    T* series;
     const u64* jobs;  // input, input, input, period, output
-    u64 bars, stride, count;
+    u64 bars, input_stride, stride, count;
 };
 
 enum { JOB_INPUT = 0, JOB_PERIOD = 3, JOB_OUTPUT = 4, JOB_WORDS = 5 };
 
-KERNEL sma(const Indicator a) {
+template <class T>
+DEVICE void sma_of(const Indicator<T>& a) {
     u64 index = thread_x();
     if (index >= a.count) return;
     const u64* job = a.jobs + index * JOB_WORDS;
-    const double* x = a.series + job[JOB_INPUT];
-    double* out = a.series + job[JOB_OUTPUT];
+    const double* x = a.inputs + job[JOB_INPUT];
+    T* out = a.series + job[JOB_OUTPUT];
     u64 n = job[JOB_PERIOD], seen = 0;
     double divisor = (double)n, total = 0.0;
     for (u64 bar = 0; bar < a.bars; bar++) {
-        double newest = x[bar * a.stride];
+        double newest = x[bar * a.input_stride];
         if (is_undefined(newest)) {
             total = 0.0, seen = 0;
-            out[bar * a.stride] = undefined();
+            out[bar * a.stride] = stored<T>(newest);
             continue;
         }
-        if (seen >= n) total -= x[(bar - n) * a.stride];
+        if (seen >= n) total -= x[(bar - n) * a.input_stride];
         total += newest;
         seen++;
-        out[bar * a.stride] = seen < n ? undefined() : kept(total / divisor);
+        out[bar * a.stride] = stored<T>(seen < n ? undefined() : total / divisor);
     }
 }
 
-KERNEL ema(const Indicator a) {
+template <class T>
+DEVICE void ema_of(const Indicator<T>& a) {
     u64 index = thread_x();
     if (index >= a.count) return;
     const u64* job = a.jobs + index * JOB_WORDS;
-    const double* x = a.series + job[JOB_INPUT];
-    double* out = a.series + job[JOB_OUTPUT];
+    const double* x = a.inputs + job[JOB_INPUT];
+    T* out = a.series + job[JOB_OUTPUT];
     u64 n = job[JOB_PERIOD], seen = 0;
     double k = 2.0 / ((double)n + 1.0), value = 0.0;
     for (u64 bar = 0; bar < a.bars; bar++) {
-        double newest = x[bar * a.stride], result = undefined();
+        double newest = x[bar * a.input_stride], result = undefined();
         if (is_undefined(newest)) {
             value = 0.0, seen = 0;
         } else if (n == 1) {
@@ -109,7 +123,7 @@ KERNEL ema(const Indicator a) {
                 result = value;
             }
         }
-        out[bar * a.stride] = kept(result);
+        out[bar * a.stride] = stored<T>(result);
     }
 }
 
@@ -136,17 +150,18 @@ DEVICE double wilder_step(Wilder& w, double x) {
     return w.value;
 }
 
-KERNEL rsi(const Indicator a) {
+template <class T>
+DEVICE void rsi_of(const Indicator<T>& a) {
     u64 index = thread_x();
     if (index >= a.count) return;
     const u64* job = a.jobs + index * JOB_WORDS;
-    const double* x = a.series + job[JOB_INPUT];
-    double* out = a.series + job[JOB_OUTPUT];
+    const double* x = a.inputs + job[JOB_INPUT];
+    T* out = a.series + job[JOB_OUTPUT];
     u64 n = job[JOB_PERIOD];
     Wilder gains = wilder_new(n), losses = wilder_new(n);
     double before = undefined();
     for (u64 bar = 0; bar < a.bars; bar++) {
-        double now = x[bar * a.stride], result = undefined();
+        double now = x[bar * a.input_stride], result = undefined();
         if (is_undefined(now)) {
             gains = wilder_new(n), losses = wilder_new(n);
         } else if (!is_undefined(before)) {
@@ -157,23 +172,24 @@ KERNEL rsi(const Indicator a) {
             result = sum == 0.0 ? 0.0 : 100.0 * (gain / sum);
         }
         before = now;
-        out[bar * a.stride] = kept(result);
+        out[bar * a.stride] = stored<T>(result);
     }
 }
 
-KERNEL atr(const Indicator a) {
+template <class T>
+DEVICE void atr_of(const Indicator<T>& a) {
     u64 index = thread_x();
     if (index >= a.count) return;
     const u64* job = a.jobs + index * JOB_WORDS;
-    const double* high = a.series + job[JOB_INPUT];
-    const double* low = a.series + job[JOB_INPUT + 1];
-    const double* close = a.series + job[JOB_INPUT + 2];
-    double* out = a.series + job[JOB_OUTPUT];
+    const double* high = a.inputs + job[JOB_INPUT];
+    const double* low = a.inputs + job[JOB_INPUT + 1];
+    const double* close = a.inputs + job[JOB_INPUT + 2];
+    T* out = a.series + job[JOB_OUTPUT];
     u64 n = job[JOB_PERIOD];
     Wilder range = wilder_new(n);
     double before = undefined();
     for (u64 bar = 0; bar < a.bars; bar++) {
-        u64 at = bar * a.stride;
+        u64 at = bar * a.input_stride;
         double h = high[at], l = low[at], c = close[at], result = undefined();
         if (is_undefined(h) || is_undefined(l) || is_undefined(c)) {
             range = wilder_new(n);
@@ -185,6 +201,15 @@ KERNEL atr(const Indicator a) {
             }
             before = c;
         }
-        out[at] = kept(result);
+        out[bar * a.stride] = stored<T>(result);
     }
 }
+
+KERNEL sma(const Indicator<double> a) { sma_of(a); }
+KERNEL sma_f32(const Indicator<float> a) { sma_of(a); }
+KERNEL ema(const Indicator<double> a) { ema_of(a); }
+KERNEL ema_f32(const Indicator<float> a) { ema_of(a); }
+KERNEL rsi(const Indicator<double> a) { rsi_of(a); }
+KERNEL rsi_f32(const Indicator<float> a) { rsi_of(a); }
+KERNEL atr(const Indicator<double> a) { atr_of(a); }
+KERNEL atr_f32(const Indicator<float> a) { atr_of(a); }

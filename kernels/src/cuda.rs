@@ -20,6 +20,7 @@ mod graph;
 mod indicators;
 mod launcher;
 mod market;
+mod numbers;
 mod plan;
 mod pool;
 mod self_test;

@@ -6,8 +6,10 @@
 use super::CudaError;
 use super::launcher::{Array, Launcher};
 use super::market::DeviceMarket;
+use super::numbers::{Numbers, bytes_of};
 use super::plan::{ROW_WORDS, RULE_WORDS};
 use super::touches::Touches;
+use crate::precision::Precision;
 use crate::sim::{Fill, Intrabar, SimConfig};
 use crate::sweep::device::{RESULT_WORDS, TRADE_WORDS};
 
@@ -27,16 +29,21 @@ pub(crate) struct Queue<'l> {
 /// Series on the device: `series[bar * stride + slot]`, and a defined bit for each.
 #[derive(Debug)]
 pub(crate) struct SeriesArena {
-    pub(crate) values: Array<f64>,
+    pub(crate) values: Numbers,
     pub(crate) defined: Array<u64>,
     pub(crate) bars: usize,
     pub(crate) slots: usize,
 }
 
 impl SeriesArena {
-    pub(crate) fn new(launcher: &dyn Launcher, bars: usize, slots: usize) -> Result<SeriesArena, CudaError> {
+    pub(crate) fn new(
+        launcher: &dyn Launcher,
+        precision: Precision,
+        bars: usize,
+        slots: usize,
+    ) -> Result<SeriesArena, CudaError> {
         Ok(SeriesArena {
-            values: Array::new(launcher, product(&[bars, slots])?)?,
+            values: Numbers::new(launcher, precision, product(&[bars, slots])?)?,
             defined: Array::new(launcher, product(&[bars.div_ceil(64), slots])?)?,
             bars,
             slots,
@@ -44,8 +51,9 @@ impl SeriesArena {
     }
 
     /// Bytes an arena takes.
-    pub(crate) fn bytes(bars: usize, slots: usize) -> u64 {
-        (bars as u64 + bars.div_ceil(64) as u64).saturating_mul(slots as u64).saturating_mul(8)
+    pub(crate) fn bytes(precision: Precision, bars: usize, slots: usize) -> u64 {
+        let one = (bars as u64).saturating_mul(bytes_of(precision)) + bars.div_ceil(64) as u64 * 8;
+        one.saturating_mul(slots as u64)
     }
 }
 
@@ -79,12 +87,17 @@ impl Recursive {
         })
     }
 
-    fn kernel(self) -> &'static str {
-        match self {
-            Recursive::Sma => "sma",
-            Recursive::Ema => "ema",
-            Recursive::Rsi => "rsi",
-            Recursive::Atr => "atr",
+    /// The kernel that keeps its results in a precision.
+    fn kernel(self, precision: Precision) -> &'static str {
+        match (self, precision) {
+            (Recursive::Sma, Precision::F64) => "sma",
+            (Recursive::Sma, Precision::F32) => "sma_f32",
+            (Recursive::Ema, Precision::F64) => "ema",
+            (Recursive::Ema, Precision::F32) => "ema_f32",
+            (Recursive::Rsi, Precision::F64) => "rsi",
+            (Recursive::Rsi, Precision::F32) => "rsi_f32",
+            (Recursive::Atr, Precision::F64) => "atr",
+            (Recursive::Atr, Precision::F32) => "atr_f32",
         }
     }
 }
@@ -216,6 +229,14 @@ fn product(factors: &[usize]) -> Result<usize, CudaError> {
     all.ok_or(CudaError::Bounds { doing: "an allocation" })
 }
 
+/// The kernel for a precision.
+fn either(precision: Precision, f64: &'static str, f32: &'static str) -> &'static str {
+    match precision {
+        Precision::F64 => f64,
+        Precision::F32 => f32,
+    }
+}
+
 fn check(is_within: bool, doing: &'static str) -> Result<(), CudaError> {
     if is_within { Ok(()) } else { Err(CudaError::Bounds { doing }) }
 }
@@ -236,16 +257,17 @@ impl Queue<'_> {
         unsafe { self.launcher.launch(self.stream, kernel, grid, BLOCK, args) }
     }
 
-    /// Puts rows of numbers into slots of an arena.
+    /// Puts rows of numbers into slots of an arena of the same precision.
     pub(crate) fn scatter_series(
         self,
-        rows: &Array<f64>,
+        rows: &Numbers,
         slots: &Array<u64>,
         count: usize,
         arena: &SeriesArena,
     ) -> Result<(), CudaError> {
+        let precision = arena.values.precision();
         let fits = rows.len() >= product(&[count, arena.bars])? && slots.len() >= count;
-        check(fits, "scatter_series")?;
+        check(fits && rows.precision() == precision, "scatter_series")?;
         let args = [
             rows.address(),
             slots.address(),
@@ -255,10 +277,10 @@ impl Queue<'_> {
             count as u64,
         ];
         // SAFETY: the fields of `ScatterSeries`; lengths checked above, slots are below the arena's.
-        unsafe { self.go("scatter_series", arena.bars, count, &args) }
+        unsafe { self.go(either(precision, "scatter_series", "scatter_series_f32"), arena.bars, count, &args) }
     }
 
-    /// Copies slots of an arena to rows.
+    /// Copies slots of an `f64` arena to rows.
     pub(crate) fn gather_series(
         self,
         arena: &SeriesArena,
@@ -267,7 +289,7 @@ impl Queue<'_> {
         rows: &Array<f64>,
     ) -> Result<(), CudaError> {
         let fits = rows.len() >= product(&[count, arena.bars])? && slots.len() >= count;
-        check(fits, "gather_series")?;
+        check(fits && arena.values.precision() == Precision::F64, "gather_series")?;
         let args = [
             arena.values.address(),
             slots.address(),
@@ -296,23 +318,33 @@ impl Queue<'_> {
             arena.slots as u64,
             count as u64,
         ];
+        let kernel = either(arena.values.precision(), "mark_defined", "mark_defined_f32");
         // SAFETY: the fields of `MarkDefined`; slots are below the arena's.
-        unsafe { self.go("mark_defined", count, arena.bars.div_ceil(64), &args) }
+        unsafe { self.go(kernel, count, arena.bars.div_ceil(64), &args) }
     }
 
-    /// Computes indicators of slots of an arena into others.
+    /// Computes indicators of slots of an `f64` arena into slots of an arena, which may be the same one.
     pub(crate) fn indicator(
         self,
         kind: Recursive,
+        inputs: &SeriesArena,
         arena: &SeriesArena,
         jobs: &Array<u64>,
         count: usize,
     ) -> Result<(), CudaError> {
-        check(jobs.len() >= product(&[count, INDICATOR_JOB])?, "an indicator")?;
-        let args =
-            [arena.values.address(), jobs.address(), arena.bars as u64, arena.slots as u64, count as u64];
-        // SAFETY: the fields of `Indicator`; jobs are as long as counted, their slots below the arena's.
-        unsafe { self.go(kind.kernel(), count, 1, &args) }
+        let is_readable = inputs.values.precision() == Precision::F64 && inputs.bars == arena.bars;
+        check(is_readable && jobs.len() >= product(&[count, INDICATOR_JOB])?, "an indicator")?;
+        let args = [
+            inputs.values.address(),
+            arena.values.address(),
+            jobs.address(),
+            arena.bars as u64,
+            inputs.slots as u64,
+            arena.slots as u64,
+            count as u64,
+        ];
+        // SAFETY: the fields of `Indicator`; jobs are as long as counted, their slots below the arenas'.
+        unsafe { self.go(kind.kernel(arena.values.precision()), count, 1, &args) }
     }
 
     /// Compares series and scalars. Jobs `i` and `i + across` have the same second operand; `across` is the number of jobs
@@ -322,7 +354,7 @@ impl Queue<'_> {
         self,
         op: CompareOp,
         series: &SeriesArena,
-        scalars: &Array<f64>,
+        scalars: &Numbers,
         jobs: &Array<u64>,
         count: usize,
         across: usize,
@@ -330,7 +362,8 @@ impl Queue<'_> {
     ) -> Result<(), CudaError> {
         let is_grid = count > across;
         let fits = jobs.len() >= product(&[count, COMPARE_JOB])? && (across > 0 || count == 0);
-        check(fits && out.holds(series.bars)?, "compare")?;
+        let precision = series.values.precision();
+        check(fits && scalars.precision() == precision && out.holds(series.bars)?, "compare")?;
         let args = [
             series.values.address(),
             series.defined.address(),
@@ -350,9 +383,10 @@ impl Queue<'_> {
         unsafe {
             if is_grid {
                 let rows = count.div_ceil(across).div_ceil(GRID_ROWS);
-                self.go("compare_grid", product(&[rows, across])?, words, &args)
+                let kernel = either(precision, "compare_grid", "compare_grid_f32");
+                self.go(kernel, product(&[rows, across])?, words, &args)
             } else {
-                self.go("compare", count, words, &args)
+                self.go(either(precision, "compare", "compare_f32"), count, words, &args)
             }
         }
     }

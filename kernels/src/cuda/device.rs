@@ -90,14 +90,21 @@ impl<'a> Device<'a> {
         let Some(tables) = cpu.device_tables().filter(|_| bars.len() <= MAX_BARS) else { return Ok(None) };
         let streams = launcher.take_streams();
         let first_stream = streams.first().copied().unwrap_or(0);
-        let market_bytes = DeviceMarket::bytes(bars, &tables);
-        let shares =
-            divide(budget_bytes, market_bytes, bars.len(), streams.len(), launcher.bars_per_launch())
-                .map_err(CudaSweepError::Cuda)?;
-        let market = DeviceMarket::new(launcher.as_ref(), first_stream, bars, &tables)
-            .map_err(CudaSweepError::Cuda)?;
         let mut signals =
             Signals::new(program, bars).map_err(|error| CudaSweepError::Sweep(SweepError::Eval(error)))?;
+        // What indicators read is as fixed as the market.
+        let fixed_bytes = DeviceMarket::bytes(bars, &tables) + signals.input_bytes();
+        let shares = divide(
+            budget_bytes,
+            fixed_bytes,
+            signals.precision,
+            bars.len(),
+            streams.len(),
+            launcher.bars_per_launch(),
+        )
+        .map_err(CudaSweepError::Cuda)?;
+        let market = DeviceMarket::new(launcher.as_ref(), first_stream, bars, &tables)
+            .map_err(CudaSweepError::Cuda)?;
         signals.use_device(shares.series_slots, &streams);
         Ok(Some(Device {
             launcher,

@@ -11,6 +11,8 @@ use super::call::{CompareOp, LogicOp, Recursive};
 pub(super) enum Step {
     /// A series of numbers from the processor.
     Series,
+    /// One that indicators read in `f64` while comparisons are made in `f32`. It depends on no parameter.
+    Input,
     /// An indicator of series that depend on no parameter.
     Indicator { kind: Recursive, def: &'static Indicator, inputs: Vec<usize>, period: NodeId },
     /// A number for all bars.
@@ -26,7 +28,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// Whether its values are numbers per bar.
+    /// Whether its values are numbers per bar that comparisons read.
     pub(super) fn is_series(&self) -> bool {
         matches!(self, Step::Series | Step::Indicator { .. })
     }
@@ -119,9 +121,13 @@ impl Graph {
         self.add(id, step)
     }
 
-    /// The indicator whose only output this node is, if the device computes it.
+    /// The indicator whose only output this node is, rounded or not, if the device computes it.
     fn indicator(&mut self, program: &Program, id: NodeId) -> Option<Step> {
-        let output = program.node(id);
+        let node = program.node(id);
+        let (output, read_as) = match (node.op, node.args.as_slice()) {
+            (Op::Single, &[output]) => (program.node(output), Step::Input),
+            _ => (node, Step::Series),
+        };
         let bundle = program.node(*output.args.first()?);
         let (Op::Output(0), Op::Indicator(def), 0) = (output.op, bundle.op, output.frame) else {
             return None;
@@ -138,8 +144,8 @@ impl Graph {
         }
         // An indicator of an indicator waits for a second launch; its input comes from the processor instead.
         let inputs = inputs.iter().map(|&input| match self.known(input) {
-            Some(step) if self.steps[step].1 == Step::Series => step,
-            _ => self.add(input, Step::Series),
+            Some(step) if self.steps[step].1 == read_as => step,
+            _ => self.add(input, read_as.clone()),
         });
         Some(Step::Indicator { kind, def, inputs: inputs.collect(), period })
     }

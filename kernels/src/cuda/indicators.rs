@@ -1,10 +1,12 @@
 //! Many indicators of the same series in one launch.
 
+use crate::precision::Precision;
 use crate::series::Series;
 
 use super::CudaError;
 use super::call::{INDICATOR_JOB, Queue, Recursive, SeriesArena};
 use super::launcher::{Array, Launcher};
+use super::numbers::Numbers;
 
 /// Why indicators cannot be computed on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +65,12 @@ pub fn indicators(
         return Ok(vec![Vec::new(); periods.len()]);
     }
     let queue = Queue { launcher, stream: 0 };
-    let arena = SeriesArena::new(launcher, bars, inputs.len() + periods.len())?;
+    let arena = SeriesArena::new(launcher, Precision::F64, bars, inputs.len() + periods.len())?;
     let mut rows = Vec::with_capacity(inputs.len() * bars);
     for input in inputs {
         rows.extend_from_slice(&Series::new(input.to_vec()));
     }
-    let rows = Array::of(launcher, 0, &rows)?;
+    let rows = Numbers::of(launcher, 0, Precision::F64, &rows)?;
     let slots: Vec<u64> = (0..arena.slots as u64).collect();
     let (input_slots, output_slots) = slots.split_at(inputs.len());
     let input_array = Array::of(launcher, 0, input_slots)?;
@@ -79,7 +81,7 @@ pub fn indicators(
         jobs.extend([input(0), input(1), input(2), u64::from(period), output]);
     }
     let jobs = Array::of(launcher, 0, &jobs)?;
-    queue.indicator(kind, &arena, &jobs, periods.len())?;
+    queue.indicator(kind, &arena, &arena, &jobs, periods.len())?;
     let mut values = vec![0.0; periods.len() * bars];
     let out = Array::<f64>::new(launcher, values.len())?;
     let output_array = Array::of(launcher, 0, output_slots)?;

@@ -139,7 +139,7 @@ macro_rules! element {
         })+
     };
 }
-element!(f64, u64, u32);
+element!(f64, f32, u64, u32);
 
 /// `len` numbers on a device.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! How many combinations go into one launch, and which values they share: pure arithmetic, no device.
 
+use crate::precision::Precision;
 use crate::program::{ParamSet, Program};
 use crate::sweep::device::{self, RESULT_WORDS};
 
@@ -64,7 +65,7 @@ impl Plan {
                 args.fold(first, |all, &arg| all.join(&steps[arg]))
             };
             let slots = match step {
-                Step::Series | Step::Scalar | Step::Bits => of_params(program.node(*node).params),
+                Step::Series | Step::Input | Step::Scalar | Step::Bits => of_params(program.node(*node).params),
                 Step::Indicator { period, .. } => of_params(program.node(*period).params),
                 Step::Compare { args, .. } | Step::Twin { args } => join(args),
                 Step::Logic { args, .. } => join(args),
@@ -94,7 +95,7 @@ impl Plan {
                     Step::Series | Step::Scalar => 1,
                     Step::Indicator { .. } => INDICATOR_JOB as u64,
                     Step::Compare { .. } => COMPARE_JOB as u64,
-                    Step::Twin { .. } => 0,
+                    Step::Input | Step::Twin { .. } => 0,
                     Step::Bits => 2 * words + 1,
                     Step::Logic { args, .. } => args.len() as u64 + 1,
                 };
@@ -110,6 +111,8 @@ impl Plan {
 pub(super) struct Shares {
     /// Bytes for the symbol's bars and what is derived of them.
     pub(super) market: u64,
+    /// Precision of the series arena.
+    pub(super) precision: Precision,
     /// Slots of the series arena.
     pub(super) series_slots: usize,
     /// Bytes for each of the launches under way.
@@ -125,16 +128,17 @@ pub(super) struct Shares {
 pub(super) fn divide(
     budget: u64,
     market: u64,
+    precision: Precision,
     bars: usize,
     launches: usize,
     bar_rows: u64,
 ) -> Result<Shares, CudaError> {
-    let one = SeriesArena::bytes(bars, 1).max(1);
+    let one = SeriesArena::bytes(precision, bars, 1).max(1);
     let rest = budget.checked_sub(market).ok_or(CudaError::Budget { needed: market, budget })?;
     let series_slots = usize::try_from(rest / 2 / one).unwrap_or(usize::MAX);
     let each = rest / 2 / launches.max(1) as u64;
     let bar_rows = usize::try_from(bar_rows).unwrap_or(usize::MAX);
-    Ok(Shares { market, series_slots, launch: each - each / 8, touches: each / 8, bar_rows })
+    Ok(Shares { market, precision, series_slots, launch: each - each / 8, touches: each / 8, bar_rows })
 }
 
 /// The longest launch of at most `left` combinations that fits its shares. `plan` makes the plan of a number of rows;
@@ -162,7 +166,7 @@ pub(super) fn longest(
             return Ok(plan);
         }
         if rows == 1 {
-            let series = SeriesArena::bytes(bars, plan.series).saturating_mul(2);
+            let series = SeriesArena::bytes(shares.precision, bars, plan.series).saturating_mul(2);
             let each = |launch: u64| (launch / 7 * 8 + 16).saturating_mul(4);
             let launches = each(shares.launch.max(bytes));
             let budget = shares.market + each(shares.launch);

@@ -48,8 +48,10 @@ fn launches_cover_all_rows_and_keep_within_their_share() {
     let program = thresholds();
     let graph = Graph::new(&program);
     let (total, values) = (1000, grid(1000));
-    for budget in [90_000, 200_000, 1 << 22, 1 << 30] {
-        let shares = divide(budget, 10_000, BARS, 2, 1 << 35).unwrap_or_else(|error| panic!("{error}"));
+    let budgets = [90_000, 200_000, 1 << 22, 1 << 30];
+    for (budget, precision) in budgets.iter().flat_map(|&b| [(b, Precision::F64), (b, Precision::F32)]) {
+        let shares =
+            divide(budget, 10_000, precision, BARS, 2, 1 << 35).unwrap_or_else(|error| panic!("{error}"));
         let (mut done, mut guess, mut launches) = (0, usize::MAX, 0);
         while done < total {
             let plan = longest(total - done, BARS, &shares, &graph, &mut guess, |rows| {
@@ -57,7 +59,7 @@ fn launches_cover_all_rows_and_keep_within_their_share() {
             });
             let plan = plan.unwrap_or_else(|error| panic!("{error}"));
             assert!(plan.rows > 0 && plan.bytes(&graph, BARS) <= shares.launch);
-            let all = 10_000 + SeriesArena::bytes(BARS, shares.series_slots) + 2 * shares.launch;
+            let all = 10_000 + SeriesArena::bytes(precision, BARS, shares.series_slots) + 2 * shares.launch;
             assert!(all <= budget && plan.series <= shares.series_slots);
             done += plan.rows;
             launches += 1;
@@ -68,11 +70,22 @@ fn launches_cover_all_rows_and_keep_within_their_share() {
 }
 
 #[test]
+fn a_byte_of_memory_holds_twice_as_many_series_in_f32() {
+    let slots = |precision| {
+        let shares = divide(1 << 30, 10_000, precision, BARS, 2, 1 << 35);
+        shares.map_or(0, |shares| shares.series_slots)
+    };
+    let (wide, single) = (slots(Precision::F64), slots(Precision::F32));
+    // All but the words that say where they are defined.
+    assert!(wide > 1000 && single > wide * 19 / 10, "{wide} {single}");
+}
+
+#[test]
 fn launches_are_cut_where_the_device_would_take_too_long() {
     let program = thresholds();
     let graph = Graph::new(&program);
-    let shares =
-        divide(1 << 30, 10_000, BARS, 2, 300 * BARS as u64).unwrap_or_else(|error| panic!("{error}"));
+    let shares = divide(1 << 30, 10_000, Precision::F64, BARS, 2, 300 * BARS as u64)
+        .unwrap_or_else(|error| panic!("{error}"));
     let plan = |rows| Plan::new(&program, &graph, ParamSet::default(), &grid(1000), rows);
     let mut guess = usize::MAX;
     let rows = longest(1000, BARS, &shares, &graph, &mut guess, plan).map(|plan| plan.rows);
@@ -84,7 +97,7 @@ fn a_budget_too_small_for_one_combination_says_what_is_needed() {
     let program = thresholds();
     let graph = Graph::new(&program);
     let refusal = |budget: u64| {
-        let shares = divide(budget, 10_000, BARS, 2, 1 << 35)?;
+        let shares = divide(budget, 10_000, Precision::F64, BARS, 2, 1 << 35)?;
         let plan = |rows| Plan::new(&program, &graph, ParamSet::default(), &grid(10), rows);
         let mut guess = usize::MAX;
         longest(10, BARS, &shares, &graph, &mut guess, plan).map(|plan| plan.rows)

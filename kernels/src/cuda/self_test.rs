@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::bars::{Bars, Column};
 use crate::indicators::by_output;
+use crate::precision::Precision;
 use crate::program::{BuildError, NodeId, Op, Program, ProgramBuilder, Rules, Size};
 use crate::sim::{Returns, SimConfig};
 use crate::stats::Stats;
@@ -155,13 +156,19 @@ fn throughput(launcher: &dyn Launcher, budget_bytes: u64) -> Result<f64, CudaErr
     rate(launcher, OPERATIONS * threads as f64, |rounds| queue.arithmetic(&out, rounds))
 }
 
-/// Runs strategies of both sides with every kind of exit here and there; gives the number of combinations.
+/// Runs strategies of both sides with every kind of exit here and there, in both precisions; gives the number of combinations.
 fn compare(launcher: &Arc<dyn Launcher>, budget_bytes: u64) -> Result<usize, CudaError> {
     let bars = market();
     let built = |error: BuildError| CudaError::SelfTest { what: error.0 };
     let mut compared = 0;
-    for (has_levels, returns) in [(false, Returns::Bar), (true, Returns::Daily)] {
-        let program = strategy(has_levels).map_err(built)?;
+    let cases = [
+        (Precision::F64, false, Returns::Bar),
+        (Precision::F64, true, Returns::Daily),
+        (Precision::F32, false, Returns::Bar),
+        (Precision::F32, true, Returns::Daily),
+    ];
+    for (precision, has_levels, returns) in cases {
+        let program = strategy(has_levels).map_err(built)?.in_precision(precision);
         let config = SimConfig { slippage: 0.0005, returns, ..SimConfig::default() };
         let mut rows = Vec::new();
         for fast in 3..11 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::bars::Bars;
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Value, scalar};
+use crate::precision::Precision;
 use crate::program::{NodeId, Program};
 use crate::series::Series;
 
@@ -12,6 +13,7 @@ use super::CudaError;
 use super::call::{BitsArena, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
 use super::graph::{Graph, Step};
 use super::launcher::{Array, Buffer, Launcher};
+use super::numbers::Numbers;
 use super::plan::Plan;
 
 /// Bytes of rows that are put together for one upload of series.
@@ -37,7 +39,7 @@ impl From<CudaError> for SignalError {
 pub(super) struct SignalBuffers {
     value: Buffer<u64>,
     defined: Buffer<u64>,
-    scalars: Buffer<f64>,
+    scalars: Option<Numbers>,
     /// Per step: its jobs, or its rows of words.
     steps: Vec<StepBuffers>,
 }
@@ -69,8 +71,12 @@ pub(super) struct Signals<'a> {
     bars: &'a Bars,
     evaluator: Evaluator<'a>,
     pub(super) graph: Graph,
+    /// Of the numbers that comparisons read.
+    pub(super) precision: Precision,
     /// Series on the device, kept from launch to launch.
     arena: Option<SeriesArena>,
+    /// The series of the steps [`Step::Input`], in their order.
+    inputs: Option<SeriesArena>,
     /// Slot of each (step, parameters that it depends on) in the arena.
     known: HashMap<(usize, Vec<u64>), u64>,
     max_slots: usize,
@@ -85,7 +91,9 @@ impl<'a> Signals<'a> {
             bars,
             evaluator: Evaluator::new(program, bars)?,
             graph: Graph::new(program),
+            precision: program.precision(),
             arena: None,
+            inputs: None,
             known: HashMap::new(),
             max_slots: 0,
             streams: Vec::new(),
@@ -119,14 +127,19 @@ impl<'a> Signals<'a> {
             bars: self.bars.len(),
             slots: plan.conditions,
         };
-        let scalar_array = scalar_buffer.upload(queue.launcher, queue.stream, &scalars.values)?;
+        let (launcher, stream, precision) = (queue.launcher, queue.stream, self.precision);
+        let scalar_array = Numbers::upload(scalar_buffer, launcher, stream, precision, &scalars.values)?;
         self.never(queue, &mut steps[0], bits)?;
         for index in 0..self.graph.steps.len() {
             let (node, step) = self.graph.steps[index].clone();
             let (first, slots) = (plan.first_condition[index], &plan.steps[index]);
             let buffers = &mut steps[index];
             match step {
-                Step::Series | Step::Indicator { .. } | Step::Scalar | Step::Twin { .. } => {}
+                Step::Series
+                | Step::Input
+                | Step::Indicator { .. }
+                | Step::Scalar
+                | Step::Twin { .. } => {}
                 Step::Bits => self.upload_bits(queue, buffers, node, index, plan, values, bits)?,
                 Step::Compare { op, args, twin } => {
                     let mut jobs = Vec::with_capacity(slots.len() * COMPARE_JOB);
@@ -175,7 +188,7 @@ impl<'a> Signals<'a> {
     fn arena(&mut self, launcher: &dyn Launcher) -> Result<&SeriesArena, CudaError> {
         match &mut self.arena {
             Some(arena) => Ok(arena),
-            none => Ok(none.insert(SeriesArena::new(launcher, self.bars.len(), 1)?)),
+            none => Ok(none.insert(SeriesArena::new(launcher, self.precision, self.bars.len(), 1)?)),
         }
     }
 
@@ -273,9 +286,11 @@ impl<'a> Signals<'a> {
             if fill.count > capacity {
                 self.arena = None;
                 let slots = fill.count.saturating_mul(2).max(64).min(self.max_slots).max(fill.count);
-                self.arena = Some(SeriesArena::new(queue.launcher, self.bars.len(), slots)?);
+                let bars = self.bars.len();
+                self.arena = Some(SeriesArena::new(queue.launcher, self.precision, bars, slots)?);
             }
         }
+        self.prepare_inputs(queue, values)?;
         self.fill(queue, &fill, values)?;
         for (key, slot) in fill.added {
             self.known.insert(key, slot);
@@ -286,9 +301,12 @@ impl<'a> Signals<'a> {
     /// What the arena lacks for a launch, with the slots it would go to.
     fn missing(&self, plan: &Plan, values: &[f64]) -> Fill {
         let mut fill = Fill::default();
-        let mut next = self.known.len() as u64;
+        let (mut next, mut inputs) = (self.known.len() as u64, 0..);
         for (index, ((node, step), slots)) in self.graph.steps.iter().zip(&plan.steps).enumerate() {
             let mut of_step = Vec::new();
+            if *step == Step::Input {
+                of_step.extend(inputs.next());
+            }
             if step.is_series() {
                 let params = match step {
                     Step::Indicator { period, .. } => self.program.node(*period).params,
@@ -345,14 +363,16 @@ impl<'a> Signals<'a> {
                 }
             }
         }
-        let arena = self.arena(queue.launcher)?;
+        self.arena(queue.launcher)?;
+        let Some(arena) = &self.arena else { return Ok(()) };
+        let inputs = self.inputs.as_ref().unwrap_or(arena);
         upload.flush(queue, arena)?;
         let mut held = Vec::new();
         for kind in [Recursive::Sma, Recursive::Ema, Recursive::Rsi, Recursive::Atr] {
             let jobs = &jobs[kind as usize];
             if !jobs.is_empty() {
                 let array = Array::of(queue.launcher, queue.stream, jobs)?;
-                queue.indicator(kind, arena, &array, jobs.len() / INDICATOR_JOB)?;
+                queue.indicator(kind, inputs, arena, &array, jobs.len() / INDICATOR_JOB)?;
                 held.push(array);
             }
         }
@@ -360,6 +380,31 @@ impl<'a> Signals<'a> {
         let slots_array = Array::of(queue.launcher, queue.stream, &slots)?;
         queue.mark_defined(arena, &slots_array, slots.len())?;
         Ok(queue.launcher.synchronize(queue.stream)?)
+    }
+
+    /// Bytes that [`Signals::prepare_inputs`] takes.
+    pub(super) fn input_bytes(&self) -> u64 {
+        SeriesArena::bytes(Precision::F64, self.bars.len(), self.input_nodes().len())
+    }
+
+    fn input_nodes(&self) -> Vec<NodeId> {
+        let inputs = self.graph.steps.iter().filter(|(_, step)| *step == Step::Input);
+        inputs.map(|(node, _)| *node).collect()
+    }
+
+    /// Brings what only indicators read to the device, once: it depends on no parameter.
+    fn prepare_inputs(&mut self, queue: Queue<'_>, values: &[f64]) -> Result<(), SignalError> {
+        let nodes = self.input_nodes();
+        if nodes.is_empty() || self.inputs.is_some() {
+            return Ok(());
+        }
+        let arena = SeriesArena::new(queue.launcher, Precision::F64, self.bars.len(), nodes.len())?;
+        for (slot, node) in (0..).zip(nodes) {
+            let series = self.series(node, 0, values)?;
+            Upload { rows: series.to_vec(), slots: vec![slot] }.flush(queue, &arena)?;
+        }
+        self.inputs = Some(arena);
+        Ok(())
     }
 
     fn series(&mut self, node: NodeId, row: usize, values: &[f64]) -> Result<Arc<Series>, SignalError> {
@@ -410,7 +455,8 @@ impl Upload {
         if self.slots.is_empty() {
             return Ok(());
         }
-        let rows = Array::of(queue.launcher, queue.stream, &self.rows)?;
+        let precision = arena.values.precision();
+        let rows = Numbers::of(queue.launcher, queue.stream, precision, &self.rows)?;
         let slots = Array::of(queue.launcher, queue.stream, &self.slots)?;
         queue.scatter_series(&rows, &slots, self.slots.len(), arena)?;
         // The rows are given back only when the device has taken them.

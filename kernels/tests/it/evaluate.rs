@@ -8,6 +8,7 @@ use polybolos_kernels::bits::Bits;
 use polybolos_kernels::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value, scalar};
 use polybolos_kernels::frames::{Frame, FrameError, span_start_ms};
 use polybolos_kernels::indicators::by_output;
+use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Shape, Type};
 use proptest::prelude::*;
 
@@ -420,6 +421,7 @@ fn value_at(program: &Program, bars: &Bars, id: NodeId, t: usize, params: &[f64]
             let crossed = if node.op == Op::CrossesAbove { a > b && a0 <= b0 } else { a < b && a0 >= b0 };
             answer(crossed, &[a, b, a0, b0])
         }
+        Op::Single => finite(f64::from(number(0) as f32)),
         Op::Ln | Op::Exp | Op::Indicator(_) | Op::Output(_) | Op::Lift => panic!("not drawn"),
     }
 }
@@ -476,6 +478,17 @@ pub(crate) fn draw_program(choices: &[(u8, u8, u8, u8)]) -> Program {
     finish(b)
 }
 
+/// The last conditions of a graph as signals.
+pub(crate) fn signalling(mut program: Program) -> Program {
+    let ids = (0..program.nodes.len() as u32).map(NodeId);
+    let conditions: Vec<NodeId> = ids.filter(|&id| program.node(id).ty == Type::Bool).collect();
+    let mut last = conditions.iter().rev().copied();
+    let rules = &mut program.rules;
+    (rules.long_enter, rules.long_exit) = (last.next(), last.next());
+    (rules.short_enter, rules.short_exit) = (last.next(), last.next());
+    program
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -484,9 +497,10 @@ proptest! {
         choices in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..12),
         len in prop_oneof![1..5_usize, 60..70_usize],
         seed in any::<u64>(),
-        params in prop_oneof![Just([0.0, 1.0]), Just([3.0, -2.0]), Just([100.0, f64::NAN])],
+        params in prop_oneof![Just([0.0, 1.0]), Just([3.0, -2.1]), Just([100.0, f64::NAN])],
+        precision in prop_oneof![Just(Precision::F64), Just(Precision::F32)],
     ) {
-        let program = draw_program(&choices);
+        let program = signalling(draw_program(&choices)).in_precision(precision);
         let bars = random_walk(len, seed, 1.0);
         let mut evaluator = Evaluator::new(&program, &bars).unwrap();
         // Values left from other parameters must not show.

@@ -6,6 +6,7 @@ mod indicator_batches;
 mod indicator_formulas;
 mod indicators;
 mod naive;
+mod precision;
 mod support;
 mod sweep;
 mod sweep_blocks;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use polybolos_kernels::bars::{Bars, Column};
 use polybolos_kernels::evaluate::{Evaluator, Value};
 use polybolos_kernels::indicators::by_output;
+use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
 use polybolos_kernels::sim::{Fill, Intrabar, Returns, SimConfig};
 use polybolos_kernels::simd::Isa;
@@ -241,8 +242,9 @@ proptest! {
         bars in any_market(),
         config in any_settings(),
         pick in any::<prop::sample::Index>(),
+        precision in prop_oneof![Just(Precision::F64), Just(Precision::F32)],
     ) {
-        let program = compile(&recipe);
+        let program = compile(&recipe).in_precision(precision);
         let values = grid();
         let whole = run_block(&program, &bars, &config, Isa::Portable, &values);
         for isa in [Isa::Avx2, Isa::Avx512] {

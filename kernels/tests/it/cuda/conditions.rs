@@ -5,12 +5,12 @@ use polybolos_kernels::bits::Bits;
 use polybolos_kernels::cuda::{CudaSweep, IndicatorError, indicators};
 use polybolos_kernels::evaluate::{Evaluator, Value};
 use polybolos_kernels::indicators::by_output;
-use polybolos_kernels::program::{NodeId, Program, Type};
+use polybolos_kernels::precision::Precision;
 use polybolos_kernels::sim::SimConfig;
 use proptest::prelude::*;
 
 use super::host::{cases, device};
-use crate::evaluate::draw_program;
+use crate::evaluate::{draw_program, signalling};
 use crate::support::random_walk;
 
 const ROOM: u64 = 1 << 28;
@@ -63,17 +63,6 @@ fn indicators_that_a_gpu_does_not_compute_are_refused() {
     assert_eq!(indicators(device.as_ref(), "sma", &[&[]], &[3]), Ok(vec![Vec::new()]));
 }
 
-/// The last conditions of a graph as signals.
-fn with_signals(mut program: Program) -> Program {
-    let ids = (0..program.nodes.len() as u32).map(NodeId);
-    let conditions: Vec<NodeId> = ids.filter(|&id| program.node(id).ty == Type::Bool).collect();
-    let mut last = conditions.iter().rev().copied();
-    let rules = &mut program.rules;
-    (rules.long_enter, rules.long_exit) = (last.next(), last.next());
-    (rules.short_enter, rules.short_exit) = (last.next(), last.next());
-    program
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -82,9 +71,10 @@ proptest! {
         choices in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..20),
         len in prop_oneof![1..5_usize, 60..70_usize, 120..200_usize],
         seed in any::<u64>(),
+        precision in prop_oneof![Just(Precision::F64), Just(Precision::F32)],
     ) {
         let Some(device) = device(ROOM) else { return Ok(()) };
-        let program = with_signals(draw_program(&choices));
+        let program = signalling(draw_program(&choices)).in_precision(precision);
         let bars = random_walk(len, seed, 1.0);
         let rows = [[0.0, 1.0], [100.0, 1.0], [3.0, -2.0], [0.0, 1.0], [100.0, f64::NAN], [-0.0, 101.0]];
         let config = SimConfig::default();

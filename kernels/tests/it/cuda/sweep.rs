@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use polybolos_kernels::bars::Bars;
 use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, Keep, Score, run_on_devices};
+use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::{NodeId, Op, ParamSet, Program, ProgramBuilder, Rules, Shape, Size, Type};
 use polybolos_kernels::sim::{Fill, Returns, SimConfig};
 use polybolos_kernels::stats::Stats;
@@ -122,11 +123,12 @@ proptest! {
 
 #[test]
 fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
-    let program = sma_cross();
     let values = pairs(2..14, 10..40);
     let rows = values.len() / 2;
     let bars = random_walk(700, 5, 0.01);
-    for returns in [Returns::Bar, Returns::Daily] {
+    let returns = [Returns::Bar, Returns::Daily];
+    for (returns, precision) in returns.iter().flat_map(|&r| [(r, Precision::F64), (r, Precision::F32)]) {
+        let program = sma_cross().in_precision(precision);
         let config = SimConfig { returns, ..SimConfig::default() };
         let wanted = on_processor(&program, &bars, &config, &values, rows);
         let mut launches = Vec::new();
@@ -145,6 +147,12 @@ fn a_grid_cut_by_any_memory_budget_gives_the_processors_rows() {
             assert!(placement.measured < rows as u64, "some sums hold their digits: {placement:?}");
             assert!(host.most_used.load(Ordering::SeqCst) <= budget);
             launches.push(host.launches.load(Ordering::SeqCst));
+            let kernels = host.kernels.lock().unwrap();
+            let singles: Vec<_> = kernels.iter().filter(|kernel| kernel.ends_with("_f32")).copied().collect();
+            match precision {
+                Precision::F64 => assert!(singles.is_empty(), "{singles:?}"),
+                Precision::F32 => assert_eq!(singles, ["compare_grid_f32", "mark_defined_f32", "sma_f32"]),
+            }
         }
         assert!(launches[0] > 2 * launches[3], "less memory, more launches: {launches:?}");
     }
