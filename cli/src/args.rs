@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
@@ -131,6 +132,10 @@ fn words<T: Clone + Send + Sync + 'static>(
     })
 }
 
+fn precision_parser() -> impl clap::builder::TypedValueParser<Value = Precision> {
+    words(&[("f64", Precision::F64), ("f32", Precision::F32)])
+}
+
 fn fill_parser() -> impl clap::builder::TypedValueParser<Value = Fill> {
     words(&[("next_open", Fill::NextOpen), ("close", Fill::Close)])
 }
@@ -156,15 +161,6 @@ pub(crate) enum Backend {
     Cpu,
     /// NVIDIA GPUs, wherever they can; it is an error if there is none.
     Cuda,
-}
-
-/// Numbers of the simulation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Precision {
-    /// 64 bits.
-    F64,
-    /// 32 bits, for consumer GPUs.
-    F32,
 }
 
 /// `all` or `top:N`.
@@ -205,8 +201,9 @@ pub(crate) struct SweepArgs {
     /// What computes.
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: Backend,
-    /// Numbers of the simulation; this version computes in f64 only.
-    #[arg(long, value_enum, default_value = "f64")]
+    /// Numbers that signals compare and calculate with; f32, for consumer GPUs, flips signals that hang on the last digits,
+    /// and the share of trades that this changes is measured and printed. Indicators, levels and money stay f64.
+    #[arg(long, value_parser = precision_parser(), default_value = "f64")]
     pub precision: Precision,
     /// Threads that compute; default: all cores.
     #[arg(long, env = "POLYBOLOS_THREADS", value_parser = clap::value_parser!(u16).range(1..))]

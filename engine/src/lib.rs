@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod digest;
 pub mod interval;
 pub mod metrics;
+pub mod mismatch;
 pub mod signals;
 pub mod simulation;
 pub mod space;

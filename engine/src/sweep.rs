@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use polybolos_kernels::precision::Precision;
+
 use crate::digest::{Digest, Digester};
 use crate::interval::Interval;
 use crate::metrics;
@@ -115,6 +117,8 @@ pub struct SweepRequest {
     pub timerange: Option<TimeRange>,
     /// Which rows to keep.
     pub keep: Keep,
+    /// Precision of the signals.
+    pub precision: Precision,
 }
 
 /// The bars of one symbol that a sweep runs on.
@@ -221,7 +225,7 @@ impl SweepSpec {
         for series in &self.series {
             digester.text(&series.symbol).bytes(&series.data.0);
         }
-        self.request.keep.digest(&mut digester);
+        self.digest_of_results(&mut digester);
         format!("{}-{}", strategy.name(), digester.finish().short(12))
     }
 
@@ -231,8 +235,17 @@ impl SweepSpec {
         let mut digester = Digester::new("unit/1");
         digester.text(&engine_version()).text(&strategy.digest().to_string()).bytes(&series.data.0);
         digester.integer(unit.rows.start.cast_signed()).integer(unit.rows.end.cast_signed());
-        self.request.keep.digest(&mut digester);
+        self.digest_of_results(&mut digester);
         Some(digester.finish())
+    }
+
+    /// What decides the rows beside strategy and bars.
+    fn digest_of_results(&self, digester: &mut Digester) {
+        self.request.keep.digest(digester);
+        // Nothing for `f64`, which all units were in before there was another precision.
+        if self.request.precision != Precision::F64 {
+            digester.text(self.request.precision.name());
+        }
     }
 
     /// Cuts the sweep into units, symbol by symbol, rows ascending. `unit_rows` is the largest number of rows (before

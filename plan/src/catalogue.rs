@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::space::{ParamSpace, Values};
+use polybolos_engine::mismatch::TradeMismatch;
 use polybolos_engine::strategy::{Format, Overrides, Source, Strategy};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols, engine_version};
 use polybolos_engine::timerange::TimeRange;
+use polybolos_kernels::precision::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
@@ -110,6 +112,31 @@ pub struct KeepRecord {
     pub min_trades: Option<u64>,
 }
 
+/// What `f32` signals cost a sweep, measured on a sample of its runs; see [`TradeMismatch`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TradeMismatchRecord {
+    /// Runs (a symbol and a combination each) simulated in both precisions.
+    pub runs: u64,
+    /// Closed trades of either precision, those of both counted once.
+    pub trades: u64,
+    /// Of these, the ones that only one precision has.
+    pub mismatched: u64,
+    /// Their share; absent without trades.
+    pub rate: Option<f64>,
+}
+
+impl From<TradeMismatch> for TradeMismatchRecord {
+    fn from(found: TradeMismatch) -> TradeMismatchRecord {
+        let TradeMismatch { runs, trades, mismatched } = found;
+        TradeMismatchRecord { runs, trades, mismatched, rate: found.rate() }
+    }
+}
+
+/// The precision of sweeps that say none: they are older than `f32`.
+fn first_precision() -> String {
+    Precision::F64.name().to_owned()
+}
+
 /// What a sweep was, on what, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -125,6 +152,12 @@ pub struct Manifest {
     pub engine_version: String,
     /// What computed them.
     pub backend: String,
+    /// Precision of the signals, `f64` or `f32`.
+    #[serde(default = "first_precision")]
+    pub precision: String,
+    /// What that cost, for `f32`; absent while unfinished.
+    #[serde(default)]
+    pub trade_mismatch: Option<TradeMismatchRecord>,
     /// Seed, for methods that draw; a grid has none.
     pub seed: Option<u64>,
     /// The strategy.
@@ -193,6 +226,8 @@ pub fn start(
         finished_ms: None,
         engine_version: engine_version(),
         backend: "cpu".to_owned(),
+        precision: request.precision.name().to_owned(),
+        trade_mismatch: None,
         seed: None,
         strategy: StrategyRecord {
             name: strategy.name().to_owned(),
@@ -248,6 +283,7 @@ impl Manifest {
     pub fn spec(&self) -> Result<SweepSpec, PlanError> {
         let broken = |what: &str| PlanError::NotFound(format!("manifest of {}: {what}", self.sweep_id));
         let interval: Interval = self.interval.parse().map_err(|_| broken("unknown interval"))?;
+        let precision = self.precision.parse().map_err(|_| broken("unknown precision"))?;
         let range = TimeRange { from_ms: self.from_ms, to_ms: self.to_ms };
         let series = self
             .series
@@ -276,6 +312,7 @@ impl Manifest {
             symbols: Symbols::Listed(series.iter().map(|series| series.symbol.clone()).collect()),
             timerange: (range != TimeRange::default()).then_some(range),
             keep,
+            precision,
         };
         Ok(SweepSpec { request, series })
     }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod functions;
 pub mod gpu;
 mod location;
+pub mod precision;
 pub mod results;
 pub mod results_table;
 pub mod run;

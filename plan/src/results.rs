@@ -117,6 +117,8 @@ fn provenance(manifest: &Manifest, series: &SeriesId, context: &MetricContext) -
         "sweep_id": manifest.sweep_id,
         "engine_version": manifest.engine_version,
         "backend": manifest.backend,
+        "precision": manifest.precision,
+        "trade_mismatch": manifest.trade_mismatch,
         "seed": manifest.seed,
         "strategy": {
             "name": strategy.name,
@@ -291,7 +293,7 @@ pub fn replay(
         reason: error.to_string(),
     };
     let mut sweep =
-        Sweep::new(job.strategy.program(), &loaded.bars, &config).map_err(|error| failed(&error))?;
+        Sweep::new(job.program(), &loaded.bars, &config).map_err(|error| failed(&error))?;
     let mut stats = [Stats::default()];
     sweep.run_block(&values, &mut stats, &runtime.cancel).map_err(|error| failed(&error))?;
     let rows = stats.map(|stats| (row, stats));

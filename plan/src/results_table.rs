@@ -93,6 +93,7 @@ pub fn sweeps_table(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, Pl
         ("strategy_digest", text(|manifest| manifest.strategy.digest.clone())),
         ("engine_version", text(|manifest| manifest.engine_version.clone())),
         ("backend", text(|manifest| manifest.backend.clone())),
+        ("precision", text(|manifest| manifest.precision.clone())),
         ("interval", text(|manifest| manifest.interval.clone())),
         ("symbols", count(|manifest| manifest.series.len() as u64)),
         ("bars", count(|manifest| manifest.series.iter().map(|series| series.bars).sum())),

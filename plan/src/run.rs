@@ -12,10 +12,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
+use polybolos_kernels::precision::Precision;
 use std::sync::atomic::Ordering;
 
 use crate::catalogue::{self, Manifest, SeriesRecord, State};
 use crate::error::PlanError;
+use crate::precision::trade_mismatch;
 use crate::results;
 use crate::runtime::SweepRuntime;
 use crate::sweep_exec::Output;
@@ -91,6 +93,11 @@ pub async fn run_sweep(
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed);
     let gpu_combos = runtime.progress.gpu_combos.load(Ordering::Relaxed);
     let units_computed = compute_units(session, runtime, &job, table.unit_rows).await?;
+    if job.spec.request.precision != Precision::F64 {
+        let (job, runtime) = (Arc::clone(&job), Arc::clone(runtime));
+        let found = blocking(move || trade_mismatch(&job, &runtime)).await?;
+        manifest.trade_mismatch = Some(found.into());
+    }
     observer.writing();
     let unit_rows = table.unit_rows;
     let mut manifest = {

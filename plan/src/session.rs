@@ -13,6 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use polybolos_engine::interval::Interval;
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, SweepRequest, Symbols};
+use polybolos_kernels::precision::Precision;
 
 use crate::bars_table::{BARS_TABLE, bars_table, runtime_builder};
 use crate::catalogue;
@@ -159,6 +160,7 @@ impl TableFunctionImpl for SweepFunction {
             symbols: symbols.parse::<Symbols>().map_err(|error| plan_error(&error))?,
             timerange: None,
             keep: Keep::All,
+            precision: Precision::F64,
         };
         Ok(Arc::new(SweepTable::new(request, data_root, self.places.results.clone(), Output::Rows)?))
     }

@@ -37,6 +37,8 @@ pub struct SweepJob {
     pub data_root: String,
     /// Results folder; without one nothing is stored and nothing reused.
     pub results_root: Option<PathBuf>,
+    /// The strategy's program in the precision of the specification.
+    program: Program,
 }
 
 /// A unit as it came out.
@@ -63,7 +65,13 @@ impl SweepJob {
         let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
         strategy.check_interval(spec.request.interval)?;
         spec.request.keep.check()?;
-        Ok(SweepJob { spec, strategy, data_root, results_root })
+        let program = strategy.program().in_precision(spec.request.precision);
+        Ok(SweepJob { spec, strategy, data_root, results_root, program })
+    }
+
+    /// What the kernels run: the strategy's program in the precision of the specification.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// The store of finished units, if there is one.
@@ -152,7 +160,7 @@ impl SweepJob {
         let mut started = Instant::now();
         let config = self.strategy.config();
         let lease = runtime.gpus.as_ref().and_then(Gpus::lease);
-        let mut engine = Engine::new(self.strategy.program(), bars, config, lease.as_ref(), runtime)
+        let mut engine = Engine::new(&self.program, bars, config, lease.as_ref(), runtime)
             .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
         let space = self.strategy.space();
         let width = space.params().len();
@@ -281,7 +289,7 @@ fn note_failure(runtime: &SweepRuntime, error: CudaError) {
 }
 
 /// A kernel's error with the grid row it is about; `rows` are those of the block.
-fn kernel_error(symbol: &str, rows: &[u64], error: SweepError) -> PlanError {
+pub(crate) fn kernel_error(symbol: &str, rows: &[u64], error: SweepError) -> PlanError {
     let at = |index: usize, reason: String| PlanError::Kernel {
         symbol: symbol.to_owned(),
         row: rows.get(index).copied().unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols};
@@ -131,6 +132,11 @@ impl From<&SweepRequest> for wire::Request {
             from_ms: request.timerange.and_then(|range| range.from_ms),
             to_ms: request.timerange.and_then(|range| range.to_ms),
             keep_top,
+            precision: match request.precision {
+                Precision::F64 => wire::Precision::F64,
+                Precision::F32 => wire::Precision::F32,
+            }
+            .into(),
         }
     }
 }
@@ -156,6 +162,11 @@ impl TryFrom<wire::Request> for SweepRequest {
                     count: top.count,
                     ranking: Ranking { metric: top.metric, min_trades: top.min_trades },
                 },
+            },
+            precision: match wire::Precision::try_from(request.precision) {
+                Ok(wire::Precision::Unspecified | wire::Precision::F64) => Precision::F64,
+                Ok(wire::Precision::F32) => Precision::F32,
+                Err(_) => return Err(unknown("request.precision", request.precision)),
             },
         })
     }

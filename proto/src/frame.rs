@@ -16,10 +16,10 @@ pub struct Kind {
 }
 
 /// A sweep table inside a logical plan.
-pub const TABLE: Kind = Kind { name: "sweep table", magic: *b"PBST", version: 1 };
+pub const TABLE: Kind = Kind { name: "sweep table", magic: *b"PBST", version: 2 };
 
 /// A sweep operator inside a physical plan.
-pub const NODE: Kind = Kind { name: "sweep operator", magic: *b"PBSX", version: 1 };
+pub const NODE: Kind = Kind { name: "sweep operator", magic: *b"PBSX", version: 2 };
 
 impl Kind {
     /// Whether a payload claims to be of this kind, whatever its version.

@@ -34,6 +34,7 @@ pub(crate) fn run(
     let units = sweep::unit_count(job, unit_rows);
     let bar_combos = space.len().saturating_mul(bars);
     let (path, isa) = (SimulationPath::of(program), Isa::detect());
+    let precision = job.spec.request.precision;
     let backend = if gpus == 0 { "cpu" } else { "cpu and cuda, whichever is faster" };
     if style.json {
         let nodes: Vec<_> = ids()
@@ -59,6 +60,7 @@ pub(crate) fn run(
             "bar_combos_at_most": bar_combos,
             "threads": threads,
             "backend": backend,
+            "precision": precision.name(),
             "path": path.name(),
             "path_meaning": path.meaning(),
             "instructions": isa.name(),
@@ -84,7 +86,7 @@ pub(crate) fn run(
     }
     output::text(&format!(
         "{}\n{table}\n{} grid rows x {} symbols ({} bars) = at most {} bar-combinations\n\
-         {units} units on {threads} threads, backend {backend}, {isa} instructions; a series is evaluated once per distinct \
+         {units} units on {threads} threads, backend {backend}, {isa} instructions, signals in {precision}; a series is evaluated once per distinct \
          value of what it depends on\npath {}: {}",
         job.spec.id(&job.strategy),
         thousands(space.len()),

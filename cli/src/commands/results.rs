@@ -130,7 +130,10 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
             "strategy    {} from {}, digest {}",
             manifest.strategy.name, manifest.strategy.source, manifest.strategy.digest
         ),
-        format!("engine      {}, backend {}", manifest.engine_version, manifest.backend),
+        format!(
+            "engine      {}, backend {}, signals in {}",
+            manifest.engine_version, manifest.backend, manifest.precision
+        ),
         format!("started     {} UTC", date_time(manifest.started_ms)),
         format!(
             "grid        {} rows, {} combinations run per symbol",
@@ -150,6 +153,9 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
             "cost        {:.2} s, {:.2} thread-seconds in kernels, {} units",
             manifest.seconds, manifest.kernel_seconds, manifest.units
         ));
+    }
+    if let Some(found) = &manifest.trade_mismatch {
+        lines.push(format!("precision   {}", sweep::mismatch_line(&manifest.precision, found)));
     }
     lines.push(format!("data        {}, {} bars", manifest.data, manifest.interval));
     let mut table = output::table(&[

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use polybolos_engine::kernels::cuda::CudaError;
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, default_unit_rows};
-use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::catalogue::{Manifest, TradeMismatchRecord, sweep_folder};
 use polybolos_plan::gpu::{GpuPolicy, Gpus};
 use polybolos_plan::results::top;
 use polybolos_plan::run::{SweepReport, run_sweep};
@@ -17,7 +17,7 @@ use polybolos_plan::sweep_table::SweepTable;
 use polybolos_plan::unit::SweepJob;
 use serde_json::json;
 
-use crate::args::{Backend, KeepArg, Precision, SweepArgs};
+use crate::args::{Backend, KeepArg, SweepArgs};
 use crate::clock::now_ms;
 use crate::commands::{Style, block_on, explain, strategy_file};
 use crate::error::CliError;
@@ -28,12 +28,6 @@ use crate::progress::SweepProgress;
 const MAX_UNASKED_ROWS: u64 = 10_000_000;
 
 pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
-    if args.precision == Precision::F32 {
-        return Err(CliError::Failed(
-            "this version simulates in 64 bits only; leave --precision out, or write --precision f64"
-                .to_owned(),
-        ));
-    }
     let ranking = Ranking { metric: args.rank_by.clone(), min_trades: args.min_trades };
     ranking.metric()?;
     let runtime = SweepRuntime::with_gpus(threads(args.threads), gpus(args.backend)?);
@@ -64,12 +58,17 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
             "seconds": report.seconds,
             "kernel_seconds": report.kernel_seconds,
             "backend": manifest.backend,
+            "precision": manifest.precision,
+            "trade_mismatch": manifest.trade_mismatch,
             "results": folder.display().to_string(),
             "top": output::rows_json(&best)?,
         }));
     }
     if !style.quiet {
         summary(&report);
+        if let Some(found) = &report.manifest.trade_mismatch {
+            output::message(&mismatch_line(&report.manifest.precision, found));
+        }
     }
     output::text(&output::rows_table(&best, Some(&table_columns(&report.manifest, &ranking)))?)?;
     output::text(&format!("rows: {}", folder.display()))
@@ -123,6 +122,7 @@ pub(crate) fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, C
         symbols: args.symbols.clone(),
         timerange: args.timerange,
         keep,
+        precision: args.precision,
     };
     let results = Some(args.results.results.clone());
     let mut table = SweepTable::new(request, args.data.data.clone(), results, Output::Receipts)?;
@@ -195,6 +195,18 @@ fn summary(report: &SweepReport) {
         rate(report.seconds),
         rate(report.kernel_seconds),
     ));
+}
+
+/// What a precision costs, in a line.
+pub(crate) fn mismatch_line(precision: &str, found: &TradeMismatchRecord) -> String {
+    let TradeMismatchRecord { runs, trades, mismatched, rate } = found;
+    let rate = rate.map_or_else(String::new, |rate| format!(" ({:.3} %)", rate * 100.0));
+    format!(
+        "{precision} signals: {} of {} trades{rate} are not the same as in f64, measured on {} runs",
+        output::thousands(*mismatched),
+        output::thousands(*trades),
+        output::thousands(*runs)
+    )
 }
 
 /// Columns for people, the most important first: where, the parameters, what was ranked by, and the usual figures.

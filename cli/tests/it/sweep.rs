@@ -65,6 +65,46 @@ fn a_sweep_is_listed_shown_ranked_drawn_exported_replayed_and_queried() {
 }
 
 #[test]
+fn a_sweep_in_f32_says_what_it_costs_and_is_replayed_to_the_bit() {
+    let place = Place::with_market(1500);
+    let close_call = crate::place::STRATEGY.replace("crosses_above(ema(close, fast)", "crosses_above(1e6 + ema(close, fast)");
+    place.write("cross.yaml", &close_call.replace("fast), sma(close, slow))\n  exit", "fast), 1e6 + sma(close, slow))\n  exit"));
+    let wide = place.sweep("results", &[]);
+    assert_eq!((&wide["precision"], &wide["trade_mismatch"]), (&"f64".into(), &Value::Null));
+    let single = place.sweep("results", &["--precision", "f32"]);
+    assert_ne!(single["sweep_id"], wide["sweep_id"]);
+    assert_eq!((&single["precision"], &single["units_computed"]), (&"f32".into(), &wide["units"]));
+    let found = &single["trade_mismatch"];
+    let number = |name: &str| found[name].as_f64().unwrap();
+    assert!(number("mismatched") > 0.0 && number("mismatched") < number("trades"), "{found}");
+    assert_eq!(number("rate"), number("mismatched") / number("trades"));
+    assert!(number("runs") > 200.0 && number("runs") <= 256.0, "{found}");
+
+    // A second run computes nothing and says the same.
+    let sweep = ["sweep", "cross.yaml", "--symbols", "all", "--interval", "1h", "--precision", "f32"];
+    let again = place.run(&sweep);
+    let line = format!("f32 signals: {} of ", number("mismatched"));
+    assert!(again.stderr.contains("run before, nothing to compute"), "{again:?}");
+    assert!(again.stderr.contains(&line) && again.stderr.contains("not the same as in f64"), "{again:?}");
+    let quiet = place.run(&[&["--quiet"][..], &sweep].concat());
+    assert!(!quiet.stderr.contains("signals"), "{quiet:?}");
+
+    let id = single["sweep_id"].as_str().unwrap();
+    let shown = place.run(&["results", "show", id]).ok();
+    assert!(shown.contains("signals in f32") && shown.contains(&line), "{shown}");
+    let kept = place.run(&["results", "show", id, "--json"]).json();
+    assert_eq!((&kept["sweep"]["precision"], &kept["sweep"]["trade_mismatch"]), (&"f32".into(), found));
+    let catalogue = place.run(&["sql", "SELECT precision FROM sweeps ORDER BY precision", "--json"]).json();
+    assert_eq!(catalogue, serde_json::json!([{ "precision": "f32" }, { "precision": "f64" }]));
+    let explained = place.run(&[&sweep[..], &["--explain", "--json"]].concat()).json();
+    assert_eq!((&explained["precision"], &explained["sweep_id"]), (&"f32".into(), &single["sweep_id"]));
+    for row in single["top"].as_array().unwrap() {
+        let replay = place.run(&["replay", id, &row["row"].to_string(), "--json"]).json();
+        assert_eq!(replay["identical"], true, "{replay}");
+    }
+}
+
+#[test]
 fn a_heatmap_is_the_mean_of_the_rows_behind_each_cell() {
     let place = Place::with_market(1500);
     let sweep = place.sweep("results", &["--top", "10000"]);

@@ -1,6 +1,8 @@
 //! Sweeps through the operator, the store and the catalogue: same rows and bytes however they are cut, where they run, and
 //! whatever interrupted them.
 
+mod precision;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use futures::TryStreamExt as _;
 use polybolos_engine::metrics::METRICS;
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, Symbols};
+use polybolos_kernels::precision::Precision;
 use polybolos_plan::catalogue::{self, Manifest, State};
 use polybolos_plan::codec::{SweepLogicalCodec, SweepPhysicalCodec};
 use polybolos_plan::error::PlanError;
@@ -60,6 +63,7 @@ struct Bench {
     strategy: String,
     overrides: Overrides,
     keep: Keep,
+    precision: Precision,
     unit_rows: Option<u64>,
     threads: usize,
     results: &'static str,
@@ -79,6 +83,7 @@ impl Bench {
             strategy: STRATEGY.to_owned(),
             overrides: Overrides::default(),
             keep: Keep::All,
+            precision: Precision::F64,
             unit_rows: None,
             threads: 1,
             results: "results",
@@ -106,6 +111,7 @@ impl Bench {
             symbols: Symbols::All,
             timerange: None,
             keep: self.keep.clone(),
+            precision: self.precision,
         };
         let data = self.data().display().to_string();
         let mut table = SweepTable::new(request, data, Some(self.results()), output).unwrap();
@@ -467,7 +473,7 @@ async fn plans_survive_the_wire_with_no_one_and_many_units() {
 fn tables_survive_the_wire_and_strangers_are_refused() {
     use datafusion::common::TableReference;
     use datafusion_proto::logical_plan::LogicalExtensionCodec as _;
-    let bench = Bench { unit_rows: Some(9), ..Bench::new() };
+    let bench = Bench { unit_rows: Some(9), precision: Precision::F32, ..Bench::new() };
     let table = bench.table(Output::Rows);
     let mut bytes = Vec::new();
     table.encode(&mut bytes).unwrap();

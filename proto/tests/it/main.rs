@@ -3,6 +3,7 @@
 
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols};
@@ -50,14 +51,16 @@ fn request() -> impl Strategy<Value = SweepRequest> {
         }),
     ];
     let interval = select(Interval::all().collect::<Vec<_>>());
-    (source, overrides(), interval, symbols, range, keep).prop_map(
-        |(source, overrides, interval, symbols, timerange, keep)| SweepRequest {
+    let precision = select(vec![Precision::F64, Precision::F32]);
+    (source, overrides(), interval, symbols, range, keep, precision).prop_map(
+        |(source, overrides, interval, symbols, timerange, keep, precision)| SweepRequest {
             source,
             overrides,
             interval,
             symbols,
             timerange,
             keep,
+            precision,
         },
     )
 }
@@ -124,7 +127,9 @@ fn missing_and_unknown_fields_are_named() {
         interval: "1h".to_owned(),
         ..wire::Request::default()
     };
-    assert!(SweepRequest::try_from(valid.clone()).is_ok());
+    // A precision that is not said is the one that was there before.
+    assert_eq!(SweepRequest::try_from(valid.clone()).unwrap().precision, Precision::F64);
+    assert_eq!(field(request(wire::Request { precision: 99, ..valid.clone() })), "request.precision");
     assert_eq!(field(request(wire::Request { source: None, ..valid.clone() })), "request.source");
     assert_eq!(
         field(request(wire::Request { interval: "7h".to_owned(), ..valid.clone() })),
