@@ -1,17 +1,14 @@
 // Conditions on the device, three-valued, 64 bars to a word: `value[word * stride + slot]` and `defined[...]`. A value bit
 // is set only where the defined bit is, and bits past the last bar are zero in both.
 #pragma once
-#include "platform.cuh"
-
-// An operand of a comparison: a slot of the series, or, with this bit, an index into the scalars.
-static const u64 SCALAR = 1ULL << 63;
+#include "series.cuh"
 
 template <class T>
 struct Compare {
     const T* series;
     const u64* series_defined;
     const T* scalars;
-    const u64* jobs;  // COMPARE_JOB words each
+    const u64* jobs;  // COMPARE_JOB words each; an operand is a slot of the series or a SCALAR
     u64* value;
     u64* defined;
     u64 bars, series_stride, stride, count, op;

@@ -21,11 +21,16 @@ DEVICE bool is_undefined(T x) {
     return x != x;
 }
 
-// A number as a series holds it: a double, or the nearest float; what is not finite as such is undefined.
+// A number as it is kept: itself if finite, else the undefined number.
+template <class T>
+DEVICE T kept(T x) {
+    return x - x == (T)0 ? x : (T)undefined();
+}
+
+// A number as a series holds it: the double, or the nearest float, undefined beyond the range of floats.
 template <class T>
 DEVICE T stored(double x) {
-    T y = (T)x;
-    return y - y == (T)0 ? y : (T)undefined();
+    return kept((T)x);
 }
 
 // Index of this thread along x, and how many there are.

@@ -3,6 +3,9 @@
 #pragma once
 #include "platform.cuh"
 
+// An operand that is not a slot of the series but, with this bit, an index into the scalars.
+static const u64 SCALAR = 1ULL << 63;
+
 template <class T>
 struct ScatterSeries {
     const T* rows;     // one after the other, `bars` numbers each
@@ -213,3 +216,44 @@ KERNEL rsi(const Indicator<double> a) { rsi_of(a); }
 KERNEL rsi_f32(const Indicator<float> a) { rsi_of(a); }
 KERNEL atr(const Indicator<double> a) { atr_of(a); }
 KERNEL atr_f32(const Indicator<float> a) { atr_of(a); }
+
+// Arithmetic on series and scalars, bar by bar, in the series' own precision.
+template <class T>
+struct Combine {
+    T* series;
+    const T* scalars;
+    const u64* jobs;  // two operands and the output slot; an operand is a slot, or, with SCALAR, an index into the scalars
+    u64 bars, stride, count, op;
+};
+
+enum { COMBINE_JOB = 3 };
+
+enum { OP_ADD = 0, OP_SUB = 1, OP_MUL = 2, OP_DIV = 3 };
+
+// Thread = output, grid y = 64 bars.
+template <class T>
+DEVICE void combine_slots(const Combine<T>& a) {
+    u64 index = thread_x();
+    if (index >= a.count) return;
+    const u64* job = a.jobs + index * COMBINE_JOB;
+    bool is_x_fixed = (job[0] & SCALAR) != 0, is_y_fixed = (job[1] & SCALAR) != 0;
+    const T* x = is_x_fixed ? a.scalars + (job[0] & ~SCALAR) : a.series + job[0];
+    const T* y = is_y_fixed ? a.scalars + (job[1] & ~SCALAR) : a.series + job[1];
+    u64 x_stride = is_x_fixed ? 0 : a.stride, y_stride = is_y_fixed ? 0 : a.stride;
+    for (u64 word = blockIdx.y; word < words_of(a.bars); word += gridDim.y) {
+        u64 first = word * 64, end = first + 64 < a.bars ? first + 64 : a.bars;
+        for (u64 bar = first; bar < end; bar++) {
+            T p = x[bar * x_stride], q = y[bar * y_stride], result;
+            switch (a.op) {
+                case OP_ADD: result = p + q; break;
+                case OP_SUB: result = p - q; break;
+                case OP_MUL: result = p * q; break;
+                default: result = p / q; break;
+            }
+            a.series[bar * a.stride + job[2]] = kept(result);
+        }
+    }
+}
+
+KERNEL combine(const Combine<double> a) { combine_slots(a); }
+KERNEL combine_f32(const Combine<float> a) { combine_slots(a); }

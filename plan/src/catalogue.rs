@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
-use polybolos_engine::space::{ParamSpace, Values};
 use polybolos_engine::mismatch::TradeMismatch;
+use polybolos_engine::space::{ParamSpace, Values};
 use polybolos_engine::strategy::{Format, Overrides, Source, Strategy};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols, engine_version};
 use polybolos_engine::timerange::TimeRange;

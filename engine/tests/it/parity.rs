@@ -63,7 +63,8 @@ fn case(numbers: &[u16], seed: u64, rows: usize, coverage: &mut Coverage) -> Ver
                 compare::equity(&oracle.equity, &kernel.equity)?;
                 if precision == Precision::F32 {
                     let wide = simulate(&program, params, &bars, &config);
-                    let is_same = wide.is_ok_and(|wide| compare::trades(&wide.trades, &oracle.trades).is_ok());
+                    let is_same =
+                        wide.is_ok_and(|wide| compare::trades(&wide.trades, &oracle.trades).is_ok());
                     coverage.count("f32", true);
                     coverage.count("f32 with other trades than f64", !is_same);
                 }

@@ -105,7 +105,10 @@ impl Recursive {
 /// One indicator: three input slots (the last two only for those that have them), the period, the output slot.
 pub(crate) const INDICATOR_JOB: usize = 5;
 
-/// An operand of a comparison that is an index into the scalars and not a slot.
+/// Two operands and the output slot.
+pub(crate) const COMBINE_JOB: usize = 3;
+
+/// An operand that is an index into the scalars and not a slot.
 pub(crate) const SCALAR: u64 = 1 << 63;
 
 /// Two operands, the output slot, and that of the opposite cross where both are wanted.
@@ -113,6 +116,16 @@ pub(crate) const COMPARE_JOB: usize = 4;
 
 /// First operands that a thread compares with one second operand, where comparisons form a grid.
 const GRID_ROWS: usize = 4;
+
+/// Which arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Arithmetic {
+    Add = 0,
+    Sub = 1,
+    Mul = 2,
+    Div = 3,
+}
 
 /// Which comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +290,9 @@ impl Queue<'_> {
             count as u64,
         ];
         // SAFETY: the fields of `ScatterSeries`; lengths checked above, slots are below the arena's.
-        unsafe { self.go(either(precision, "scatter_series", "scatter_series_f32"), arena.bars, count, &args) }
+        unsafe {
+            self.go(either(precision, "scatter_series", "scatter_series_f32"), arena.bars, count, &args)
+        }
     }
 
     /// Copies slots of an `f64` arena to rows.
@@ -345,6 +360,32 @@ impl Queue<'_> {
         ];
         // SAFETY: the fields of `Indicator`; jobs are as long as counted, their slots below the arenas'.
         unsafe { self.go(kind.kernel(arena.values.precision()), count, 1, &args) }
+    }
+
+    /// Calculates with series and scalars, into slots of the same arena.
+    pub(crate) fn combine(
+        self,
+        op: Arithmetic,
+        arena: &SeriesArena,
+        scalars: &Numbers,
+        jobs: &Array<u64>,
+        count: usize,
+    ) -> Result<(), CudaError> {
+        let precision = arena.values.precision();
+        let fits = jobs.len() >= product(&[count, COMBINE_JOB])? && scalars.precision() == precision;
+        check(fits, "combine")?;
+        let args = [
+            arena.values.address(),
+            scalars.address(),
+            jobs.address(),
+            arena.bars as u64,
+            arena.slots as u64,
+            count as u64,
+            op as u64,
+        ];
+        let words = arena.bars.div_ceil(64);
+        // SAFETY: the fields of `Combine`; jobs are as long as counted, their operands below the arena's slots and the scalars.
+        unsafe { self.go(either(precision, "combine", "combine_f32"), count, words, &args) }
     }
 
     /// Compares series and scalars. Jobs `i` and `i + across` have the same second operand; `across` is the number of jobs

@@ -1,10 +1,10 @@
-//! Where each node of a program is computed: comparisons and conditions on the device, also the indicators in which a bar
-//! depends on the bar before; every other series on the processor, once per distinct value, and uploaded.
+//! Where each node of a program is computed: comparisons, conditions and arithmetic on the device, also the indicators in which
+//! a bar depends on the bar before; every other series on the processor, once per distinct value, and uploaded.
 
 use crate::indicators::Indicator;
 use crate::program::{NodeId, Op, Program, Shape, Type};
 
-use super::call::{CompareOp, LogicOp, Recursive};
+use super::call::{Arithmetic, CompareOp, LogicOp, Recursive};
 
 /// How one node comes to the device. Indices are of earlier steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub(super) enum Step {
     Input,
     /// An indicator of series that depend on no parameter.
     Indicator { kind: Recursive, def: &'static Indicator, inputs: Vec<usize>, period: NodeId },
+    /// Arithmetic on two of series and numbers.
+    Arithmetic { op: Arithmetic, args: [usize; 2] },
     /// A number for all bars.
     Scalar,
     /// A comparison of two of the above. `twin` is the later step that is the other cross of the same two: computed together.
@@ -30,7 +32,7 @@ pub(super) enum Step {
 impl Step {
     /// Whether its values are numbers per bar that comparisons read.
     pub(super) fn is_series(&self) -> bool {
-        matches!(self, Step::Series | Step::Indicator { .. })
+        matches!(self, Step::Series | Step::Indicator { .. } | Step::Arithmetic { .. })
     }
 
     /// Whether its values are conditions per bar.
@@ -116,9 +118,21 @@ impl Graph {
         let step = if node.shape == Shape::Scalar {
             Step::Scalar
         } else {
-            self.indicator(program, id).unwrap_or(Step::Series)
+            let step = self.indicator(program, id).or_else(|| self.arithmetic(program, id));
+            step.unwrap_or(Step::Series)
         };
         self.add(id, step)
+    }
+
+    /// Arithmetic on the run's own bars, rounded or not.
+    fn arithmetic(&mut self, program: &Program, id: NodeId) -> Option<Step> {
+        let node = program.node(id);
+        let made = match (node.op, node.args.as_slice()) {
+            (Op::Single, &[made]) => program.node(made),
+            _ => node,
+        };
+        let (op, &[a, b], 0) = (arithmetic(made.op)?, made.args.as_slice(), made.frame) else { return None };
+        Some(Step::Arithmetic { op, args: [self.number(program, a), self.number(program, b)] })
     }
 
     /// The indicator whose only output this node is, rounded or not, if the device computes it.
@@ -149,6 +163,16 @@ impl Graph {
         });
         Some(Step::Indicator { kind, def, inputs: inputs.collect(), period })
     }
+}
+
+fn arithmetic(op: Op) -> Option<Arithmetic> {
+    Some(match op {
+        Op::Add => Arithmetic::Add,
+        Op::Sub => Arithmetic::Sub,
+        Op::Mul => Arithmetic::Mul,
+        Op::Div => Arithmetic::Div,
+        _ => return None,
+    })
 }
 
 fn comparison(op: Op) -> Option<CompareOp> {

@@ -14,7 +14,11 @@ pub(crate) enum Numbers {
 
 impl Numbers {
     /// Takes memory for `len` numbers, not yet written.
-    pub(crate) fn new(launcher: &dyn Launcher, precision: Precision, len: usize) -> Result<Numbers, CudaError> {
+    pub(crate) fn new(
+        launcher: &dyn Launcher,
+        precision: Precision,
+        len: usize,
+    ) -> Result<Numbers, CudaError> {
         Ok(match precision {
             Precision::F64 => Numbers::F64(Array::new(launcher, len)?),
             Precision::F32 => Numbers::F32(Array::new(launcher, len)?),

@@ -5,7 +5,7 @@ use crate::program::{ParamSet, Program};
 use crate::sweep::device::{self, RESULT_WORDS};
 
 use super::CudaError;
-use super::call::{COMPARE_JOB, INDICATOR_JOB, SeriesArena};
+use super::call::{COMBINE_JOB, COMPARE_JOB, INDICATOR_JOB, SeriesArena};
 use super::graph::{Graph, Step};
 use super::slots::Slots;
 
@@ -65,7 +65,9 @@ impl Plan {
                 args.fold(first, |all, &arg| all.join(&steps[arg]))
             };
             let slots = match step {
-                Step::Series | Step::Input | Step::Scalar | Step::Bits => of_params(program.node(*node).params),
+                Step::Series | Step::Input | Step::Arithmetic { .. } | Step::Scalar | Step::Bits => {
+                    of_params(program.node(*node).params)
+                }
                 Step::Indicator { period, .. } => of_params(program.node(*period).params),
                 Step::Compare { args, .. } | Step::Twin { args } => join(args),
                 Step::Logic { args, .. } => join(args),
@@ -94,6 +96,7 @@ impl Plan {
                 * match step {
                     Step::Series | Step::Scalar => 1,
                     Step::Indicator { .. } => INDICATOR_JOB as u64,
+                    Step::Arithmetic { .. } => COMBINE_JOB as u64,
                     Step::Compare { .. } => COMPARE_JOB as u64,
                     Step::Input | Step::Twin { .. } => 0,
                     Step::Bits => 2 * words + 1,

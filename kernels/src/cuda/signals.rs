@@ -10,7 +10,10 @@ use crate::program::{NodeId, Program};
 use crate::series::Series;
 
 use super::CudaError;
-use super::call::{BitsArena, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR, SeriesArena};
+use super::call::{
+    Arithmetic, BitsArena, COMBINE_JOB, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR,
+    SeriesArena,
+};
 use super::graph::{Graph, Step};
 use super::launcher::{Array, Buffer, Launcher};
 use super::numbers::Numbers;
@@ -115,7 +118,6 @@ impl<'a> Signals<'a> {
         plan: &Plan,
         values: &[f64],
     ) -> Result<BitsArena<'b>, SignalError> {
-        let series = self.prepare_series(queue, plan, values)?;
         let scalars = self.scalars(plan, values)?;
         let words = self.bars.len().div_ceil(64);
         let arena_words = words * plan.conditions;
@@ -129,6 +131,8 @@ impl<'a> Signals<'a> {
         };
         let (launcher, stream, precision) = (queue.launcher, queue.stream, self.precision);
         let scalar_array = Numbers::upload(scalar_buffer, launcher, stream, precision, &scalars.values)?;
+        let source = Launch { plan, values, scalars: &scalars, scalar_array };
+        let series = self.prepare_series(queue, source)?;
         self.never(queue, &mut steps[0], bits)?;
         for index in 0..self.graph.steps.len() {
             let (node, step) = self.graph.steps[index].clone();
@@ -138,19 +142,14 @@ impl<'a> Signals<'a> {
                 Step::Series
                 | Step::Input
                 | Step::Indicator { .. }
+                | Step::Arithmetic { .. }
                 | Step::Scalar
                 | Step::Twin { .. } => {}
                 Step::Bits => self.upload_bits(queue, buffers, node, index, plan, values, bits)?,
                 Step::Compare { op, args, twin } => {
                     let mut jobs = Vec::with_capacity(slots.len() * COMPARE_JOB);
                     for (slot, row) in slots.first_rows().enumerate() {
-                        jobs.extend(args.map(|arg| {
-                            let slot = plan.steps[arg].of(row);
-                            match self.graph.steps[arg].1 {
-                                Step::Scalar => SCALAR | (scalars.first[arg] + slot) as u64,
-                                _ => series[arg][slot],
-                            }
-                        }));
+                        jobs.extend(args.map(|arg| source.operand(&self.graph, &series, arg, row)));
                         let twin =
                             twin.map_or(0, |twin| plan.first_condition[twin] + plan.steps[twin].of(row));
                         jobs.extend([(first + slot) as u64, twin as u64]);
@@ -268,12 +267,8 @@ impl<'a> Signals<'a> {
     }
 
     /// Brings the series of a launch to the device, where it has not got them yet: per step and slot, where they are.
-    fn prepare_series(
-        &mut self,
-        queue: Queue<'_>,
-        plan: &Plan,
-        values: &[f64],
-    ) -> Result<Vec<Vec<u64>>, SignalError> {
+    fn prepare_series(&mut self, queue: Queue<'_>, launch: Launch<'_>) -> Result<Vec<Vec<u64>>, SignalError> {
+        let Launch { plan, values, .. } = launch;
         let mut fill = self.missing(plan, values);
         let capacity = self.arena.as_ref().map_or(0, |arena| arena.slots);
         if self.known.len() + fill.count > capacity {
@@ -291,7 +286,7 @@ impl<'a> Signals<'a> {
             }
         }
         self.prepare_inputs(queue, values)?;
-        self.fill(queue, &fill, values)?;
+        self.fill(queue, &fill, launch)?;
         for (key, slot) in fill.added {
             self.known.insert(key, slot);
         }
@@ -332,11 +327,14 @@ impl<'a> Signals<'a> {
         fill
     }
 
-    fn fill(&mut self, queue: Queue<'_>, fill: &Fill, values: &[f64]) -> Result<(), SignalError> {
+    fn fill(&mut self, queue: Queue<'_>, fill: &Fill, launch: Launch<'_>) -> Result<(), SignalError> {
+        let values = launch.values;
         if fill.series.is_empty() {
             return Ok(());
         }
         let mut jobs: [Vec<u64>; 4] = Default::default();
+        // By step: one reads what an earlier one makes.
+        let mut combined: Vec<(usize, Arithmetic, Vec<u64>)> = Vec::new();
         let mut upload = Upload::default();
         for &(index, row, slot) in &fill.series {
             let (node, step) = self.graph.steps[index].clone();
@@ -352,6 +350,14 @@ impl<'a> Signals<'a> {
                     // Inputs depend on no parameter: one slot each.
                     let input = |at: usize| inputs.get(at).map_or(0, |&input| fill.slots[input][0]);
                     jobs[kind as usize].extend([input(0), input(1), input(2), period as u64, slot]);
+                }
+                Step::Arithmetic { op, args } => {
+                    let operand = |arg: usize| launch.operand(&self.graph, &fill.slots, arg, row);
+                    let [a, b] = args.map(operand);
+                    match combined.last_mut() {
+                        Some((last, _, jobs)) if *last == index => jobs.extend([a, b, slot]),
+                        _ => combined.push((index, op, vec![a, b, slot])),
+                    }
                 }
                 _ => {
                     let series = self.series(node, row, values)?;
@@ -375,6 +381,11 @@ impl<'a> Signals<'a> {
                 queue.indicator(kind, inputs, arena, &array, jobs.len() / INDICATOR_JOB)?;
                 held.push(array);
             }
+        }
+        for (_, op, jobs) in combined {
+            let array = Array::of(queue.launcher, queue.stream, &jobs)?;
+            queue.combine(op, arena, launch.scalar_array, &array, jobs.len() / COMBINE_JOB)?;
+            held.push(array);
         }
         let slots: Vec<u64> = fill.series.iter().map(|&(_, _, slot)| slot).collect();
         let slots_array = Array::of(queue.launcher, queue.stream, &slots)?;
@@ -423,6 +434,28 @@ fn across(jobs: &[u64]) -> usize {
     let Some(period) = (1..jobs.len()).find(|&index| second(index) == second(0)) else { return jobs.len() };
     let repeats = (period..jobs.len()).all(|index| second(index) == second(index - period));
     if repeats { period } else { jobs.len() }
+}
+
+/// What the values of a launch are made of.
+#[derive(Clone, Copy)]
+struct Launch<'l> {
+    plan: &'l Plan,
+    /// One row of numbers per combination.
+    values: &'l [f64],
+    scalars: &'l ScalarTable,
+    /// The same on the device.
+    scalar_array: &'l Numbers,
+}
+
+impl Launch<'_> {
+    /// A number step as an operand for combination `row`; `series` are the slots of the series, per step and slot.
+    fn operand(&self, graph: &Graph, series: &[Vec<u64>], step: usize, row: usize) -> u64 {
+        let slot = self.plan.steps[step].of(row);
+        match graph.steps[step].1 {
+            Step::Scalar => SCALAR | (self.scalars.first[step] + slot) as u64,
+            _ => series[step][slot],
+        }
+    }
 }
 
 /// Scalars of a launch; `first` is where each step's begin.

@@ -120,6 +120,8 @@ static const Entry ENTRIES[] = {
     ENTRY(rsi_f32, Indicator<float>),
     ENTRY(atr, Indicator<double>),
     ENTRY(atr_f32, Indicator<float>),
+    ENTRY(combine, Combine<double>),
+    ENTRY(combine_f32, Combine<float>),
     ENTRY(compare, Compare<double>),
     ENTRY(compare_f32, Compare<float>),
     ENTRY(compare_grid, Compare<double>),

@@ -38,7 +38,8 @@ fn entries(program: &Program, bars: &Bars, params: &[f64]) -> Vec<usize> {
 
 /// `f32` numbers of every kind: patterns of bits, and neighbours of 1, of the least normal and of the largest number.
 fn any_single() -> impl Strategy<Value = f32> {
-    let near = |around: f32| (-4..=4_i32).prop_map(move |k| f32::from_bits(around.to_bits().wrapping_add_signed(k)));
+    let near =
+        |around: f32| (-4..=4_i32).prop_map(move |k| f32::from_bits(around.to_bits().wrapping_add_signed(k)));
     prop_oneof![
         8 => any::<u32>().prop_map(f32::from_bits),
         2 => near(1.0),
@@ -97,10 +98,9 @@ fn columns_constants_parameters_and_outputs_are_rounded_before_they_are_compared
     assert!(rounded > TENTH);
     let between = f64::midpoint(TENTH, rounded);
     let bars = closes(&[TENTH, between, rounded, rounded * 1.01]);
-    for (name, has_param, bars_in_f64, bars_in_f32) in [
-        ("a constant", false, vec![1, 2, 3], vec![3]),
-        ("a parameter", true, vec![1, 2, 3], vec![3]),
-    ] {
+    for (name, has_param, bars_in_f64, bars_in_f32) in
+        [("a constant", false, vec![1, 2, 3], vec![3]), ("a parameter", true, vec![1, 2, 3], vec![3])]
+    {
         let mut b = ProgramBuilder::new(1);
         let price = close(&mut b);
         let level = if has_param { push(&mut b, Op::Param(0), &[]) } else { constant(&mut b, TENTH) };
@@ -147,7 +147,11 @@ fn what_an_indicator_reads_stays_f64() {
     let enter = push(&mut b, Op::Gt, &[change, zero]);
     let program = holding(b, enter);
     assert_eq!(entries(&program, &bars, &[]), [1, 2, 4]);
-    assert_eq!(entries(&program.in_precision(Precision::F32), &bars, &[]), [4], "the change of rounded prices");
+    assert_eq!(
+        entries(&program.in_precision(Precision::F32), &bars, &[]),
+        [4],
+        "the change of rounded prices"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use polybolos_kernels::bars::Bars;
+use polybolos_kernels::bars::{Bars, Column};
 use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError, Keep, Score, run_on_devices};
 use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::{NodeId, Op, ParamSet, Program, ProgramBuilder, Rules, Shape, Size, Type};
@@ -231,6 +231,52 @@ fn shared_levels_are_tabled_where_memory_allows_and_rows_stay_the_processors() {
             assert!(host.most_used.load(Ordering::SeqCst) <= budget);
         }
     }
+}
+
+/// Long while the close is above an average and a margin of it; the margin is a parameter, above it all is arithmetic.
+fn above_a_margin() -> Program {
+    let base = sma_cross();
+    let mut b = ProgramBuilder::new(2);
+    let mut same: Vec<NodeId> = Vec::new();
+    for node in &base.nodes {
+        let args: Vec<NodeId> = node.args.iter().map(|arg| same[arg.index()]).collect();
+        same.push(b.push(node.op, &args, node.frame).unwrap());
+    }
+    let mut push = |op: Op, args: &[NodeId]| b.push(op, args, 0).unwrap();
+    let close = push(Op::Column(Column::Close), &[]);
+    let average = base.node(base.rules.long_enter.unwrap()).args[0];
+    let average = same[average.index()];
+    let (margin, thousand) = (push(Op::Param(1), &[]), push(Op::Const(1000.0), &[]));
+    let part = push(Op::Div, &[average, thousand]);
+    let added = push(Op::Mul, &[part, margin]);
+    let band = push(Op::Add, &[added, average]);
+    let excess = push(Op::Sub, &[close, band]);
+    let (zero, low) = (push(Op::Const(0.0), &[]), push(Op::Const(-0.3), &[]));
+    let (enter, exit) = (push(Op::Gt, &[excess, zero]), push(Op::Lt, &[excess, low]));
+    let rules = crate::support::long_rules(&mut b, enter, exit);
+    b.finish(rules)
+}
+
+#[test]
+fn arithmetic_on_series_is_the_devices_own_in_either_precision() {
+    let bars = random_walk(700, 21, 0.01);
+    let values = pairs(2..9, 1..12);
+    let (rows, config) = (values.len() / 2, SimConfig::default());
+    let mut both = Vec::new();
+    for (precision, kernel) in [(Precision::F64, "combine"), (Precision::F32, "combine_f32")] {
+        let program = above_a_margin().in_precision(precision);
+        let Some(host) = Host::new(ROOM) else { return };
+        let host = Arc::new(host);
+        let launcher = Arc::clone(&host) as Arc<_>;
+        let mut sweep = CudaSweep::new(&program, &bars, &config, launcher, ROOM).unwrap().without_fallback();
+        let mut out = vec![Stats::default(); rows];
+        sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+        assert_same(&out, &on_processor(&program, &bars, &config, &values, rows));
+        assert!(out.iter().filter(|stats| stats.trades > 3).count() > rows / 2);
+        assert!(host.kernels.lock().unwrap().contains(kernel));
+        both.push(out);
+    }
+    assert_ne!(both[0], both[1], "the precision matters here");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::*;
 
 /// Averages moved to where neighbouring `f32` numbers are 1/128 apart: many crosses come a bar early or late, or not at all.
 fn moved() -> String {
-    STRATEGY.replace("(sma(close, fast), sma(close, slow))", "(sma(close, fast) + 1e5, sma(close, slow) + 1e5)")
+    STRATEGY
+        .replace("(sma(close, fast), sma(close, slow))", "(sma(close, fast) + 1e5, sma(close, slow) + 1e5)")
 }
 
 fn f32_bench() -> Bench {
@@ -75,7 +76,8 @@ async fn the_rows_are_those_of_the_reference_simulator_in_f32() {
     let bench = f32_bench();
     let report = bench.run().await;
     let rows = bench.rows(&report);
-    let job = SweepJob::new(report.manifest.spec().unwrap(), bench.data().display().to_string(), None).unwrap();
+    let job =
+        SweepJob::new(report.manifest.spec().unwrap(), bench.data().display().to_string(), None).unwrap();
     let runtime = SweepRuntime::new(1);
     let (strategy, config): (&Strategy, _) = (&job.strategy, job.strategy.config());
     let mut values = vec![0.0; strategy.space().params().len()];
@@ -116,7 +118,8 @@ async fn what_f32_costs_is_measured_on_a_sample_and_kept_with_the_rows() {
         ..bench
     };
     let report = bench.run().await;
-    let job = SweepJob::new(report.manifest.spec().unwrap(), bench.data().display().to_string(), None).unwrap();
+    let job =
+        SweepJob::new(report.manifest.spec().unwrap(), bench.data().display().to_string(), None).unwrap();
     let (runtime, config) = (SweepRuntime::new(1), job.strategy.config());
     let (program, space) = (job.strategy.program(), job.strategy.space());
     let mut wanted = TradeMismatch::default();
@@ -151,7 +154,8 @@ async fn a_replay_of_an_f32_row_is_identical_and_one_in_f64_is_not() {
     let [single, wide] = [spec, wide].map(|spec| SweepJob::new(spec, data.clone(), None).unwrap());
     let differing = |job: &SweepJob| -> usize {
         let rows = job.strategy.space().valid_rows(0..96);
-        let replay = |row| results::replay(&bench.results(), manifest, job, &runtime, "BBBUSDT", row).unwrap();
+        let replay =
+            |row| results::replay(&bench.results(), manifest, job, &runtime, "BBBUSDT", row).unwrap();
         rows.filter(|&row| !replay(row).differences.is_empty()).count()
     };
     assert_eq!(differing(&single), 0);
