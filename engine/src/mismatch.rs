@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn trades_count_once_if_side_bars_and_prices_agree() {
         let (a, b, c) = (trade(1, 3, 101.0), trade(4, 6, 99.0), trade(8, 9, 98.0));
-        let cases: [(&str, Vec<Trade>, Vec<Trade>, (u64, u64)); 7] = [
+        let cases = [
             ("the same", vec![a, b, c], vec![a, b, c], (3, 0)),
             ("another quantity", vec![a], vec![Trade { quantity: 2.0, pnl: 5.0, ..a }], (1, 0)),
             ("one is missing", vec![a, b, c], vec![a, c], (3, 1)),

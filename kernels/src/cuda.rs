@@ -21,6 +21,7 @@ mod indicators;
 mod launcher;
 mod market;
 mod numbers;
+mod operations;
 mod plan;
 mod pool;
 mod self_test;

@@ -4,7 +4,7 @@
 use crate::indicators::Indicator;
 use crate::program::{NodeId, Op, Program, Shape, Type};
 
-use super::call::{Arithmetic, CompareOp, LogicOp, Recursive};
+use super::operations::{Arithmetic, CompareOp, LogicOp, Recursive};
 
 /// How one node comes to the device. Indices are of earlier steps.
 #[derive(Debug, Clone, PartialEq)]

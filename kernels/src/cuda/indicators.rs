@@ -4,9 +4,10 @@ use crate::precision::Precision;
 use crate::series::Series;
 
 use super::CudaError;
-use super::call::{INDICATOR_JOB, Queue, Recursive, SeriesArena};
+use super::call::{Queue, SeriesArena};
 use super::launcher::{Array, Launcher};
 use super::numbers::Numbers;
+use super::operations::{INDICATOR_JOB, Recursive};
 
 /// Why indicators cannot be computed on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use crate::program::{ParamSet, Program};
 use crate::sweep::device::{self, RESULT_WORDS};
 
 use super::CudaError;
-use super::call::{COMBINE_JOB, COMPARE_JOB, INDICATOR_JOB, SeriesArena};
+use super::call::SeriesArena;
 use super::graph::{Graph, Step};
+use super::operations::{COMBINE_JOB, COMPARE_JOB, INDICATOR_JOB};
 use super::slots::Slots;
 
 /// Most combinations per launch: indices stay within 32 bits and plans within memory.

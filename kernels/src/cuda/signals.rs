@@ -10,13 +10,11 @@ use crate::program::{NodeId, Program};
 use crate::series::Series;
 
 use super::CudaError;
-use super::call::{
-    Arithmetic, BitsArena, COMBINE_JOB, COMPARE_JOB, CompareOp, INDICATOR_JOB, Queue, Recursive, SCALAR,
-    SeriesArena,
-};
+use super::call::{BitsArena, Queue, SeriesArena};
 use super::graph::{Graph, Step};
 use super::launcher::{Array, Buffer, Launcher};
 use super::numbers::Numbers;
+use super::operations::{Arithmetic, COMBINE_JOB, COMPARE_JOB, CompareOp, INDICATOR_JOB, Recursive, SCALAR};
 use super::plan::Plan;
 
 /// Bytes of rows that are put together for one upload of series.
