@@ -10,7 +10,7 @@ use polybolos_kernels::sim::{SimConfig, Trade};
 use polybolos_kernels::sweep::Sweep;
 use proptest::prelude::*;
 
-use crate::support::{closes, constant, long_rules, random_walk};
+use crate::support::{closes, constant, long_rules, random_walk, sma_cross};
 
 fn push(b: &mut ProgramBuilder, op: Op, args: &[NodeId]) -> NodeId {
     b.push(op, args, 0).unwrap()
@@ -209,21 +209,46 @@ fn precisions_have_names() {
     assert_eq!(error, "`f16` is not a precision; write f64 or f32");
 }
 
-/// Trades of a cross of two averages whose distance is often less than an `f32` can tell.
+/// Long between the crosses of two averages (parameters 0 and 1), both moved by as much.
+fn moved_cross(by: f64) -> Program {
+    let mut b = ProgramBuilder::new(2);
+    let (sma, output) = by_output("sma").unwrap();
+    let (price, moved) = (close(&mut b), constant(&mut b, by));
+    let [fast, slow] = [0, 1].map(|param| {
+        let period = push(&mut b, Op::Param(param), &[]);
+        let bundle = push(&mut b, Op::Indicator(sma), &[price, period]);
+        let average = push(&mut b, Op::Output(output as u8), &[bundle]);
+        push(&mut b, Op::Add, &[average, moved])
+    });
+    let enter = push(&mut b, Op::CrossesAbove, &[fast, slow]);
+    let exit = push(&mut b, Op::CrossesBelow, &[fast, slow]);
+    let rules = long_rules(&mut b, enter, exit);
+    b.finish(rules)
+}
+
+/// Neighbouring `f32` numbers are 1/16 apart where the averages are compared: because prices are there, or because arithmetic
+/// takes them there. A block, whose signals come tile by tile, and the long way, whose signals come whole, agree on it.
 #[test]
 fn trades_differ_where_a_signal_hangs_on_less_than_f32_can_tell() {
-    let mut bars = random_walk(600, 11, 0.01);
-    for prices in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
+    let near = random_walk(5_000, 11, 0.01);
+    let mut far = near.clone();
+    for prices in [&mut far.open, &mut far.high, &mut far.low, &mut far.close] {
         prices.iter_mut().for_each(|price| *price += 1e6);
     }
-    let program = crate::support::sma_cross();
-    let trades = |precision: Precision| -> Vec<Trade> {
-        let program = program.in_precision(precision);
-        Sweep::new(&program, &bars, &SimConfig::default()).unwrap().trades(&[3.0, 5.0]).unwrap()
-    };
-    let (wide, single) = (trades(Precision::F64), trades(Precision::F32));
-    assert!(wide.len() > 20 && single.len() > 20);
-    assert_ne!(wide, single);
-    let common = wide.iter().filter(|trade| single.contains(trade)).count();
-    assert!(common > 0, "and are the same elsewhere");
+    for (name, bars, program) in [("prices", far, sma_cross()), ("arithmetic", near, moved_cross(1e6))] {
+        let trades = |precision: Precision| -> Vec<Trade> {
+            let program = program.in_precision(precision);
+            let mut sweep = Sweep::new(&program, &bars, &SimConfig::default()).unwrap();
+            let run = sweep.run(&[3.0, 5.0]).unwrap();
+            assert_eq!(run.stats.trades, run.trades.len() as u64, "{name} in {precision}");
+            assert_eq!(Some(run.stats.final_equity), run.equity.last().copied(), "{name} in {precision}");
+            run.trades
+        };
+        let (wide, single) = (trades(Precision::F64), trades(Precision::F32));
+        assert!(wide.len() > 200 && single.len() > 200, "{name}");
+        let bars_of = |trade: &Trade| (trade.entry_bar, trade.exit_bar);
+        let kept: Vec<_> = single.iter().map(bars_of).collect();
+        let common = wide.iter().filter(|trade| kept.contains(&bars_of(trade))).count();
+        assert!(common > 0 && common < wide.len(), "{name}: {common} of {}", wide.len());
+    }
 }
