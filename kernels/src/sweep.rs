@@ -20,6 +20,7 @@ mod levels;
 mod market;
 mod measure;
 mod moments;
+mod ordered;
 mod passage;
 mod path;
 mod route;

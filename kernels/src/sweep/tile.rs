@@ -12,7 +12,7 @@ use crate::bits::Bits;
 use crate::evaluate::elementwise;
 use crate::program::Op;
 use crate::series::{Series, finite};
-use crate::simd::Lanes;
+use crate::simd::{Codes, Lanes};
 use std::sync::Arc;
 
 /// Words of a tile.
@@ -51,7 +51,10 @@ pub(super) enum Leaf {
 pub(super) struct NumberLeaf {
     series: Arc<Series>,
     tail: [f64; 64],
-    pub(super) codes: Vec<u16>,
+    /// Codes of the tile at hand, if it has any.
+    pub(super) codes: Vec<[Codes; 8]>,
+    /// Bit `w` is set where word `w` of the tile at hand has an undefined bar, or one past the end.
+    pub(super) sparse: u64,
 }
 
 impl NumberLeaf {
@@ -59,12 +62,22 @@ impl NumberLeaf {
         let mut tail = [f64::NAN; 64];
         let (_, rest) = series.as_chunks::<64>();
         tail[..rest.len()].copy_from_slice(rest);
-        NumberLeaf { series, tail, codes: Vec::new() }
+        NumberLeaf { series, tail, codes: Vec::new(), sparse: 0 }
     }
 
     #[inline(always)]
     pub(super) fn block(&self, word: usize) -> &[f64; 64] {
         self.series.as_chunks::<64>().0.get(word).unwrap_or(&self.tail)
+    }
+
+    /// Looks where the bars of a tile are defined.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, span: Span) {
+        self.sparse = 0;
+        let defined = &self.series.defined_words()[span.first_word..span.first_word + span.words];
+        for (w, &defined) in defined.iter().enumerate() {
+            self.sparse |= u64::from(defined != u64::MAX) << w;
+        }
     }
 }
 
@@ -418,7 +431,7 @@ impl<'v> View<'v> {
         let range = first_word..first_word + words;
         let (a_defined, b_defined) =
             (&a.series.defined_words()[range.clone()], &b.series.defined_words()[range]);
-        let (a_codes, b_codes) = (a.codes.as_chunks::<64>().0, b.codes.as_chunks::<64>().0);
+        let (a_codes, b_codes) = (a.codes.as_flattened(), b.codes.as_flattened());
         if let (Some(a_codes), Some(b_codes)) = (a_codes.get(..words), b_codes.get(..words)) {
             let mut undecided = 0u64;
             for w in 0..words.min(WORDS) {
@@ -495,7 +508,7 @@ impl<'v> View<'v> {
 /// Equal codes do not say which number is the larger one; the numbers do.
 #[cold]
 #[inline(never)]
-fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
+pub(super) fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
     let (mut greater, mut equal, mut open) = (greater, 0, same);
     while open != 0 {
         let i = open.trailing_zeros() as usize;
