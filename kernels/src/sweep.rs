@@ -16,6 +16,7 @@ mod events;
 mod extremes;
 mod fold;
 mod jumps;
+mod leaf;
 mod levels;
 mod market;
 mod measure;

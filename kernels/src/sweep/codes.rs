@@ -1,6 +1,7 @@
 //! Codes of 16 bits that stand for numbers in comparisons: four times as many fit into a register and into the cache.
 
-use super::tile::{Leaf, Span, WORDS};
+use super::leaf::Leaf;
+use super::tile::{Span, WORDS};
 
 /// Gives every number leaf of `coded` a code of 16 bits per bar of the tile, in the order of the numbers: of two numbers the
 /// one with the larger code is larger. Codes of undefined bars mean nothing.

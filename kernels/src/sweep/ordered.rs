@@ -8,7 +8,8 @@
 use super::cluster::Cluster;
 use super::compile::{Arg, Kind, TileProgram};
 use super::events::{ROOM, position_changes, push_bits};
-use super::tile::{Leaf, NumberLeaf, Span, WORDS, decide};
+use super::leaf::{Leaf, NumberLeaf};
+use super::tile::{Span, WORDS, decide};
 use crate::program::Op;
 use crate::simd::Lanes;
 

@@ -7,8 +7,9 @@ use super::cluster::Cluster;
 use super::codes::Coding;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
+use super::leaf::{Leaf, NumberLeaf};
 use super::ordered::{Ordered, Position};
-use super::tile::{Carry, Leaf, NumberLeaf, Source, Span, TILE, TileRoom, View, WORDS};
+use super::tile::{Carry, Source, Span, TILE, TileRoom, View, WORDS};
 use crate::simd::{Kernel, Lanes};
 
 /// Events of a cluster that are kept at once; a cluster with more is cut in two.
@@ -74,6 +75,10 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
                 if let Leaf::Numbers(leaf) = leaf {
                     leaf.begin(span);
                 }
+            }
+            let Cluster { leaves, batches, isa, .. } = &mut *cluster;
+            for batch in batches {
+                batch.fill(*isa, span, leaves);
             }
             Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
             for visit in &visits {

@@ -7,13 +7,14 @@
 
 #![allow(clippy::needless_range_loop, reason = "one index runs through several rows of words")]
 
+use std::ops::Range;
+
 use super::compile::{Arg, Kind, Step, TileProgram};
-use crate::bits::Bits;
+use super::leaf::{Leaf, NumberLeaf};
 use crate::evaluate::elementwise;
 use crate::program::Op;
-use crate::series::{Series, finite};
-use crate::simd::{Codes, Lanes};
-use std::sync::Arc;
+use crate::series::finite;
+use crate::simd::Lanes;
 
 /// Words of a tile.
 pub(super) const WORDS: usize = 64;
@@ -41,46 +42,6 @@ impl WordTile {
     pub(super) const EMPTY: WordTile = WordTile { value: [0; WORDS], defined: [0; WORDS], equal: [0; WORDS] };
 }
 
-/// A series of one combination cluster, whole.
-pub(super) enum Leaf {
-    Numbers(Box<NumberLeaf>),
-    Conditions(Arc<Bits>),
-}
-
-/// A series of numbers with its last, partial block of 64 filled up.
-pub(super) struct NumberLeaf {
-    series: Arc<Series>,
-    tail: [f64; 64],
-    /// Codes of the tile at hand, if it has any.
-    pub(super) codes: Vec<[Codes; 8]>,
-    /// Bit `w` is set where word `w` of the tile at hand has an undefined bar, or one past the end.
-    pub(super) sparse: u64,
-}
-
-impl NumberLeaf {
-    pub(super) fn new(series: Arc<Series>) -> NumberLeaf {
-        let mut tail = [f64::NAN; 64];
-        let (_, rest) = series.as_chunks::<64>();
-        tail[..rest.len()].copy_from_slice(rest);
-        NumberLeaf { series, tail, codes: Vec::new(), sparse: 0 }
-    }
-
-    #[inline(always)]
-    pub(super) fn block(&self, word: usize) -> &[f64; 64] {
-        self.series.as_chunks::<64>().0.get(word).unwrap_or(&self.tail)
-    }
-
-    /// Looks where the bars of a tile are defined.
-    #[inline(always)]
-    pub(super) fn begin(&mut self, span: Span) {
-        self.sparse = 0;
-        let defined = &self.series.defined_words()[span.first_word..span.first_word + span.words];
-        for (w, &defined) in defined.iter().enumerate() {
-            self.sparse |= u64::from(defined != u64::MAX) << w;
-        }
-    }
-}
-
 /// Where the combination at hand finds what its operations read: per leaf, shared operation and scalar of the program.
 #[derive(Clone, Copy)]
 pub(super) struct Bindings<'b> {
@@ -106,6 +67,12 @@ impl Span {
         let len = (bars - first_bar).min(TILE);
         let last_mask = if len.is_multiple_of(64) { u64::MAX } else { (1 << (len % 64)) - 1 };
         Span { first_word: first_bar / 64, words: len.div_ceil(64), last_mask }
+    }
+
+    /// The bars.
+    pub(super) fn bars(&self) -> Range<usize> {
+        let last = self.last_mask.count_ones() as usize;
+        self.first_word * 64..(self.first_word + self.words - 1) * 64 + last
     }
 
     /// The words with every bar set.
@@ -428,9 +395,7 @@ impl<'v> View<'v> {
     #[inline(always)]
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
         let Span { first_word, words, .. } = self.span;
-        let range = first_word..first_word + words;
-        let (a_defined, b_defined) =
-            (&a.series.defined_words()[range.clone()], &b.series.defined_words()[range]);
+        let (a_defined, b_defined) = (&a.defined, &b.defined);
         let (a_codes, b_codes) = (a.codes.as_flattened(), b.codes.as_flattened());
         if let (Some(a_codes), Some(b_codes)) = (a_codes.get(..words), b_codes.get(..words)) {
             let mut undecided = 0u64;
