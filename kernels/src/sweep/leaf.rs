@@ -30,7 +30,7 @@ pub(super) struct NumberLeaf {
 enum Numbers {
     Whole {
         series: Arc<Series>,
-        tail: [f64; 64],
+        tail: Box<[f64; 64]>,
     },
     /// Those of the tile at hand.
     Tile {
@@ -43,7 +43,7 @@ enum Numbers {
 impl NumberLeaf {
     /// A leaf that is known whole.
     pub(super) fn whole(series: Arc<Series>) -> NumberLeaf {
-        let mut tail = [f64::NAN; 64];
+        let mut tail = Box::new([f64::NAN; 64]);
         let (_, rest) = series.as_chunks::<64>();
         tail[..rest.len()].copy_from_slice(rest);
         NumberLeaf::new(Numbers::Whole { series, tail })

@@ -185,9 +185,9 @@ fn compare<L: Lanes>(lanes: L, [a, b]: [&NumberLeaf; 2], span: Span, greater: &m
     let mut careful = a.sparse | b.sparse;
     let blocks = words.div_ceil(8);
     let (Some(a_codes), Some(b_codes)) = (a.codes.get(..blocks), b.codes.get(..blocks)) else {
-        for w in 0..words.min(WORDS) {
+        for (w, greater) in greater.iter_mut().enumerate().take(words) {
             let (a, b) = (a.block(first_word + w), b.block(first_word + w));
-            greater[w] = lanes.lt(b, a);
+            *greater = lanes.lt(b, a);
             careful |= u64::from(lanes.eq(a, b) != 0) << w;
         }
         return careful;
