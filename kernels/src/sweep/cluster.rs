@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::block::Stop;
 use super::compile::{Arg, Kind, TileProgram};
 use super::leaf::{Leaf, NumberLeaf, TileBatch};
-use super::tile::{Bindings, TILE, WordTile};
+use super::tile::{Bindings, Span, TILE, WordTile};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
 use crate::program::{NodeId, ParamSet, Program};
 use crate::simd::Isa;
@@ -278,6 +278,18 @@ impl<'b> Cluster<'b> {
             });
         }
         Ok(())
+    }
+
+    /// Takes the leaves to the next tile.
+    pub(super) fn begin_tile(&mut self, span: Span) {
+        for leaf in &mut self.leaves {
+            if let Leaf::Numbers(leaf) = leaf {
+                leaf.begin(span);
+            }
+        }
+        for batch in &mut self.batches {
+            batch.fill(self.isa, span, &mut self.leaves);
+        }
     }
 
     /// Codes pay where many pairs are made of few series.

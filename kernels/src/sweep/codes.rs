@@ -39,8 +39,8 @@ impl Coding<'_> {
         }
     }
 
-    /// The middle of where most numbers lie, and codes per unit. Numbers outside get the first or the last code, which decides less and
-    /// nothing wrongly; so a few numbers of each series are enough to tell.
+    /// The middle of where most numbers lie, and codes per unit. Numbers outside get the first or the last code, which decides
+    /// less and nothing wrongly; so a few numbers of each series are enough to tell.
     #[inline(always)]
     fn range(&self) -> Option<(f64, f64)> {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);

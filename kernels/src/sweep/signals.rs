@@ -71,15 +71,7 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
                 return Err(Stop::Cancelled);
             }
             let span = Span::new(first_bar, bars);
-            for leaf in &mut cluster.leaves {
-                if let Leaf::Numbers(leaf) = leaf {
-                    leaf.begin(span);
-                }
-            }
-            let Cluster { leaves, batches, isa, .. } = &mut *cluster;
-            for batch in batches {
-                batch.fill(*isa, span, leaves);
-            }
+            cluster.begin_tile(span);
             Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
             for visit in &visits {
                 let [a, b] = visit.leaves.map(|leaf| &cluster.leaves[leaf as usize]);

@@ -17,7 +17,7 @@ use crate::series::finite;
 use crate::simd::Lanes;
 
 /// Words of a tile.
-pub(super) const WORDS: usize = 64;
+pub(super) const WORDS: usize = 32;
 /// Bars of a tile.
 pub(super) const TILE: usize = 64 * WORDS;
 

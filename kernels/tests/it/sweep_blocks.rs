@@ -207,8 +207,8 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
 }
 
 fn any_market() -> impl Strategy<Value = Bars> {
-    // Past one tile of 4,096 bars, at its edge, and a handful.
-    let len = prop_oneof![Just(4_095_usize), Just(4_097), Just(9_001), 1..300_usize];
+    // Past two tiles of 2,048 bars, at the edge of one, and a handful.
+    let len = prop_oneof![Just(2_047_usize), Just(4_097), Just(9_001), 1..300_usize];
     (len, any::<u64>(), prop_oneof![Just(1.0), Just(0.001)])
         .prop_map(|(len, seed, tick)| random_walk(len, seed, tick))
 }
@@ -329,7 +329,7 @@ proptest! {
     #[test]
     fn a_contest_of_two_averages_is_decided_alike_alone_and_in_a_block(
         contest in any_contest(),
-        len in prop_oneof![Just(4_096_usize), Just(4_161), Just(9_001), 1..700_usize],
+        len in prop_oneof![Just(2_048_usize), Just(4_161), Just(9_001), 1..700_usize],
         seed in any::<u64>(),
         tick in prop_oneof![Just(1.0), Just(0.5), Just(0.001)],
         slows in prop_oneof![Just(3_usize), Just(9)],
