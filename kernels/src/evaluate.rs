@@ -4,6 +4,7 @@
 //! The meaning of every operation is that of [`crate::program`]. Nodes are computed eagerly: a period that is out of
 //! range is an error even in a `CASE` branch that no bar takes. No value depends on what was asked for before.
 
+mod batches;
 pub(crate) mod elementwise;
 mod error;
 mod memo;

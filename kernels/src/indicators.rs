@@ -22,6 +22,7 @@ mod extremes;
 mod levels;
 mod macd;
 mod mom;
+pub(crate) mod parts;
 mod recursion;
 mod roc;
 mod rolling;
@@ -95,6 +96,8 @@ pub struct Indicator {
     pub(crate) batch: Batch,
     /// Body for one parameter set that looks at inputs and results while it has them in the cache, where that is faster.
     pub(crate) one_pass: Option<OnePass>,
+    /// Batch body that stops and goes on, for indicators with one output.
+    pub(crate) parts: Option<parts::Start>,
     /// Incremental body.
     pub(crate) incremental: fn(params: &[f64]) -> Box<dyn Incremental>,
 }

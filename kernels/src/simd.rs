@@ -103,6 +103,9 @@ impl<K: Kernel, L: Lanes> pulp::NullaryFnOnce for Call<K, L> {
     }
 }
 
+/// Codes of 64 numbers, in the order of the numbers.
+pub(crate) type Codes = [i16; 64];
+
 /// What an instruction set does at once. The first three: 64 comparisons to a word, bit `i` the answer for element `i`; a
 /// comparison with a NaN is false.
 pub(crate) trait Lanes: Copy {
@@ -111,7 +114,9 @@ pub(crate) trait Lanes: Copy {
     /// `a = b`.
     fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64;
     /// `a > b` and `a = b` of two rows of codes.
-    fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64);
+    fn order(self, a: &Codes, b: &Codes) -> (u64, u64);
+    /// `a > b` of rows of codes, eight words at a time. Gives a bit per word: unset where no two codes of it are equal.
+    fn above(self, a: &[[Codes; 8]], b: &[[Codes; 8]], out: &mut [[u64; 8]]) -> u64;
 
     /// Eight numbers, for recursions whose lanes are independent of each other.
     type Eight: Eight;
@@ -126,11 +131,50 @@ pub(crate) trait Lanes: Copy {
 #[derive(Debug, Clone, Copy)]
 struct Portable;
 
+/// 64 tests of numbers to a word. Elements side by side to the bits of a word is what no plain loop becomes vector instructions
+/// for; eight lanes that each collect every eighth bit are, and the bits change places afterwards.
 #[inline(always)]
-fn word(test: impl Fn(usize) -> bool) -> u64 {
-    let mut word = 0;
+fn numbers_to_word(a: &[f64; 64], b: &[f64; 64], test: impl Fn(f64, f64) -> bool) -> u64 {
+    let mut lanes = [0; 8];
+    for c in 0..8 {
+        for j in 0..8 {
+            lanes[j] |= -i64::from(test(a[8 * c + j], b[8 * c + j])) & (1 << c);
+        }
+    }
+    let mut bytes = [0; 8];
+    for j in 0..8 {
+        bytes[j] = lanes[j] as u8;
+    }
+    // Rows to columns, within squares of two, four and eight bits.
+    let mut bits = u64::from_le_bytes(bytes);
+    for (by, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)] {
+        let differ = (bits ^ bits >> by) & mask;
+        bits ^= differ ^ differ << by;
+    }
+    bits
+}
+
+/// The bit of an element within its byte of a word.
+const BIT: [u8; 64] = {
+    let mut bits = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        bits[i] = 1 << (i % 8);
+        i += 1;
+    }
+    bits
+};
+
+/// 64 tests of codes to a word: a byte for each, which is its bit or zero, and a product that adds eight of them up.
+#[inline(always)]
+fn codes_to_word(a: &Codes, b: &Codes, test: impl Fn(i16, i16) -> bool) -> u64 {
+    let mut bytes = [0; 64];
     for i in 0..64 {
-        word |= u64::from(test(i)) << i;
+        bytes[i] = if test(a[i], b[i]) { BIT[i] } else { 0 };
+    }
+    let mut word = 0;
+    for (i, bytes) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        word |= (u64::from_le_bytes(*bytes).wrapping_mul(0x0101_0101_0101_0101) >> 56) << (8 * i);
     }
     word
 }
@@ -138,17 +182,35 @@ fn word(test: impl Fn(usize) -> bool) -> u64 {
 impl Lanes for Portable {
     #[inline(always)]
     fn lt(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
-        word(|i| a[i] < b[i])
+        numbers_to_word(a, b, |a, b| a < b)
     }
 
     #[inline(always)]
     fn eq(self, a: &[f64; 64], b: &[f64; 64]) -> u64 {
-        word(|i| a[i] == b[i])
+        numbers_to_word(a, b, |a, b| a == b)
     }
 
     #[inline(always)]
-    fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
-        (word(|i| a[i] > b[i]), word(|i| a[i] == b[i]))
+    fn order(self, a: &Codes, b: &Codes) -> (u64, u64) {
+        (codes_to_word(a, b, |a, b| a > b), codes_to_word(a, b, |a, b| a == b))
+    }
+
+    #[inline(always)]
+    fn above(self, a: &[[Codes; 8]], b: &[[Codes; 8]], out: &mut [[u64; 8]]) -> u64 {
+        let mut tied = 0;
+        for (block, ((a, b), out)) in a.iter().zip(b).zip(out).enumerate() {
+            let mut equal = [0; 64];
+            for w in 0..8 {
+                out[w] = codes_to_word(&a[w], &b[w], |a, b| a > b);
+                for i in 0..64 {
+                    equal[i] |= -i16::from(a[w][i] == b[w][i]);
+                }
+            }
+            if equal != [0; 64] {
+                tied |= 0xff << (8 * block);
+            }
+        }
+        tied
     }
 
     type Eight = eight::Array;
@@ -171,14 +233,19 @@ impl Lanes for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Lanes;
     use super::eight::{Ymm, Zmm};
+    use super::{Codes, Lanes};
     use pulp::x86::{V3, V4};
-    use pulp::{cast, f64x4, f64x8, u16x32};
-    use std::arch::x86_64::{__m256d, __m256i};
+    use pulp::{cast, f64x4, f64x8};
+    use std::arch::x86_64::{__m256d, __m256i, __m512i};
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx512(pub(super) V4);
+
+    #[inline(always)]
+    fn join([low, high]: [u32; 2]) -> u64 {
+        u64::from(low) | u64::from(high) << 32
+    }
 
     impl Avx512 {
         #[inline(always)]
@@ -204,15 +271,33 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
-            let (a, b) = (a.as_chunks::<32>().0, b.as_chunks::<32>().0);
-            let (mut greater, mut not_less) = (0, 0);
-            for i in 0..2 {
-                let (a, b): (u16x32, u16x32) = (cast(a[i]), cast(b[i]));
-                greater |= u64::from(self.0.cmp_lt_u16x32(b, a).0) << (32 * i);
-                not_less |= u64::from(self.0.cmp_le_u16x32(b, a).0) << (32 * i);
+        fn order(self, a: &Codes, b: &Codes) -> (u64, u64) {
+            let bw = self.0.avx512bw;
+            let ([a0, a1], [b0, b1]): ([__m512i; 2], [__m512i; 2]) = (cast(*a), cast(*b));
+            let greater = [bw._mm512_cmpgt_epi16_mask(a0, b0), bw._mm512_cmpgt_epi16_mask(a1, b1)];
+            let equal = [bw._mm512_cmpeq_epi16_mask(a0, b0), bw._mm512_cmpeq_epi16_mask(a1, b1)];
+            (join(greater), join(equal))
+        }
+
+        #[inline(always)]
+        fn above(self, a: &[[Codes; 8]], b: &[[Codes; 8]], out: &mut [[u64; 8]]) -> u64 {
+            let (f, bw) = (self.0.avx512f, self.0.avx512bw);
+            let mut tied = 0;
+            for (block, ((a, b), out)) in a.iter().zip(b).zip(out).enumerate() {
+                // Masks are scarce, other vector units are not: equality is looked for once per block.
+                let mut least = f._mm512_set1_epi64(-1);
+                for w in 0..8 {
+                    let ([a0, a1], [b0, b1]): ([__m512i; 2], [__m512i; 2]) = (cast(a[w]), cast(b[w]));
+                    let greater = [bw._mm512_cmpgt_epi16_mask(a0, b0), bw._mm512_cmpgt_epi16_mask(a1, b1)];
+                    out[w] = join(greater);
+                    least = bw._mm512_min_epu16(least, f._mm512_xor_si512(a0, b0));
+                    least = bw._mm512_min_epu16(least, f._mm512_xor_si512(a1, b1));
+                }
+                if bw._mm512_testn_epi16_mask(least, least) != 0 {
+                    tied |= 0xff << (8 * block);
+                }
             }
-            (greater, not_less & !greater)
+            tied
         }
 
         type Eight = Zmm;
@@ -249,13 +334,18 @@ mod x86 {
             word
         }
 
-        /// One bit per 16-bit lane of two vectors of all-ones and all-zeros lanes.
+        /// One bit per 16-bit lane of vectors of all-ones and all-zeros lanes.
         #[inline(always)]
-        fn bits(self, low: __m256i, high: __m256i) -> u64 {
-            // Packing works within halves of 128 bits; the permutation puts the quarters back into order.
-            let packed = self.0.avx2._mm256_packs_epi16(low, high);
-            let ordered = self.0.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
-            u64::from(self.0.avx2._mm256_movemask_epi8(ordered).cast_unsigned())
+        fn bits(self, lanes: [__m256i; 4]) -> u64 {
+            let mut word = 0;
+            for i in 0..2 {
+                // Packing works within halves of 128 bits; the permutation puts the quarters back into order.
+                let packed = self.0.avx2._mm256_packs_epi16(lanes[2 * i], lanes[2 * i + 1]);
+                let ordered = self.0.avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                let bits = self.0.avx2._mm256_movemask_epi8(ordered).cast_unsigned();
+                word |= u64::from(bits) << (32 * i);
+            }
+            word
         }
     }
 
@@ -271,21 +361,38 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn order(self, a: &[u16; 64], b: &[u16; 64]) -> (u64, u64) {
-            let (a, b) = (a.as_chunks::<16>().0, b.as_chunks::<16>().0);
+        fn order(self, a: &Codes, b: &Codes) -> (u64, u64) {
             let avx2 = self.0.avx2;
-            let (mut equal, mut not_less) = (0, 0);
-            for i in 0..2 {
-                let [a0, a1]: [__m256i; 2] = [cast(a[2 * i]), cast(a[2 * i + 1])];
-                let [b0, b1]: [__m256i; 2] = [cast(b[2 * i]), cast(b[2 * i + 1])];
-                let same = self.bits(avx2._mm256_cmpeq_epi16(a0, b0), avx2._mm256_cmpeq_epi16(a1, b1));
-                let top = [avx2._mm256_max_epu16(a0, b0), avx2._mm256_max_epu16(a1, b1)];
-                let at_least =
-                    self.bits(avx2._mm256_cmpeq_epi16(top[0], a0), avx2._mm256_cmpeq_epi16(top[1], a1));
-                equal |= same << (32 * i);
-                not_less |= at_least << (32 * i);
+            let (a, b): ([__m256i; 4], [__m256i; 4]) = (cast(*a), cast(*b));
+            let (mut greater, mut equal) = (a, a);
+            for i in 0..4 {
+                greater[i] = avx2._mm256_cmpgt_epi16(a[i], b[i]);
+                equal[i] = avx2._mm256_cmpeq_epi16(a[i], b[i]);
             }
-            (not_less & !equal, equal)
+            (self.bits(greater), self.bits(equal))
+        }
+
+        #[inline(always)]
+        fn above(self, a: &[[Codes; 8]], b: &[[Codes; 8]], out: &mut [[u64; 8]]) -> u64 {
+            let avx2 = self.0.avx2;
+            let mut tied = 0;
+            for (block, ((a, b), out)) in a.iter().zip(b).zip(out).enumerate() {
+                let mut least = self.0.avx._mm256_set1_epi16(-1);
+                for w in 0..8 {
+                    let (a, b): ([__m256i; 4], [__m256i; 4]) = (cast(a[w]), cast(b[w]));
+                    let mut greater = a;
+                    for i in 0..4 {
+                        greater[i] = avx2._mm256_cmpgt_epi16(a[i], b[i]);
+                        least = avx2._mm256_min_epu16(least, avx2._mm256_xor_si256(a[i], b[i]));
+                    }
+                    out[w] = self.bits(greater);
+                }
+                let equal = avx2._mm256_cmpeq_epi16(least, self.0.avx._mm256_setzero_si256());
+                if avx2._mm256_movemask_epi8(equal) != 0 {
+                    tied |= 0xff << (8 * block);
+                }
+            }
+            tied
         }
 
         type Eight = Ymm;
@@ -311,9 +418,13 @@ mod x86 {
 mod tests {
     use super::*;
 
+    fn word(test: impl Fn(usize) -> bool) -> u64 {
+        (0..64).fold(0, |word, i| word | u64::from(test(i)) << i)
+    }
+
     struct Words<'a> {
         numbers: (&'a [f64; 64], &'a [f64; 64]),
-        codes: (&'a [u16; 64], &'a [u16; 64]),
+        codes: (&'a Codes, &'a Codes),
     }
 
     impl Kernel for Words<'_> {
@@ -330,12 +441,12 @@ mod tests {
     #[test]
     fn every_instruction_set_answers_every_comparison_alike() {
         let odd = [f64::NAN, 0.0, -0.0, 1.0, -1.0, f64::MIN_POSITIVE, 1e300, -1e300];
-        let codes = [0u16, 1, 0x7fff, 0x8000, 0xfffe, 0xffff, 12, 13];
+        let codes = [0, 1, i16::MAX, i16::MIN, -2, -1, 12, 13];
         for shift in 0..64 {
             let a: [f64; 64] = std::array::from_fn(|i| odd[i % 8]);
             let b: [f64; 64] = std::array::from_fn(|i| odd[(i / 8 + shift) % 8]);
-            let x: [u16; 64] = std::array::from_fn(|i| codes[i % 8]);
-            let y: [u16; 64] = std::array::from_fn(|i| codes[(i / 8 + shift) % 8]);
+            let x: Codes = std::array::from_fn(|i| codes[i % 8]);
+            let y: Codes = std::array::from_fn(|i| codes[(i / 8 + shift) % 8]);
             let expected = [
                 word(|i| a[i] < b[i]),
                 word(|i| a[i] == b[i]),
@@ -345,6 +456,47 @@ mod tests {
             for isa in Isa::ALL {
                 let words = isa.dispatch(Words { numbers: (&a, &b), codes: (&x, &y) });
                 assert_eq!(words, expected, "{isa}, shift {shift}");
+            }
+        }
+    }
+
+    struct Above<'a>([&'a [[Codes; 8]; 2]; 2]);
+
+    impl Kernel for Above<'_> {
+        type Output = ([[u64; 8]; 2], u64);
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> ([[u64; 8]; 2], u64) {
+            let mut above = [[7; 8]; 2];
+            let tied = lanes.above(self.0[0], self.0[1], &mut above);
+            (above, tied)
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_compares_blocks_of_codes_alike_and_misses_no_tie() {
+        let codes = [0, 1, i16::MAX, i16::MIN, -2, -1, 12, 13];
+        for tie in 0..512 {
+            // Ties of every code, of all places one in the second block: in turn every word and every lane.
+            let a: [[Codes; 8]; 2] = std::array::from_fn(|k| {
+                std::array::from_fn(|w| std::array::from_fn(|i| codes[(i + w + k) % 8]))
+            });
+            let mut b = a.map(|block| block.map(|row| row.map(|code| code ^ 0x40)));
+            (b[0], b[1][tie / 64][tie % 64]) = (a[0], a[1][tie / 64][tie % 64]);
+            let expected =
+                std::array::from_fn(|k| std::array::from_fn(|w| word(|i| a[k][w][i] > b[k][w][i])));
+            for isa in Isa::ALL {
+                let (above, tied) = isa.dispatch(Above([&a, &b]));
+                assert_eq!(above, expected, "{isa}, tie {tie}");
+                assert_eq!(
+                    tied & (0xff | 1 << (8 + tie / 64)),
+                    0xff | 1 << (8 + tie / 64),
+                    "{isa}, tie {tie}"
+                );
+                b[1][tie / 64][tie % 64] ^= 1;
+                let (_, tied) = isa.dispatch(Above([&a, &b]));
+                b[1][tie / 64][tie % 64] ^= 1;
+                assert_eq!(tied, 0xff, "{isa}: no tie in the second block");
             }
         }
     }

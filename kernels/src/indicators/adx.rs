@@ -28,6 +28,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Adx::new(period(params[0]))),
 };
 

@@ -23,6 +23,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: Some(|sets| Some(recursion::parts::<Smoothed, 3, 1, 2, 1>(first, sets))),
     incremental: |params| Box::new(Atr::new(period(params[0]))),
 };
 

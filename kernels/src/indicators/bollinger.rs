@@ -29,6 +29,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| {
         let n = period(params[0]);
         Box::new(State { n, k: params[1], bands: Bands::new(n), values: VecDeque::new() })

@@ -11,7 +11,7 @@ use crate::series::{Buffers, Series, all_finite, all_within, finite};
 use crate::simd::Isa;
 
 /// Numbers up to here give finite results of a tame indicator.
-const TAME: f64 = const { f64::from_bits(1323 << 52) };
+pub(super) const TAME: f64 = const { f64::from_bits(1323 << 52) };
 
 impl Indicator {
     /// Computes all outputs over whole series; undefined elements are `NaN`. See the module for undefined inputs.

@@ -28,6 +28,7 @@ pub(super) const PLUS: Indicator = Indicator {
     tame: false,
     batch: batch::<true>,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Directional::<true>::new(period(params[0]))),
 };
 
@@ -41,6 +42,7 @@ pub(super) const MINUS: Indicator = Indicator {
     tame: false,
     batch: batch::<false>,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Directional::<false>::new(period(params[0]))),
 };
 

@@ -6,6 +6,7 @@
 //! Source: TA-Lib's `EMA` in its default (not Metastock) mode, in its order of operations without fused
 //! ones: the bits are those of a TA-Lib that is compiled that way, and within 1e-15 relative of one that fuses.
 
+use super::parts::Parts;
 use super::recursion::{self, Recursion};
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period};
 use crate::simd::{Isa, Number};
@@ -20,6 +21,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: Some(parts),
     incremental: |params| Box::new(Ema::new(period(params[0]))),
 };
 
@@ -117,6 +119,12 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
         }
     }
     recursion::batch::<Average, 1, 1, 1, 1, 1>(isa, first, inputs, &params, &mut averages);
+}
+
+fn parts(sets: &[&[f64]]) -> Option<Box<dyn Parts>> {
+    // An average over one bar is the bar itself, which the recursion would round.
+    let is_average = sets.iter().all(|set| period(set[0]) > 1);
+    is_average.then(|| recursion::parts::<Average, 1, 1, 1, 1>(first, sets))
 }
 
 impl Incremental for Ema {

@@ -23,6 +23,7 @@ pub(super) const HIGHEST: Indicator = Indicator {
     tame: true,
     batch: batch::<true>,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Extreme::<true>::new(period(params[0]))),
 };
 
@@ -36,6 +37,7 @@ pub(super) const LOWEST: Indicator = Indicator {
     tame: true,
     batch: batch::<false>,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Extreme::<false>::new(period(params[0]))),
 };
 

@@ -27,6 +27,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(Macd::new(params)),
 };
 

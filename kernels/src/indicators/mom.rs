@@ -18,6 +18,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 

@@ -16,8 +16,10 @@
 
 use std::array::from_fn;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::Outputs;
+use super::parts::Parts;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// Lanes of a vector.
@@ -57,6 +59,8 @@ struct Walk<'o, const C: usize, const S: usize, const O: usize> {
     /// The first bar still to come.
     next: usize,
     memory: usize,
+    /// The bar that the outputs begin with.
+    origin: usize,
     out: [&'o mut [f64]; O],
 }
 
@@ -81,7 +85,7 @@ pub(super) fn batch<T, const I: usize, const R: usize, const C: usize, const S: 
             out[first] = value;
         }
         let (constants, memory) = (T::constants(params), T::memory(params));
-        walks.push(Walk { constants, state, next: first + 1, memory, out });
+        walks.push(Walk { constants, state, next: first + 1, memory, origin: 0, out });
     }
     walks.sort_by_key(|walk| walk.next);
     let mut rest = walks.as_mut_slice();
@@ -112,7 +116,7 @@ impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
             let (state, values) = T::step(self.constants, self.state, row);
             self.state = state;
             for (out, value) in self.out.iter_mut().zip(values) {
-                out[t] = value;
+                out[t - self.origin] = value;
             }
         }
         self.next = self.next.max(end);
@@ -176,6 +180,66 @@ impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
             self.advance::<T, I, R>(inputs, t + 1);
         }
         false
+    }
+}
+
+/// A recursion with one output that is computed in parts.
+struct InParts<T, const C: usize, const S: usize> {
+    first: fn(&[f64]) -> usize,
+    sets: Vec<Vec<f64>>,
+    /// Per set its constants, and its state once there is one.
+    constants: Vec<[f64; C]>,
+    states: Vec<Option<[f64; S]>>,
+    recursion: PhantomData<T>,
+}
+
+/// See [`super::parts::Start`].
+pub(super) fn parts<T, const I: usize, const R: usize, const C: usize, const S: usize>(
+    first: fn(&[f64]) -> usize,
+    sets: &[&[f64]],
+) -> Box<dyn Parts>
+where
+    T: Recursion<I, R, C, S, 1> + 'static,
+{
+    Box::new(InParts::<(T, [(); I], [(); R]), C, S> {
+        first,
+        sets: sets.iter().map(|set| set.to_vec()).collect(),
+        constants: sets.iter().map(|set| T::constants(set)).collect(),
+        states: vec![None; sets.len()],
+        recursion: PhantomData,
+    })
+}
+
+impl<T, const I: usize, const R: usize, const C: usize, const S: usize> Parts
+    for InParts<(T, [(); I], [(); R]), C, S>
+where
+    T: Recursion<I, R, C, S, 1>,
+{
+    fn advance(&mut self, isa: Isa, inputs: &[&[f64]], bars: Range<usize>, outputs: &mut [&mut [f64]]) {
+        let Some(&inputs) = inputs.first_chunk::<I>() else { return };
+        let (mut walks, mut sets) = (Vec::with_capacity(self.sets.len()), Vec::new());
+        for (set, out) in outputs.iter_mut().enumerate() {
+            let first = (self.first)(&self.sets[set]);
+            let (state, next) = match self.states[set] {
+                Some(state) => (state, bars.start),
+                None if first < bars.end => {
+                    let warm_up = inputs.map(|series| &series[..=first]);
+                    let (state, [value]) = T::warm_up(warm_up, &self.sets[set]);
+                    out[first - bars.start] = value;
+                    (state, first + 1)
+                }
+                None => continue,
+            };
+            let (constants, out) = (self.constants[set], [&mut **out]);
+            walks.push(Walk { constants, state, next, memory: 0, origin: bars.start, out });
+            sets.push(set);
+        }
+        for walks in walks.chunks_mut(LANES * VECTORS) {
+            abreast::<T, I, R, C, S, 1>(isa, inputs, walks);
+        }
+        for (walk, set) in walks.iter().zip(sets) {
+            self.states[set] = Some(walk.state);
+        }
     }
 }
 
@@ -348,7 +412,7 @@ where
             for (lane, walk) in self.walks.iter_mut().enumerate() {
                 for (out, rows) in walk.out.iter_mut().zip(&self.tile[lane / LANES]) {
                     let row: &Row = &rows[lane % LANES];
-                    out[from..from + bars].copy_from_slice(&row.as_flattened()[..bars]);
+                    out[from - walk.origin..][..bars].copy_from_slice(&row.as_flattened()[..bars]);
                 }
             }
         }

@@ -19,6 +19,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: false,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| Box::new(State { n: period(params[0]), values: VecDeque::new() }),
 };
 

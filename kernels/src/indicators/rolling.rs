@@ -6,6 +6,10 @@
 
 #![allow(clippy::needless_range_loop, reason = "one index runs through several arrays of lanes")]
 
+use std::ops::Range;
+
+use super::parts::Parts;
+use super::period;
 use super::sma::RollingMean;
 use crate::series::all_finite;
 use crate::simd::{Eight, Isa, Kernel, Lanes};
@@ -85,12 +89,27 @@ impl Sums {
         Sums { n, sum: mean.total, next: n }
     }
 
+    /// Takes the first window once `source` holds it; `out` begins with bar `origin`.
+    fn first_window(&mut self, source: &[f64], origin: usize, out: &mut [f64]) {
+        if self.next == 0 && self.n <= source.len() {
+            let mut mean = RollingMean::new(self.n);
+            out[self.n - 1 - origin] = source[..self.n].iter().fold(f64::NAN, |_, &x| mean.step(x, None));
+            (self.sum, self.next) = (mean.total, self.n);
+        }
+    }
+
     /// Takes the bars before `end` one by one.
     #[inline(always)]
     pub(super) fn advance(&mut self, source: &[f64], out: &mut [f64], end: usize) {
+        self.advance_from(source, 0, out, end);
+    }
+
+    /// The same where `out` begins with bar `origin`.
+    #[inline(always)]
+    fn advance_from(&mut self, source: &[f64], origin: usize, out: &mut [f64], end: usize) {
         for t in self.next..end {
             self.sum = self.sum - source[t - self.n] + source[t];
-            out[t] = self.sum / self.n as f64;
+            out[t - origin] = self.sum / self.n as f64;
         }
         self.next = self.next.max(end);
     }
@@ -157,23 +176,77 @@ fn abreast(isa: Isa, rolls: &mut [&mut Roll<'_>]) {
     }
     let blocks = (end - begin) / LANES;
     if sums.iter().all(|sums| sums.next == begin) {
-        let mut totals = [0.0; LANES];
-        for (total, sums) in totals.iter_mut().zip(&sums) {
-            *total = sums.sum;
-        }
-        isa.dispatch(Abreast { rolls, begin, blocks, totals: &mut totals });
-        for (total, sums) in totals.iter().zip(&mut sums) {
-            (sums.sum, sums.next) = (*total, begin + blocks * LANES);
-        }
+        blocks_abreast(isa, rolls, &mut sums, 0, begin, blocks);
     }
     for (roll, sums) in rolls.iter_mut().zip(&mut sums) {
         sums.advance(roll.source, roll.out, roll.source.len());
     }
 }
 
+/// `blocks * 8` bars from `begin` on, where all sums have arrived. Outputs begin with bar `origin`.
+fn blocks_abreast(
+    isa: Isa,
+    rolls: &mut [&mut Roll<'_>],
+    sums: &mut [Sums],
+    origin: usize,
+    begin: usize,
+    blocks: usize,
+) {
+    let mut totals = [0.0; LANES];
+    for (total, sums) in totals.iter_mut().zip(&*sums) {
+        *total = sums.sum;
+    }
+    isa.dispatch(Abreast { rolls, origin, begin, blocks, totals: &mut totals });
+    for (total, sums) in totals.iter().zip(sums) {
+        (sums.sum, sums.next) = (*total, begin + blocks * LANES);
+    }
+}
+
+/// Means of one source that are computed in parts.
+pub(super) struct Means {
+    sums: Vec<Sums>,
+}
+
+impl Means {
+    /// See [`super::parts::Start`].
+    pub(super) fn parts(sets: &[&[f64]]) -> Box<dyn Parts> {
+        let sums = sets.iter().map(|set| Sums { n: period(set[0]), sum: 0.0, next: 0 });
+        Box::new(Means { sums: sums.collect() })
+    }
+}
+
+impl Parts for Means {
+    fn advance(&mut self, isa: Isa, inputs: &[&[f64]], bars: Range<usize>, outputs: &mut [&mut [f64]]) {
+        let (source, origin) = (&inputs[0][..bars.end], bars.start);
+        for (sums, outputs) in self.sums.chunks_mut(LANES).zip(outputs.chunks_mut(LANES)) {
+            for (sums, out) in sums.iter_mut().zip(&mut *outputs) {
+                sums.first_window(source, origin, out);
+            }
+            // Sums whose first window ends in this part, or later, go on alone.
+            let is_late = sums.iter().any(|sums| sums.next != origin);
+            let blocks = if is_late { 0 } else { bars.len() / LANES };
+            if blocks > 0 {
+                let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(LANES);
+                for (sums, out) in sums.iter().zip(&mut *outputs) {
+                    rolls.push(Roll { source, n: sums.n, out });
+                }
+                let mut rolls: Vec<&mut Roll<'_>> = rolls.iter_mut().collect();
+                blocks_abreast(isa, &mut rolls, sums, origin, origin, blocks);
+            }
+            for (sums, out) in sums.iter_mut().zip(outputs) {
+                if sums.next > 0 {
+                    sums.advance_from(source, origin, out, bars.end);
+                }
+            }
+        }
+    }
+}
+
 /// `blocks * 8` bars of up to eight means.
 struct Abreast<'a, 'b, 'r> {
     rolls: &'a mut [&'b mut Roll<'r>],
+    /// The bar that outputs begin with.
+    origin: usize,
     begin: usize,
     blocks: usize,
     totals: &'a mut [f64; LANES],
@@ -231,7 +304,7 @@ impl Kernel for Abreast<'_, '_, '_> {
                 }
             }
             for (roll, row) in self.rolls.iter_mut().zip(&tile) {
-                roll.out[from..from + bars].copy_from_slice(&row.as_flattened()[..bars]);
+                roll.out[from - self.origin..][..bars].copy_from_slice(&row.as_flattened()[..bars]);
             }
         }
         *self.totals = total.array();

@@ -25,6 +25,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: Some(|sets| Some(recursion::parts::<Smoothed, 1, 2, 2, 2>(first, sets))),
     incremental: |params| Box::new(Rsi::new(period(params[0]))),
 };
 

@@ -22,6 +22,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: Some(|sets| Some(rolling::Means::parts(sets))),
     incremental: |params| {
         Box::new(State { mean: RollingMean::new(period(params[0])), values: VecDeque::new() })
     },

@@ -30,6 +30,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: true,
     batch,
     one_pass: None,
+    parts: None,
     incremental: |params| {
         Box::new(State { deviation: Deviation::new(period(params[0])), values: VecDeque::new() })
     },

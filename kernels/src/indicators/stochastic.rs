@@ -33,6 +33,7 @@ pub(super) const DEF: Indicator = Indicator {
     tame: false,
     batch,
     one_pass: Some(one_pass),
+    parts: None,
     incremental: |params| Box::new(Stochastic::new(params)),
 };
 

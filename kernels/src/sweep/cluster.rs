@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::block::Stop;
 use super::compile::{Arg, Kind, TileProgram};
-use super::tile::{Bindings, Leaf, NumberLeaf, TILE, WordTile};
+use super::leaf::{Leaf, NumberLeaf, TileBatch};
+use super::tile::{Bindings, Span, TILE, WordTile};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
 use crate::program::{NodeId, ParamSet, Program};
 use crate::simd::Isa;
@@ -176,10 +177,14 @@ pub(super) struct Cluster<'b> {
     /// Instances of this cluster, row-major, as places in `leaves` and among the shared steps.
     pub(super) places: Vec<u32>,
     pub(super) leaves: Vec<Leaf>,
+    /// Those that are made tile by tile.
+    pub(super) batches: Vec<TileBatch>,
     /// Per instance of a shared step: the step, and the combination (place in `rows`) it is computed for.
     pub(super) shared: Vec<(usize, u32)>,
     /// Leaves that get codes.
     pub(super) coded: Vec<usize>,
+    /// What batches are computed with.
+    pub(super) isa: Isa,
 }
 
 impl<'b> Cluster<'b> {
@@ -195,8 +200,10 @@ impl<'b> Cluster<'b> {
             scalars,
             places: Vec::new(),
             leaves: Vec::new(),
+            batches: Vec::new(),
             shared: Vec::new(),
             coded: Vec::new(),
+            isa: Isa::Portable,
             rows,
         }
     }
@@ -210,12 +217,16 @@ impl<'b> Cluster<'b> {
         isa: Isa,
         cancel: &AtomicBool,
     ) -> Result<(), Stop> {
+        self.isa = isa;
         let leaves = self.tiles.leaves.len();
         let columns = leaves + self.tiles.shared.len();
         self.places = vec![0; self.rows.len() * columns];
+        // Per leaf column the combinations that its instances are computed for.
+        let mut firsts: Vec<Vec<u32>> = Vec::with_capacity(leaves);
         for column in 0..columns {
             let ids = self.instances.distinct(column, &self.rows);
-            let base = if column < leaves { self.leaves.len() } else { self.shared.len() };
+            let leaves_before = firsts.iter().map(Vec::len).sum();
+            let base = if column < leaves { leaves_before } else { self.shared.len() };
             let mut first = vec![u32::MAX; ids.len()];
             for (place, &row) in self.rows.iter().enumerate() {
                 let id = self.instances.of(row as usize)[column];
@@ -225,33 +236,60 @@ impl<'b> Cluster<'b> {
                     first[local] = place as u32;
                 }
             }
-            if column >= leaves {
+            if column < leaves {
+                firsts.push(first);
+            } else {
                 let step = self.tiles.shared[column - leaves];
                 self.shared.extend(first.into_iter().map(|place| (step, place)));
-                continue;
-            }
-            let node = self.tiles.leaves[column];
-            let rows: Vec<&[f64]> = first
-                .iter()
-                .map(|&place| {
-                    let row = self.rows[place as usize] as usize;
-                    &values[row * width..(row + 1) * width]
-                })
-                .collect();
-            let found = series_of(evaluator, node, &rows, isa, cancel).map_err(|error| match error {
-                EvalError::Cancelled => Stop::Cancelled,
-                _ => Stop::Failed,
-            })?;
-            for value in found {
-                self.leaves.push(match value {
-                    Value::Series(series) => Leaf::Numbers(Box::new(NumberLeaf::new(series))),
-                    Value::Bits(bits) => Leaf::Conditions(bits),
-                    _ => return Err(Stop::Failed),
-                });
             }
         }
         self.choose_codes(columns);
+        for (&node, first) in self.tiles.leaves.iter().zip(&firsts) {
+            let row = |place: &u32| self.rows[*place as usize] as usize * width;
+            let rows: Vec<&[f64]> =
+                first.iter().map(|place| &values[row(place)..row(place) + width]).collect();
+            self.load_leaves(evaluator, node, &rows, cancel).map_err(|error| match error {
+                EvalError::Cancelled => Stop::Cancelled,
+                _ => Stop::Failed,
+            })?;
+        }
         Ok(())
+    }
+
+    /// Adds the instances of one leaf. What is used so often on every tile that it gets codes is made there.
+    fn load_leaves(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        node: NodeId,
+        rows: &[&[f64]],
+        cancel: &AtomicBool,
+    ) -> Result<(), EvalError> {
+        if self.coded.binary_search(&self.leaves.len()).is_ok()
+            && let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)?
+        {
+            self.batches.push(TileBatch::new(batch, &mut self.leaves));
+            return Ok(());
+        }
+        for value in series_of(evaluator, node, rows, self.isa, cancel)? {
+            self.leaves.push(match value {
+                Value::Series(series) => Leaf::Numbers(Box::new(NumberLeaf::whole(series))),
+                Value::Bits(bits) => Leaf::Conditions(bits),
+                _ => return Err(EvalError::Malformed { node, reason: "a leaf must be a series" }),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the leaves to the next tile.
+    pub(super) fn begin_tile(&mut self, span: Span) {
+        for leaf in &mut self.leaves {
+            if let Leaf::Numbers(leaf) = leaf {
+                leaf.begin(span);
+            }
+        }
+        for batch in &mut self.batches {
+            batch.fill(self.isa, span, &mut self.leaves);
+        }
     }
 
     /// Codes pay where many pairs are made of few series.

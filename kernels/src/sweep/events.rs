@@ -25,11 +25,7 @@ pub(super) fn toggles(
     let mut len = 0;
     for (&enter, &exit) in enter.iter().zip(exit) {
         let toggles;
-        if enter & exit == 0 {
-            (toggles, held) = add_toggles(enter, exit, held);
-        } else {
-            (toggles, held) = step_toggles(enter, exit, held);
-        }
+        (toggles, held) = position_changes(enter, exit, held);
         len = push_bits(out, len, toggles, base);
         base += 64;
     }
@@ -37,10 +33,16 @@ pub(super) fn toggles(
     len
 }
 
+/// The bars of a word that change the position, and the position after them; `held` is that before.
+#[inline(always)]
+pub(super) fn position_changes(enter: u64, exit: u64, held: u64) -> (u64, u64) {
+    if enter & exit == 0 { add_toggles(enter, exit, held) } else { step_toggles(enter, exit, held) }
+}
+
 /// Adds the bars of the set bits at `len`, and gives the new length. Two are written whether they exist or not: most words
 /// have at most two, and a loop would be mispredicted on almost every word.
 #[inline(always)]
-fn push_bits(bars: &mut [u32; ROOM], len: usize, word: u64, base: u32) -> usize {
+pub(super) fn push_bits(bars: &mut [u32; ROOM], len: usize, word: u64, base: u32) -> usize {
     let rest = word & word.wrapping_sub(1);
     let Some(out) = bars.get_mut(len..len + 2) else { return len };
     out[0] = base.wrapping_add(word.trailing_zeros());

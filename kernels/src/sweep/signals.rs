@@ -7,7 +7,9 @@ use super::cluster::Cluster;
 use super::codes::Coding;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
-use super::tile::{Carry, Source, Span, TILE, TileRoom, View};
+use super::leaf::{Leaf, NumberLeaf};
+use super::ordered::{Ordered, Position};
+use super::tile::{Carry, Source, Span, TILE, TileRoom, View, WORDS};
 use crate::simd::{Kernel, Lanes};
 
 /// Events of a cluster that are kept at once; a cluster with more is cut in two.
@@ -18,6 +20,29 @@ pub(super) trait TileSink {
     fn take(&mut self, view: &View<'_>, place: usize);
     /// Whether what has been taken so far fits; if not, the walk ends.
     fn fits(&self) -> bool;
+    /// Whether positions of one comparison are all that is wanted; then they come through `take_ordered`, in any order.
+    fn ordered(&self) -> Option<Ordered> {
+        None
+    }
+    /// Takes the positions of one combination on one tile.
+    fn take_ordered<L: Lanes>(&mut self, _lanes: L, _leaves: [&NumberLeaf; 2], _span: Span, _place: usize) {}
+}
+
+/// A combination of an ordered strategy, and its two series.
+struct Visit {
+    place: usize,
+    leaves: [u32; 2],
+}
+
+/// Series whose codes of a tile stay in the first-level cache together.
+const NEAR: u32 = 4;
+
+/// The combinations in an order in which they find each other's series in the cache.
+fn visits(ordered: Ordered, cluster: &Cluster<'_>) -> Vec<Visit> {
+    let visit = |place| Visit { place, leaves: ordered.leaves(cluster, place) };
+    let mut visits: Vec<Visit> = (0..cluster.rows.len()).map(visit).collect();
+    visits.sort_by_key(|Visit { leaves: [a, b], .. }| (b / NEAR, *a, *b));
+    visits
 }
 
 /// Walks a cluster; gives whether it fitted.
@@ -39,12 +64,27 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
         let mut room = TileRoom::new(tiles, &steps);
         let mut shared_carry = vec![Carry::default(); cluster.shared.len()];
         let mut private_carry = vec![Carry::default(); cluster.rows.len() * tiles.private.len()];
+        let ordered = sink.ordered();
+        let visits = ordered.map(|ordered| visits(ordered, cluster)).unwrap_or_default();
         for first_bar in (0..bars).step_by(TILE) {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
             let span = Span::new(first_bar, bars);
+            cluster.begin_tile(span);
             Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
+            for visit in &visits {
+                let [a, b] = visit.leaves.map(|leaf| &cluster.leaves[leaf as usize]);
+                if let (Leaf::Numbers(a), Leaf::Numbers(b)) = (a, b) {
+                    sink.take_ordered(lanes, [a, b], span, visit.place);
+                }
+            }
+            if ordered.is_some() {
+                if !sink.fits() && cluster.rows.len() > 1 {
+                    return Ok(false);
+                }
+                continue;
+            }
             let every_bar = span.every_bar();
             let source = Source { program: tiles, leaves: &cluster.leaves, span, every_bar: &every_bar };
             for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
@@ -72,47 +112,67 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
 #[derive(Debug)]
 pub(super) struct Events {
     roots: [Option<Arg>; 4],
+    ordered: Option<Ordered>,
     /// Per combination 0 flat, 1 long (or the one side), 2 short.
     held: Vec<u8>,
-    bars: Vec<u32>,
+    /// The same for ordered strategies.
+    positions: Vec<Position>,
+    /// Bars and what is decided there, a page after the other.
+    pages: Vec<Vec<u32>>,
+    /// Elements of the last page that are taken.
     used: usize,
-    /// Where the events of each (tile, combination) begin.
-    starts: Vec<u32>,
+    /// Per tile and combination where its events are: page, first, past the last.
+    runs: Vec<[u32; 3]>,
 }
+
+/// Events of a page.
+const PAGE: usize = 1 << 18;
 
 impl Events {
     pub(super) fn new(cluster: &Cluster<'_>) -> Events {
+        let combinations = cluster.rows.len();
         Events {
             roots: cluster.tiles.roots,
-            held: vec![0; cluster.rows.len()],
-            bars: Vec::new(),
-            used: 0,
-            starts: Vec::new(),
+            ordered: Ordered::of(cluster),
+            held: vec![0; combinations],
+            positions: vec![Position::default(); combinations],
+            pages: Vec::new(),
+            used: PAGE,
+            runs: Vec::new(),
         }
     }
 
     /// Room for the events of one more tile.
     #[inline(always)]
     fn room(&mut self) -> &mut [u32; ROOM] {
-        if self.bars.len() < self.used + ROOM {
-            self.bars.resize((2 * self.bars.len()).max(64 * ROOM), 0);
+        if self.used + ROOM > PAGE {
+            self.pages.push(vec![0; PAGE]);
+            self.used = 0;
         }
-        let (_, free) = self.bars.split_at_mut(self.used);
-        match free.first_chunk_mut() {
+        match self.pages.last_mut().and_then(|page| page[self.used..].first_chunk_mut()) {
             Some(room) => room,
-            None => unreachable!("the vector has just been made long enough"),
+            None => unreachable!("a page has just been made if there was no room in the last one"),
         }
+    }
+
+    /// Notes that `found` events of a combination have been written to the room.
+    #[inline(always)]
+    fn note(&mut self, span: Span, place: usize, found: usize) {
+        let run = span.first_word / WORDS * self.held.len() + place;
+        if run >= self.runs.len() {
+            self.runs.resize(run - place + self.held.len(), [0; 3]);
+        }
+        let from = self.used;
+        self.used += found;
+        self.runs[run] = [self.pages.len() - 1, from, self.used].map(|number| number as u32);
     }
 
     /// Puts the events of one combination together.
     #[inline(always)]
     pub(super) fn gather(&self, place: usize, combinations: usize, out: &mut Vec<u32>) {
         out.clear();
-        let mut tile = place;
-        while let Some(&from) = self.starts.get(tile) {
-            let to = self.starts.get(tile + 1).map_or(self.used, |&to| to as usize);
-            out.extend_from_slice(&self.bars[from as usize..to]);
-            tile += combinations;
+        for &[page, from, to] in self.runs[place.min(self.runs.len())..].iter().step_by(combinations) {
+            out.extend_from_slice(&self.pages[page as usize][from as usize..to as usize]);
         }
     }
 }
@@ -120,15 +180,28 @@ impl Events {
 impl TileSink for Events {
     #[inline(always)]
     fn take(&mut self, view: &View<'_>, place: usize) {
-        self.starts.push(self.used as u32);
         let roots = self.roots;
         let mut held = self.held[place];
-        self.used += extract(view, &roots, &mut held, self.room());
+        let found = extract(view, &roots, &mut held, self.room());
+        self.note(view.span, place, found);
         self.held[place] = held;
     }
 
     fn fits(&self) -> bool {
-        self.used <= MAX_EVENTS
+        self.pages.len() * PAGE <= MAX_EVENTS
+    }
+
+    fn ordered(&self) -> Option<Ordered> {
+        self.ordered
+    }
+
+    #[inline(always)]
+    fn take_ordered<L: Lanes>(&mut self, lanes: L, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+        let Some(ordered) = self.ordered else { return };
+        let mut position = self.positions[place];
+        let found = ordered.changes(lanes, leaves, span, &mut position, self.room());
+        self.note(span, place, found);
+        self.positions[place] = position;
     }
 }
 

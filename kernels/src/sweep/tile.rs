@@ -7,16 +7,17 @@
 
 #![allow(clippy::needless_range_loop, reason = "one index runs through several rows of words")]
 
+use std::ops::Range;
+
 use super::compile::{Arg, Kind, Step, TileProgram};
-use crate::bits::Bits;
+use super::leaf::{Leaf, NumberLeaf};
 use crate::evaluate::elementwise;
 use crate::program::Op;
-use crate::series::{Series, finite};
+use crate::series::finite;
 use crate::simd::Lanes;
-use std::sync::Arc;
 
 /// Words of a tile.
-pub(super) const WORDS: usize = 64;
+pub(super) const WORDS: usize = 32;
 /// Bars of a tile.
 pub(super) const TILE: usize = 64 * WORDS;
 
@@ -39,33 +40,6 @@ pub(super) struct WordTile {
 
 impl WordTile {
     pub(super) const EMPTY: WordTile = WordTile { value: [0; WORDS], defined: [0; WORDS], equal: [0; WORDS] };
-}
-
-/// A series of one combination cluster, whole.
-pub(super) enum Leaf {
-    Numbers(Box<NumberLeaf>),
-    Conditions(Arc<Bits>),
-}
-
-/// A series of numbers with its last, partial block of 64 filled up.
-pub(super) struct NumberLeaf {
-    series: Arc<Series>,
-    tail: [f64; 64],
-    pub(super) codes: Vec<u16>,
-}
-
-impl NumberLeaf {
-    pub(super) fn new(series: Arc<Series>) -> NumberLeaf {
-        let mut tail = [f64::NAN; 64];
-        let (_, rest) = series.as_chunks::<64>();
-        tail[..rest.len()].copy_from_slice(rest);
-        NumberLeaf { series, tail, codes: Vec::new() }
-    }
-
-    #[inline(always)]
-    pub(super) fn block(&self, word: usize) -> &[f64; 64] {
-        self.series.as_chunks::<64>().0.get(word).unwrap_or(&self.tail)
-    }
 }
 
 /// Where the combination at hand finds what its operations read: per leaf, shared operation and scalar of the program.
@@ -93,6 +67,12 @@ impl Span {
         let len = (bars - first_bar).min(TILE);
         let last_mask = if len.is_multiple_of(64) { u64::MAX } else { (1 << (len % 64)) - 1 };
         Span { first_word: first_bar / 64, words: len.div_ceil(64), last_mask }
+    }
+
+    /// The bars.
+    pub(super) fn bars(&self) -> Range<usize> {
+        let last = self.last_mask.count_ones() as usize;
+        self.first_word * 64..(self.first_word + self.words - 1) * 64 + last
     }
 
     /// The words with every bar set.
@@ -415,10 +395,8 @@ impl<'v> View<'v> {
     #[inline(always)]
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
         let Span { first_word, words, .. } = self.span;
-        let range = first_word..first_word + words;
-        let (a_defined, b_defined) =
-            (&a.series.defined_words()[range.clone()], &b.series.defined_words()[range]);
-        let (a_codes, b_codes) = (a.codes.as_chunks::<64>().0, b.codes.as_chunks::<64>().0);
+        let (a_defined, b_defined) = (&a.defined, &b.defined);
+        let (a_codes, b_codes) = (a.codes.as_flattened(), b.codes.as_flattened());
         if let (Some(a_codes), Some(b_codes)) = (a_codes.get(..words), b_codes.get(..words)) {
             let mut undecided = 0u64;
             for w in 0..words.min(WORDS) {
@@ -498,7 +476,7 @@ impl<'v> View<'v> {
 /// Equal codes do not say which number is the larger one; the numbers do.
 #[cold]
 #[inline(never)]
-fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
+pub(super) fn decide(a: &[f64; 64], b: &[f64; 64], greater: u64, same: u64) -> (u64, u64) {
     let (mut greater, mut equal, mut open) = (greater, 0, same);
     while open != 0 {
         let i = open.trailing_zeros() as usize;

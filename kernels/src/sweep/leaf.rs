@@ -1,0 +1,124 @@
+//! The series that a cluster's combinations read: whole, or made tile by tile where they are used many times on each and
+//! writing all of them to memory would take longer than making them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::tile::{Span, TILE, WORDS, Words};
+use crate::bits::Bits;
+use crate::indicators::parts::Batch;
+use crate::series::Series;
+use crate::simd::{Codes, Isa};
+
+/// A series of one combination cluster.
+pub(super) enum Leaf {
+    Numbers(Box<NumberLeaf>),
+    Conditions(Arc<Bits>),
+}
+
+/// A series of numbers, of which blocks of 64 can be read, the last one filled up with undefined numbers.
+pub(super) struct NumberLeaf {
+    numbers: Numbers,
+    /// Codes of the tile at hand, if it has any.
+    pub(super) codes: Vec<[Codes; 8]>,
+    /// Where the tile at hand is defined.
+    pub(super) defined: Words,
+    /// Bit `w` is set where word `w` of the tile at hand has an undefined bar, or one past the end.
+    pub(super) sparse: u64,
+}
+
+enum Numbers {
+    Whole {
+        series: Arc<Series>,
+        tail: Box<[f64; 64]>,
+    },
+    /// Those of the tile at hand.
+    Tile {
+        numbers: Vec<f64>,
+        first_word: usize,
+        first_defined: usize,
+    },
+}
+
+impl NumberLeaf {
+    /// A leaf that is known whole.
+    pub(super) fn whole(series: Arc<Series>) -> NumberLeaf {
+        let mut tail = Box::new([f64::NAN; 64]);
+        let (_, rest) = series.as_chunks::<64>();
+        tail[..rest.len()].copy_from_slice(rest);
+        NumberLeaf::new(Numbers::Whole { series, tail })
+    }
+
+    /// A leaf whose numbers are defined from a bar on, and will be filled in tile by tile.
+    fn in_tiles(first_defined: usize) -> NumberLeaf {
+        NumberLeaf::new(Numbers::Tile { numbers: vec![f64::NAN; TILE], first_word: 0, first_defined })
+    }
+
+    fn new(numbers: Numbers) -> NumberLeaf {
+        NumberLeaf { numbers, codes: Vec::new(), defined: [0; WORDS], sparse: 0 }
+    }
+
+    /// The numbers of a word of the series, which is one of the tile at hand.
+    #[inline(always)]
+    pub(super) fn block(&self, word: usize) -> &[f64; 64] {
+        match &self.numbers {
+            Numbers::Whole { series, tail } => series.as_chunks::<64>().0.get(word).unwrap_or(tail),
+            Numbers::Tile { numbers, first_word, .. } => &numbers.as_chunks::<64>().0[word - first_word],
+        }
+    }
+
+    /// Goes on to a tile. Its numbers, where they are not known whole, come afterwards.
+    pub(super) fn begin(&mut self, span: Span) {
+        let Span { first_word: first, words, .. } = span;
+        match &mut self.numbers {
+            Numbers::Whole { series, .. } => {
+                self.defined[..words].copy_from_slice(&series.defined_words()[first..first + words]);
+            }
+            Numbers::Tile { numbers, first_word, first_defined } => {
+                *first_word = first;
+                let bars = span.bars();
+                self.defined = span.every_bar();
+                for (w, defined) in self.defined.iter_mut().enumerate() {
+                    let undefined = first_defined.saturating_sub((first + w) * 64);
+                    *defined &= u64::MAX.checked_shl(undefined.min(64) as u32).unwrap_or(0);
+                }
+                // Past the last bar there are still numbers of the tile before.
+                numbers[bars.len()..].fill(f64::NAN);
+            }
+        }
+        self.sparse = 0;
+        for (w, &defined) in self.defined.iter().enumerate().take(words) {
+            self.sparse |= u64::from(defined != u64::MAX) << w;
+        }
+    }
+}
+
+/// Leaves that are made tile by tile.
+pub(super) struct TileBatch {
+    batch: Batch,
+    /// Where they are among the leaves.
+    leaves: Range<usize>,
+}
+
+impl TileBatch {
+    /// Adds the leaves of a batch to others.
+    pub(super) fn new(batch: Batch, leaves: &mut Vec<Leaf>) -> TileBatch {
+        let first = leaves.len();
+        leaves.extend(batch.firsts.iter().map(|&first| Leaf::Numbers(Box::new(NumberLeaf::in_tiles(first)))));
+        TileBatch { batch, leaves: first..leaves.len() }
+    }
+
+    /// Fills in the numbers of the next tile, to which its leaves have gone on.
+    pub(super) fn fill(&mut self, isa: Isa, span: Span, leaves: &mut [Leaf]) {
+        let bars = span.bars();
+        let mut outputs: Vec<&mut [f64]> = Vec::with_capacity(self.leaves.len());
+        for leaf in &mut leaves[self.leaves.clone()] {
+            if let Leaf::Numbers(leaf) = leaf
+                && let Numbers::Tile { numbers, .. } = &mut leaf.numbers
+            {
+                outputs.push(&mut numbers[..bars.len()]);
+            }
+        }
+        self.batch.advance(isa, bars, &mut outputs);
+    }
+}
