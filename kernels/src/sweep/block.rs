@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 use super::account::{Account, Exit, Position};
 use super::cluster::{Budget, Cluster, Instances, scalar_rows, varying};
 use super::compile::TileProgram;
-use super::eight::{Deal, Deals, EIGHT, EightAccounts};
+use super::books::EIGHT;
+use super::dense::{DenseAccounts, DenseMarket, FillPairs};
+use super::eight::{Deal, Deals, EightAccounts};
 use super::events;
 use super::fold::{self, Fold};
 use super::jumps::{Jumps, SignalTable};
@@ -233,16 +235,30 @@ impl Accounts<'_, '_, '_> {
             let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= bars);
             &pairs[..pairs.len() - usize::from(is_late)]
         });
-        let deals = || SignalDeals { pairs, next: [0; EIGHT], delay, prices };
-        let finished = |deals: &SignalDeals<'_>, i: usize| {
-            let enter = events.get(i).and_then(|events| events.get(2 * deals.pairs[i].len()));
+        let open = |i: usize| {
+            let enter = events.get(i).and_then(|events| events.get(2 * pairs[i].len()));
             let bar = enter.map(|&enter| enter as usize + delay);
-            let open = bar.and_then(|bar| Some((bar, *prices.get(bar)?)));
-            Finished { open, ambiguous_bars: 0 }
+            bar.and_then(|bar| Some((bar, *prices.get(bar)?)))
         };
+        let of = DenseMarket::new(self.market, self.config).filter(|_| side == Side::Long);
+        let is_dense = |row: &u32| of.is_some() && self.rules[*row as usize].sizing == Sizing::Equity(1.0);
+        if let Some(of) = of.filter(|_| rows.iter().any(is_dense)) {
+            let mut accounts = DenseAccounts::new(lanes, of);
+            accounts.run(&FillPairs { pairs, delay, prices });
+            let marked = |i: usize| pairs[i].last().map_or(0, |[_, leave]| *leave as usize + delay);
+            let stats = accounts.finish(|i| (open(i), marked(i)));
+            for (stats, &row) in stats.into_iter().zip(rows).filter(|(_, row)| is_dense(row)) {
+                self.out[row as usize] = stats;
+            }
+            if rows.iter().all(is_dense) {
+                return;
+            }
+        }
+        let deals = || SignalDeals { pairs, next: [0; EIGHT], delay, prices };
+        let finished = |_: &SignalDeals<'_>, i: usize| Finished { open: open(i), ambiguous_bars: 0 };
         let market = (self.market, self.config);
         let stats = measure_side(lanes, market, side, sizing, deals, finished);
-        for (stats, &row) in stats.into_iter().zip(rows) {
+        for (stats, &row) in stats.into_iter().zip(rows).filter(|(_, row)| !is_dense(row)) {
             self.out[row as usize] = stats;
         }
     }

@@ -1,6 +1,7 @@
 //! Strategies with levels, time exits or cooldowns on one side: every combination jumps from entry to exit to entry over
 //! tables of first passages ([`super::passage`]) that it shares with all others of its cluster.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +10,16 @@ use super::account::{entry_price, first_bar};
 use super::block::{Finished, Stop, fills, measure_side};
 use super::cluster::Cluster;
 use super::compile::Arg;
-use super::eight::{Deal, Deals, EIGHT};
+use super::books::EIGHT;
+use super::dense::{DenseAccounts, DenseMarket};
+use super::eight::{Deal, Deals};
+use super::records::{Jumper, Maker, Record, Records};
 use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{
     Entries, ExitRule, Key, NEVER, passages_of_levels, passages_of_signal, passages_of_time,
 };
-use super::rules::Rules;
+use super::rules::{Rules, Sizing};
 use super::signals::TileSink;
 use super::tile::View;
 use crate::sim::{ExitReason, Fill, Side, SimConfig};
@@ -121,25 +125,148 @@ impl Kernel for Jumps<'_, '_> {
         groups.sort_unstable_by_key(|(enter, _)| *enter);
         let union = self.entries(groups.iter().map(|(enter, _)| *enter));
         let Some(tables) = self.level_tables(&union) else { return Ok(false) };
+        let maker = self.maker();
+        let mut records = Records::new();
         // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
-        let mut waiting: Vec<(Rc<Group>, usize)> = Vec::with_capacity(EIGHT);
+        let mut waiting = [Vec::with_capacity(EIGHT), Vec::with_capacity(EIGHT)];
         for (enter, places) in &groups {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
             let group = Rc::new(self.group(*enter, places, &union, &tables));
-            for &place in places {
-                waiting.push((Rc::clone(&group), place));
-                if waiting.len() == EIGHT {
-                    self.simulate(lanes, &waiting);
-                    waiting.clear();
+            let is_dense = |place: &usize| maker.is_some() && self.sizing(*place) == Sizing::Equity(1.0);
+            let (dense, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_dense);
+            let (shared, alone) = dense.as_chunks::<EIGHT>();
+            if let Some(maker) = &maker {
+                self.share(lanes, maker, &group, shared, &mut records);
+            }
+            let [dense, sampled] = &mut waiting;
+            let wait = |place: &usize| (Rc::clone(&group), *place);
+            for combination in alone.iter().map(wait) {
+                dense.push(combination);
+                self.flush(lanes, (maker.as_ref(), &mut records), dense, EIGHT);
+            }
+            for combination in others.iter().map(wait) {
+                sampled.push(combination);
+                self.flush(lanes, (None, &mut records), sampled, EIGHT);
+            }
+        }
+        let [mut dense, mut sampled] = waiting;
+        self.flush(lanes, (maker.as_ref(), &mut records), &mut dense, 1);
+        self.flush(lanes, (None, &mut records), &mut sampled, 1);
+        Ok(true)
+    }
+}
+
+/// Bytes of the records that combinations with the same entries share: they should stay in the second-level cache.
+const RECORD_BYTES: usize = 512 << 10;
+
+impl<'j> Jumps<'j, '_> {
+    fn sizing(&self, place: usize) -> Sizing {
+        self.rules[self.rows[place] as usize].sizing
+    }
+
+    /// What makes records, where there are any.
+    fn maker(&self) -> Option<Maker<'j>> {
+        let (market, config) = (self.market, self.config);
+        let of = DenseMarket::new(market, config).filter(|_| self.side == Side::Long)?;
+        let (delay, prices) = fills(market, config);
+        let last = (2 * prices.len()).checked_sub(1 + delay)? as Key;
+        Some(Maker { of, view: market.long.as_ref(), delay, prices, last })
+    }
+
+    /// Makes the trades of these combinations if there are `least` of them.
+    #[inline(always)]
+    fn flush<L: Lanes>(
+        &mut self,
+        lanes: L,
+        (maker, records): (Option<&Maker<'j>>, &mut Records),
+        waiting: &mut Vec<(Rc<Group>, usize)>,
+        least: usize,
+    ) {
+        if waiting.len() < least {
+            return;
+        }
+        match maker {
+            None => self.simulate(lanes, waiting),
+            Some(maker) => {
+                let lane = |i: usize| &waiting[i.min(waiting.len() - 1)];
+                let mut jumpers: [Jumper; EIGHT] = std::array::from_fn(|i| self.jumper(&lane(i).0, lane(i).1));
+                for jumper in &mut jumpers[waiting.len()..] {
+                    jumper.skip_all();
+                }
+                let groups: [&Group; EIGHT] = std::array::from_fn(|i| lane(i).0.as_ref());
+                let mut accounts = DenseAccounts::new(lanes, maker.of);
+                accounts.jump(maker, (&mut jumpers, groups), usize::MAX, (records, false));
+                let stats = self.finish(&accounts, maker, &jumpers, groups);
+                for (stats, (_, place)) in stats.into_iter().zip(waiting.iter()) {
+                    self.out[self.rows[*place] as usize] = stats;
                 }
             }
         }
-        if !waiting.is_empty() {
-            self.simulate(lanes, &waiting);
+        waiting.clear();
+    }
+
+    /// Eight by eight the combinations of a group, which share their trades: all of them through one block of entries, then
+    /// through the next.
+    #[inline(always)]
+    fn share<L: Lanes>(
+        &mut self,
+        lanes: L,
+        maker: &Maker<'j>,
+        group: &Group,
+        octets: &[[usize; EIGHT]],
+        records: &mut Records,
+    ) {
+        let groups = [group; EIGHT];
+        let mut states: Vec<(DenseAccounts<'j, L>, [Jumper; EIGHT])> = Vec::with_capacity(octets.len());
+        for octet in octets {
+            let jumpers = std::array::from_fn(|i| self.jumper(group, octet[i]));
+            states.push((DenseAccounts::new(lanes, maker.of), jumpers));
         }
-        Ok(true)
+        let step = (RECORD_BYTES / size_of::<Record>() / group.columns).max(1);
+        let mut until = 0;
+        while until < group.decisions.len() {
+            until += step;
+            records.clear();
+            for (accounts, jumpers) in &mut states {
+                accounts.jump(maker, (jumpers, groups), until, (&mut *records, true));
+            }
+        }
+        for ((accounts, jumpers), octet) in states.iter().zip(octets) {
+            let stats = self.finish(accounts, maker, jumpers, groups);
+            for (stats, &place) in stats.into_iter().zip(octet) {
+                self.out[self.rows[place] as usize] = stats;
+            }
+        }
+    }
+
+    fn jumper(&self, group: &Group, place: usize) -> Jumper {
+        let rules = self.rules[self.rows[place] as usize];
+        Jumper::new(rules, self.columns(group, place), group.rules.len())
+    }
+
+    /// The columns of a combination's stop, target, trailing stop, time exit and signal.
+    fn columns(&self, group: &Group, place: usize) -> [usize; 5] {
+        let rules = &self.rules[self.rows[place] as usize];
+        let signal = Some(ExitRule::Signal(self.signals.signals[place][1]));
+        let [stop, target, trailing, time] = exits_of(rules).map(|rule| column_of(&group.rules, rule));
+        [stop, target, trailing, time, column_of(&group.rules, signal)]
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(
+        &self,
+        accounts: &DenseAccounts<'j, L>,
+        maker: &Maker<'j>,
+        jumpers: &[Jumper; EIGHT],
+        groups: [&Group; EIGHT],
+    ) -> [Option<Stats>; EIGHT] {
+        accounts.finish(|i| {
+            let decided = jumpers[i].open.and_then(|entry| groups[i].decisions.get(entry));
+            let bar = decided.map(|&t| t as usize + maker.delay);
+            (bar.map(|bar| (bar, maker.prices[bar])), jumpers[i].marked)
+        })
     }
 }
 
@@ -150,22 +277,29 @@ struct LevelTables {
 }
 
 /// The combinations with one entry signal.
-struct Group {
+pub(super) struct Group {
     /// Bars at whose closes an entry may be decided.
-    decisions: Vec<u32>,
+    pub(super) decisions: Vec<u32>,
     /// Words of the decisions, and how many there are before each word.
     words: Vec<u64>,
     before: Vec<u32>,
     /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
     rules: Vec<ExitRule>,
     columns: usize,
-    keys: Vec<Key>,
+    /// In the upper half when a rule is first met, in the lower one the place of the trade's record, if it is made.
+    keys: Vec<Cell<u64>>,
 }
 
 impl Group {
+    /// An entry's passages.
+    #[inline(always)]
+    pub(super) fn row(&self, entry: usize) -> &[Cell<u64>] {
+        &self.keys[entry * self.columns..][..self.columns]
+    }
+
     /// The first entry decided at or after bar `t`.
     #[inline(always)]
-    fn next(&self, t: usize) -> usize {
+    pub(super) fn next(&self, t: usize) -> usize {
         match (self.words.get(t / 64), self.before.get(t / 64)) {
             (Some(word), Some(before)) => {
                 let earlier = word & !(u64::MAX << (t % 64));
@@ -287,19 +421,20 @@ impl Jumps<'_, '_> {
             }
         }
         let columns = rules.len() + 1;
-        let mut keys = vec![NEVER; decisions.len() * columns];
+        let keyed = |key: Key| Cell::new(u64::from(key) << 32);
+        let mut keys = vec![keyed(NEVER); decisions.len() * columns];
         let first_bars: Vec<u32> =
             union_places.iter().map(|&place| union.first_bars[place as usize]).collect();
         for (column, rule) in rules.iter().enumerate() {
             if let ExitRule::Signal(signal) = rule {
                 let passages = passages_of_signal(self.signals.of(*signal), &first_bars);
                 for (row, key) in keys.chunks_exact_mut(columns).zip(passages) {
-                    row[column] = key;
+                    row[column] = keyed(key);
                 }
             } else if let Some(table) = tables.rules.iter().position(|known| known == rule) {
                 let table = &tables.passages[table];
                 for (row, &place) in keys.chunks_exact_mut(columns).zip(&union_places) {
-                    row[column] = table[place as usize];
+                    row[column] = keyed(table[place as usize]);
                 }
             }
         }
@@ -313,13 +448,10 @@ impl Jumps<'_, '_> {
         let lane = |i: usize| &combinations[i.min(combinations.len() - 1)];
         let chain = |i: usize| {
             let (group, place) = lane(i);
-            let rules = self.rules[self.rows[*place] as usize];
-            let signal = Some(ExitRule::Signal(self.signals.signals[*place][1]));
-            let [stop, target, trailing, time] = exits_of(&rules).map(|rule| column_of(&group.rules, rule));
             Chain {
                 group: group.as_ref(),
-                rules,
-                columns: [stop, target, trailing, time, column_of(&group.rules, signal)],
+                rules: self.rules[self.rows[*place] as usize],
+                columns: self.columns(group, *place),
                 entry: if i < combinations.len() { 0 } else { group.decisions.len() },
                 ambiguous_bars: 0,
                 is_open: false,
@@ -379,8 +511,8 @@ impl Deals for Chains<'_> {
         let enter = decided as usize + self.delay;
         let enter_raw = self.prices[enter];
         let first = first_bar(self.config, enter);
-        let row = &group.keys[chain.entry * group.columns..][..group.columns];
-        let keys = chain.columns.map(|column| row[column]);
+        let row = group.row(chain.entry);
+        let keys = chain.columns.map(|column| (row[column].get() >> 32) as Key);
         let key = keys.into_iter().fold(NEVER, Key::min);
         let bar = (key / 2) as usize;
         let (leave, leave_raw, is_target, free_from);
@@ -396,17 +528,8 @@ impl Deals for Chains<'_> {
         } else {
             let view = self.view?;
             let price = entry_price(self.config, self.side, enter_raw);
-            let levels = view.levels(price, &chain.rules);
             let met = [0, 1, 2].map(|rule| keys[rule] == key);
-            let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };
-            let target = if met[1] { levels.target } else { f64::INFINITY };
-            let (stop, reason) = if met[2] {
-                let trail = view.trail_at(&levels, first, bar);
-                if stop >= trail { (stop, ExitReason::Stop) } else { (trail, ExitReason::Trailing) }
-            } else {
-                (stop, ExitReason::Stop)
-            };
-            let touch = view.touch(bar, stop, reason, target, self.config.intrabar);
+            let touch = view.touch_of(&chain.rules, price, met, (first, bar), self.config.intrabar);
             chain.ambiguous_bars += u64::from(touch.is_ambiguous);
             leave = bar;
             (leave_raw, is_target) = (touch.price, touch.reason == ExitReason::Target);

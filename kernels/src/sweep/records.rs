@@ -1,0 +1,275 @@
+//! Trades as records: what bars alone decide of a trade from an entry to the first passage of one rule, on two cache lines.
+//! All combinations with that entry and that rule load the same record; it is made when the first of them needs it.
+//!
+//! Where several levels share the bar of the exit, the trade depends on all of them and has no record of its own: it is made
+//! on the spot. So are the trades of combinations that share no entries with others. A record holds the same numbers wherever
+//! it is made.
+
+use super::account::entry_price;
+use super::books::{EIGHT, Range};
+use super::dense::{AHEAD, DenseAccounts, DenseMarket, Terms};
+use super::edges::{AMBIGUOUS, BARS_HELD, Fills};
+use super::extremes::Extremes;
+use super::levels::LevelView;
+use super::jumps::Group;
+use super::moments::Row;
+use super::passage::{Key, NEVER};
+use super::rules::Rules;
+use crate::sim::{ExitReason, Side};
+use crate::simd::Lanes;
+
+/// One trade.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Record {
+    /// Price and cost of a unit, price and fee rate of the exit, lowest and highest close, 1 for a trade, bars of the fills.
+    terms: [f64; 8],
+    sums: Row,
+}
+
+impl Record {
+    /// Of a lane without a trade: numbers that harm nothing.
+    const NONE: Record = Record {
+        terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0],
+        sums: Row([0; 8]),
+    };
+
+    #[inline(always)]
+    fn bars(&self) -> [usize; 2] {
+        let bars = self.terms[7].to_bits();
+        [(bars >> 32) as usize, bars as u32 as usize]
+    }
+}
+
+/// Records by their places: first the one of no trade, then as many as are made on the spot before they are used, then those
+/// that are shared.
+pub(super) struct Records {
+    made: Vec<Record>,
+}
+
+const SHARED: usize = 1 + AHEAD * EIGHT;
+
+impl Records {
+    pub(super) fn new() -> Records {
+        Records { made: vec![Record::NONE; SHARED] }
+    }
+
+    /// Forgets the shared ones.
+    pub(super) fn clear(&mut self) {
+        self.made.truncate(SHARED);
+    }
+}
+
+/// Where a combination is in its group's entries.
+#[derive(Debug, Clone)]
+pub(super) struct Jumper {
+    rules: Rules,
+    /// Columns of stop, target, trailing stop, time exit and signal.
+    all: [usize; 5],
+    /// Those of them that are there, `levels` levels first.
+    columns: [usize; 5],
+    levels: usize,
+    kinds: usize,
+    /// The next entry.
+    entry: usize,
+    /// The entry of the position that stays open: nothing comes after it.
+    pub(super) open: Option<usize>,
+    /// The first bar after the last exit.
+    pub(super) marked: usize,
+}
+
+impl Jumper {
+    /// `columns` of stop, target, trailing stop, time exit and signal, of which those equal to `none` are not there.
+    pub(super) fn new(rules: Rules, columns: [usize; 5], none: usize) -> Jumper {
+        let is_there = |column: &&usize| **column != none;
+        let mut jumper =
+            Jumper { rules, all: columns, columns: [none; 5], levels: 0, kinds: 0, entry: 0, open: None, marked: 0 };
+        jumper.levels = columns[..3].iter().filter(is_there).count();
+        for (to, column) in jumper.columns.iter_mut().zip(columns.iter().filter(is_there)) {
+            *to = *column;
+            jumper.kinds += 1;
+        }
+        jumper
+    }
+
+    /// Makes no trade.
+    pub(super) fn skip_all(&mut self) {
+        self.entry = usize::MAX;
+    }
+}
+
+/// Makes records.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'m> {
+    pub(super) of: DenseMarket<'m>,
+    pub(super) view: Option<&'m LevelView>,
+    pub(super) delay: usize,
+    pub(super) prices: &'m [f64],
+    /// The last moment at which an exit can be decided and filled.
+    pub(super) last: Key,
+}
+
+impl Maker<'_> {
+    /// The place of a combination's next trade among the entries before `until`; 0 if there is none. What is made for it alone
+    /// goes to the place `spot`.
+    #[inline(always)]
+    pub(super) fn next(
+        &self,
+        jumper: &mut Jumper,
+        group: &Group,
+        until: usize,
+        (records, spot, is_shared): (&mut Records, usize, bool),
+    ) -> u32 {
+        if jumper.entry >= until.min(group.decisions.len()) {
+            return 0;
+        }
+        let row = group.row(jumper.entry);
+        let mut first = u64::from(NEVER) << 32;
+        for &column in &jumper.columns[..jumper.kinds] {
+            first = first.min(row[column].get());
+        }
+        let (key, mut place) = ((first >> 32) as Key, first as u32);
+        if key > self.last {
+            jumper.open = Some(jumper.entry);
+            jumper.entry = usize::MAX;
+            return 0;
+        }
+        let mut met = 1;
+        if jumper.levels > 1 && key % 2 == 0 {
+            met = 0;
+            for &column in &jumper.columns[..jumper.levels] {
+                met += usize::from((row[column].get() >> 32) as Key == key);
+            }
+        }
+        if place == 0 || met > 1 || !is_shared {
+            place = self.make(jumper, group, key, (records, spot, is_shared && met == 1));
+        }
+        let bar = (key / 2) as usize;
+        let leave = bar + (key % 2) as usize * self.delay;
+        // Inside a bar, the close of the same bar may decide the next entry; of a decision at a close, the next one's.
+        let free_from = (bar + (key % 2) as usize).max(leave.saturating_add(jumper.rules.cooldown));
+        jumper.marked = leave;
+        jumper.entry = group.next(free_from);
+        place
+    }
+
+    /// Makes the record of an exit at `key`. Who shares it finds it in the columns that meet the exit there.
+    #[inline(never)]
+    fn make(
+        &self,
+        jumper: &Jumper,
+        group: &Group,
+        key: Key,
+        (records, spot, is_shared): (&mut Records, usize, bool),
+    ) -> u32 {
+        let row = group.row(jumper.entry);
+        let met = jumper.all.map(|column| (row[column].get() >> 32) as Key == key);
+        let record = self.record(jumper, group.decisions[jumper.entry] as usize + self.delay, key, met);
+        if !is_shared {
+            records.made[spot] = record;
+            return spot as u32;
+        }
+        let place = records.made.len() as u32;
+        records.made.push(record);
+        for (column, _) in jumper.all.into_iter().zip(met).filter(|(_, is_met)| *is_met) {
+            row[column].set(u64::from(key) << 32 | u64::from(place));
+        }
+        place
+    }
+
+    fn record(&self, jumper: &Jumper, enter: usize, key: Key, met: [bool; 5]) -> Record {
+        let DenseMarket { market, rows, edges, config } = self.of;
+        let bar = (key / 2) as usize;
+        let enter_price = entry_price(config, Side::Long, self.prices[enter]);
+        let (fills, sums);
+        if let Some(view) = self.view.filter(|_| key % 2 == 0) {
+            let [stop, target, trailing, ..] = met;
+            let met = [stop, target, trailing];
+            let touch = view.touch_of(&jumper.rules, enter_price, met, (enter, bar), config.intrabar);
+            let is_target = touch.reason == ExitReason::Target;
+            let leave_price = touch.price * if is_target { 1.0 } else { 1.0 - config.slippage };
+            let leave_rate = edges.leave_rate(touch.reason);
+            fills = Fills { enter, leave: bar, enter_price, leave_price, leave_rate };
+            let mut row = edges.trade(rows, market.bars, &fills);
+            row.0[BARS_HELD] += 1;
+            row.0[AMBIGUOUS] = i64::from(touch.is_ambiguous);
+            sums = row;
+        } else {
+            let leave = bar + self.delay;
+            let leave_price = self.prices[leave] * (1.0 - config.slippage);
+            fills = Fills { enter, leave, enter_price, leave_price, leave_rate: config.taker_fee };
+            let mut row = *edges.enter(enter);
+            row.add_row(edges.leave(leave));
+            sums = row;
+        }
+        let range = if enter < fills.leave {
+            market.closes.query(&market.bars.close, enter, fills.leave)
+        } else {
+            Extremes { min: f64::NAN, max: f64::NAN }
+        };
+        let bars = (enter as u64) << 32 | fills.leave as u64;
+        let unit = enter_price * (1.0 + config.taker_fee);
+        let Fills { leave_price, leave_rate, .. } = fills;
+        let terms =
+            [enter_price, unit, leave_price, leave_rate, range.min, range.max, 1.0, f64::from_bits(bars)];
+        Record { terms, sums }
+    }
+}
+
+impl<L: Lanes> DenseAccounts<'_, L> {
+    /// Makes the trades of eight combinations as far as their entries are before `until`.
+    #[inline(always)]
+    pub(super) fn jump(
+        &mut self,
+        maker: &Maker<'_>,
+        (jumpers, groups): (&mut [Jumper; EIGHT], [&Group; EIGHT]),
+        until: usize,
+        (records, is_shared): (&mut Records, bool),
+    ) {
+        let mut places = [[0u32; EIGHT]; AHEAD];
+        loop {
+            let mut steps = 0;
+            while steps < AHEAD {
+                let mut any = 0;
+                for lane in 0..EIGHT {
+                    let spot = 1 + steps * EIGHT + lane;
+                    let to = (&mut *records, spot, is_shared);
+                    let place = maker.next(&mut jumpers[lane], groups[lane], until, to);
+                    places[steps][lane] = place;
+                    any |= place;
+                }
+                if any == 0 {
+                    break;
+                }
+                steps += 1;
+            }
+            self.trade_records(&records.made, &places[..steps]);
+            if steps < AHEAD {
+                return;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn trade_records(&mut self, made: &[Record], places: &[[u32; EIGHT]]) {
+        for lane in 0..EIGHT {
+            let mut sums = *self.sums(lane);
+            for places in places {
+                sums.add_row(&made[places[lane] as usize].sums);
+            }
+            *self.sums(lane) = sums;
+        }
+        let lanes = self.lanes();
+        for places in places {
+            let mut rows = [lanes.splat(0.0); EIGHT];
+            for (row, &place) in rows.iter_mut().zip(places) {
+                *row = lanes.eight(&made[place as usize].terms);
+            }
+            let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
+            let range = Range { low, high };
+            let bars = |i: usize| made[places[i] as usize].bars();
+            let exact: Option<fn(usize) -> Extremes> = None;
+            self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
+        }
+    }
+}
