@@ -124,9 +124,9 @@ impl Kernel for Jumps<'_, '_> {
         let mut groups: Vec<(u32, Vec<usize>)> = groups.into_iter().collect();
         groups.sort_unstable_by_key(|(enter, _)| *enter);
         let union = self.entries(groups.iter().map(|(enter, _)| *enter));
-        let Some(tables) = self.level_tables(&union) else { return Ok(false) };
+        let Some(tables) = self.level_tables(&union).map(Rc::new) else { return Ok(false) };
         let maker = self.maker();
-        let mut records = Records::new();
+        let mut records = Records::new(union.bars.len(), tables.rules.len());
         // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
         let mut waiting = [Vec::with_capacity(EIGHT), Vec::with_capacity(EIGHT)];
         for (enter, places) in &groups {
@@ -271,9 +271,10 @@ impl<'j> Jumps<'j, '_> {
 }
 
 /// First passages of the levels and time exits that anybody has, at every bar where anybody may enter.
-struct LevelTables {
+pub(super) struct LevelTables {
     rules: Vec<ExitRule>,
-    passages: Vec<Vec<Key>>,
+    /// Per rule and entry the passage and the place of the trade's record, as in [`Group`].
+    passages: Vec<Vec<Cell<u64>>>,
 }
 
 /// The combinations with one entry signal.
@@ -288,6 +289,10 @@ pub(super) struct Group {
     columns: usize,
     /// In the upper half when a rule is first met, in the lower one the place of the trade's record, if it is made.
     keys: Vec<Cell<u64>>,
+    /// Per column the tables' rule, if it is one of them; per entry its place in the tables.
+    tabled: Vec<Option<usize>>,
+    union_places: Vec<u32>,
+    tables: Rc<LevelTables>,
 }
 
 impl Group {
@@ -295,6 +300,15 @@ impl Group {
     #[inline(always)]
     pub(super) fn row(&self, entry: usize) -> &[Cell<u64>] {
         &self.keys[entry * self.columns..][..self.columns]
+    }
+
+    /// Remembers the place of an exit's record for other groups.
+    #[inline(always)]
+    pub(super) fn keep(&self, entry: usize, column: usize, place: u32) {
+        if let Some(rule) = self.tabled[column] {
+            let passage = &self.tables.passages[rule][self.union_places[entry] as usize];
+            passage.set(passage.get() | u64::from(place));
+        }
     }
 
     /// The first entry decided at or after bar `t`.
@@ -308,6 +322,11 @@ impl Group {
             _ => self.decisions.len(),
         }
     }
+}
+
+/// A passage whose trade has no record yet.
+fn keyed(key: Key) -> Cell<u64> {
+    Cell::new(u64::from(key) << 32)
 }
 
 /// Column of a rule that a combination does not have.
@@ -371,7 +390,7 @@ impl Jumps<'_, '_> {
                 }
             }
         }
-        let bytes = rules.len() * union.bars.len() * size_of::<Key>();
+        let bytes = rules.len() * union.bars.len() * size_of::<u64>();
         if bytes > MAX_BYTES && self.rows.len() > 1 {
             return None;
         }
@@ -385,10 +404,12 @@ impl Jumps<'_, '_> {
                 *passages = passages_of_time(held, bars, &union.first_bars);
             }
         }
+        let keyed = |keys: Vec<Key>| keys.into_iter().map(keyed).collect();
+        let passages = passages.into_iter().map(keyed).collect();
         Some(LevelTables { rules, passages })
     }
 
-    fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &LevelTables) -> Group {
+    fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &Rc<LevelTables>) -> Group {
         let (delay, prices) = fills(self.market, self.config);
         let (mut decisions, mut union_places) = (Vec::new(), Vec::new());
         let words = self.signals.of(enter).to_vec();
@@ -421,24 +442,26 @@ impl Jumps<'_, '_> {
             }
         }
         let columns = rules.len() + 1;
-        let keyed = |key: Key| Cell::new(u64::from(key) << 32);
         let mut keys = vec![keyed(NEVER); decisions.len() * columns];
         let first_bars: Vec<u32> =
             union_places.iter().map(|&place| union.first_bars[place as usize]).collect();
-        for (column, rule) in rules.iter().enumerate() {
+        let tabled: Vec<Option<usize>> =
+            rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
+        for (column, (rule, tabled)) in rules.iter().zip(&tabled).enumerate() {
             if let ExitRule::Signal(signal) = rule {
                 let passages = passages_of_signal(self.signals.of(*signal), &first_bars);
                 for (row, key) in keys.chunks_exact_mut(columns).zip(passages) {
                     row[column] = keyed(key);
                 }
-            } else if let Some(table) = tables.rules.iter().position(|known| known == rule) {
-                let table = &tables.passages[table];
+            } else if let Some(table) = tabled {
+                let table = &tables.passages[*table];
                 for (row, &place) in keys.chunks_exact_mut(columns).zip(&union_places) {
-                    row[column] = keyed(table[place as usize]);
+                    row[column] = table[place as usize].clone();
                 }
             }
         }
-        Group { decisions, words, before, rules, columns, keys }
+        let tables = Rc::clone(tables);
+        Group { decisions, words, before, rules, columns, keys, tabled, union_places, tables }
     }
 
     /// One to eight combinations.

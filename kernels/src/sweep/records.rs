@@ -42,21 +42,38 @@ impl Record {
 }
 
 /// Records by their places: first the one of no trade, then as many as are made on the spot before they are used, then those
-/// that are shared.
+/// that the combinations with one entry signal share in a block of entries.
 pub(super) struct Records {
     made: Vec<Record>,
+    /// Exits at levels, which all combinations of the cluster share; their places have the bit `AT_LEVEL`.
+    at_levels: Vec<Record>,
+    /// How many of them may be kept.
+    room: usize,
 }
 
 const SHARED: usize = 1 + AHEAD * EIGHT;
+const AT_LEVEL: u32 = 1 << 31;
+
+/// Bytes of the records that all combinations share.
+const MAX_BYTES: usize = 32 << 20;
 
 impl Records {
-    pub(super) fn new() -> Records {
-        Records { made: vec![Record::NONE; SHARED] }
+    /// For exits from `entries` at `levels`.
+    pub(super) fn new(entries: usize, levels: usize) -> Records {
+        let most = entries.saturating_mul(levels);
+        let room = if most <= MAX_BYTES / size_of::<Record>() { most } else { 0 };
+        Records { made: vec![Record::NONE; SHARED], at_levels: Vec::new(), room }
     }
 
-    /// Forgets the shared ones.
+    /// Forgets those of a block of entries.
     pub(super) fn clear(&mut self) {
         self.made.truncate(SHARED);
+    }
+
+    #[inline(always)]
+    fn at(&self, place: u32) -> &Record {
+        let of = if place >= AT_LEVEL { &self.at_levels } else { &self.made };
+        &of[(place & !AT_LEVEL) as usize]
     }
 }
 
@@ -154,7 +171,7 @@ impl Maker<'_> {
     }
 
     /// Makes the record of an exit at `key`. Who shares it finds it in the columns that meet the exit there.
-    #[inline(never)]
+    #[inline(always)]
     fn make(
         &self,
         jumper: &Jumper,
@@ -163,26 +180,37 @@ impl Maker<'_> {
         (records, spot, is_shared): (&mut Records, usize, bool),
     ) -> u32 {
         let row = group.row(jumper.entry);
-        let met = jumper.all.map(|column| (row[column].get() >> 32) as Key == key);
+        let mut met = [false; 5];
+        for (met, column) in met.iter_mut().zip(jumper.all) {
+            *met = (row[column].get() >> 32) as Key == key;
+        }
         let record = self.record(jumper, group.decisions[jumper.entry] as usize + self.delay, key, met);
         if !is_shared {
             records.made[spot] = record;
             return spot as u32;
         }
-        let place = records.made.len() as u32;
-        records.made.push(record);
-        for (column, _) in jumper.all.into_iter().zip(met).filter(|(_, is_met)| *is_met) {
-            row[column].set(u64::from(key) << 32 | u64::from(place));
+        let is_at_level = key.is_multiple_of(2) && records.at_levels.len() < records.room;
+        let to = if is_at_level { &mut records.at_levels } else { &mut records.made };
+        let place = to.len() as u32 | if is_at_level { AT_LEVEL } else { 0 };
+        to.push(record);
+        for (column, is_met) in jumper.all.into_iter().zip(met) {
+            if is_met {
+                row[column].set(u64::from(key) << 32 | u64::from(place));
+                if is_at_level {
+                    group.keep(jumper.entry, column, place);
+                }
+            }
         }
         place
     }
 
+    #[inline(always)]
     fn record(&self, jumper: &Jumper, enter: usize, key: Key, met: [bool; 5]) -> Record {
         let DenseMarket { market, rows, edges, config } = self.of;
         let bar = (key / 2) as usize;
         let enter_price = entry_price(config, Side::Long, self.prices[enter]);
         let (fills, sums);
-        if let Some(view) = self.view.filter(|_| key % 2 == 0) {
+        if let Some(view) = self.view.filter(|_| key.is_multiple_of(2)) {
             let [stop, target, trailing, ..] = met;
             let met = [stop, target, trailing];
             let touch = view.touch_of(&jumper.rules, enter_price, met, (enter, bar), config.intrabar);
@@ -243,7 +271,7 @@ impl<L: Lanes> DenseAccounts<'_, L> {
                 }
                 steps += 1;
             }
-            self.trade_records(&records.made, &places[..steps]);
+            self.trade_records(records, &places[..steps]);
             if steps < AHEAD {
                 return;
             }
@@ -251,11 +279,11 @@ impl<L: Lanes> DenseAccounts<'_, L> {
     }
 
     #[inline(always)]
-    fn trade_records(&mut self, made: &[Record], places: &[[u32; EIGHT]]) {
+    fn trade_records(&mut self, records: &Records, places: &[[u32; EIGHT]]) {
         for lane in 0..EIGHT {
             let mut sums = *self.sums(lane);
             for places in places {
-                sums.add_row(&made[places[lane] as usize].sums);
+                sums.add_row(&records.at(places[lane]).sums);
             }
             *self.sums(lane) = sums;
         }
@@ -263,11 +291,11 @@ impl<L: Lanes> DenseAccounts<'_, L> {
         for places in places {
             let mut rows = [lanes.splat(0.0); EIGHT];
             for (row, &place) in rows.iter_mut().zip(places) {
-                *row = lanes.eight(&made[place as usize].terms);
+                *row = lanes.eight(&records.at(place).terms);
             }
             let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
             let range = Range { low, high };
-            let bars = |i: usize| made[places[i] as usize].bars();
+            let bars = |i: usize| records.at(places[i]).bars();
             let exact: Option<fn(usize) -> Extremes> = None;
             self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
         }
