@@ -17,12 +17,21 @@ use crate::simd::{Eight, Lanes, Number};
 /// Combinations side by side.
 pub(super) const EIGHT: usize = 8;
 
-/// The accounts of eight combinations that trade one side.
+/// Which side the lanes are on.
+#[derive(Clone, Copy)]
+pub(super) enum Sides<E> {
+    /// All on one.
+    One(Side),
+    /// 1 in the lanes that are long, -1 in those that are short.
+    Each(E),
+}
+
+/// The accounts of eight combinations.
 #[derive(Clone)]
 pub(super) struct Books<'m, L: Lanes> {
     pub(super) lanes: L,
     pub(super) market: &'m Market<'m>,
-    pub(super) side: Side,
+    pub(super) sides: Sides<L::Eight>,
     pub(super) cash: L::Eight,
     pub(super) fees: L::Eight,
     peak: L::Eight,
@@ -31,6 +40,8 @@ pub(super) struct Books<'m, L: Lanes> {
     /// Bit `i`: whether the fold of lane `i` covers everything that happened.
     pub(super) fit: u8,
     trades: L::Eight,
+    /// Long trades where lanes differ in side.
+    longs: L::Eight,
     wins: L::Eight,
     losses_in_a_row: L::Eight,
     most_losses_in_a_row: L::Eight,
@@ -81,13 +92,13 @@ pub(super) fn choose<E: Eight>(mask: E, then: E, otherwise: E) -> E {
 
 impl<'m, L: Lanes> Books<'m, L> {
     #[inline(always)]
-    pub(super) fn new(lanes: L, market: &'m Market<'m>, side: Side, cash: f64) -> Self {
+    pub(super) fn new(lanes: L, market: &'m Market<'m>, sides: Sides<L::Eight>, cash: f64) -> Self {
         let drawdown = Drawdown { peak: cash, worst: 0.0 };
         let all = |value| lanes.splat(value);
         Books {
             lanes,
             market,
-            side,
+            sides,
             cash: all(cash),
             fees: all(0.0),
             peak: all(drawdown.peak),
@@ -95,6 +106,7 @@ impl<'m, L: Lanes> Books<'m, L> {
             floor: all(drawdown.floor()),
             fit: if cash > LEAST { u8::MAX } else { 0 },
             trades: all(0.0),
+            longs: all(0.0),
             wins: all(0.0),
             losses_in_a_row: all(0.0),
             most_losses_in_a_row: all(0.0),
@@ -134,11 +146,17 @@ impl<'m, L: Lanes> Books<'m, L> {
     ) -> (Holding<L::Eight>, L::Eight, L::Eight) {
         let notional = quantity * price;
         let fee = notional * self.lanes.splat(config.taker_fee);
-        let held = if self.side == Side::Long {
-            Holding { cash: self.cash - (notional + fee), quantity }
-        } else {
+        let held = match self.sides {
+            Sides::One(Side::Long) => Holding { cash: self.cash - (notional + fee), quantity },
             // Exactly the negative: a product changes its sign and nothing else.
-            Holding { cash: self.cash + (notional - fee), quantity: quantity * self.lanes.splat(-1.0) }
+            Sides::One(Side::Short) => {
+                let quantity = quantity * self.lanes.splat(-1.0);
+                Holding { cash: self.cash + (notional - fee), quantity }
+            }
+            // Of a short `cash - (fee - notional)`, which is the same.
+            Sides::Each(side) => {
+                Holding { cash: self.cash - (notional * side + fee), quantity: quantity * side }
+            }
         };
         (held, notional, fee)
     }
@@ -154,12 +172,22 @@ impl<'m, L: Lanes> Books<'m, L> {
         let closed = quantity * price;
         let close_fee = closed * rate;
         let fees = (self.fees + fee) + close_fee;
-        if self.side == Side::Long {
-            let (proceeds, cost) = (closed - close_fee, notional + fee);
-            Settled { cash: held.cash + proceeds, fees, pnl: proceeds - cost, cost }
-        } else {
-            let (proceeds, cost) = (notional - fee, closed + close_fee);
-            Settled { cash: held.cash - cost, fees, pnl: proceeds - cost, cost }
+        match self.sides {
+            Sides::One(Side::Long) => {
+                let (proceeds, cost) = (closed - close_fee, notional + fee);
+                Settled { cash: held.cash + proceeds, fees, pnl: proceeds - cost, cost }
+            }
+            Sides::One(Side::Short) => {
+                let (proceeds, cost) = (notional - fee, closed + close_fee);
+                Settled { cash: held.cash - cost, fees, pnl: proceeds - cost, cost }
+            }
+            // What is paid and what comes in, both negative for a short, whose cost is what it pays in the end.
+            Sides::Each(side) => {
+                let (paid, proceeds) = (notional * side + fee, closed * side - close_fee);
+                let nothing = self.lanes.splat(0.0);
+                let cost = side.where_less(nothing, proceeds * self.lanes.splat(-1.0), paid);
+                Settled { cash: held.cash + proceeds, fees, pnl: proceeds - paid, cost }
+            }
         }
     }
 
@@ -220,7 +248,14 @@ impl<'m, L: Lanes> Books<'m, L> {
     #[inline(always)]
     fn ends(&self, held: Holding<L::Eight>, range: Range<L::Eight>) -> (L::Eight, L::Eight) {
         let (low, high) = (held.at(range.low), held.at(range.high));
-        if self.side == Side::Long { (low, high) } else { (high, low) }
+        match self.sides {
+            Sides::One(Side::Long) => (low, high),
+            Sides::One(Side::Short) => (high, low),
+            Sides::Each(side) => {
+                let nothing = self.lanes.splat(0.0);
+                (side.where_less(nothing, high, low), side.where_less(nothing, low, high))
+            }
+        }
     }
 
     /// What [`Drawdown::held`] does, in the masked lanes.
@@ -285,6 +320,9 @@ impl<'m, L: Lanes> Books<'m, L> {
         self.losses_in_a_row = choose(active, in_a_row, self.losses_in_a_row);
         self.most_losses_in_a_row = self.losses_in_a_row.max(self.most_losses_in_a_row);
         self.trades = self.trades + active;
+        if let Sides::Each(side) = self.sides {
+            self.longs = self.longs + nothing.where_less(side, active, nothing);
+        }
         self.pnl = choose(active, self.pnl + pnl, self.pnl);
         self.pnl_squares = choose(active, self.pnl_squares + pnl * pnl, self.pnl_squares);
         self.returns = choose(active, self.returns + returns, self.returns);
@@ -302,8 +340,8 @@ impl<'m, L: Lanes> Books<'m, L> {
     #[inline(always)]
     pub(super) fn folds<const ALL_IN: bool>(&self, folds: &mut [Fold<'m, ALL_IN>; EIGHT]) {
         let [peak, worst, floor] = [self.peak, self.worst, self.floor].map(Eight::array);
-        let [trades, wins, losses_in_a_row, most_losses_in_a_row] =
-            [self.trades, self.wins, self.losses_in_a_row, self.most_losses_in_a_row]
+        let [trades, longs, wins, losses_in_a_row, most_losses_in_a_row] =
+            [self.trades, self.longs, self.wins, self.losses_in_a_row, self.most_losses_in_a_row]
                 .map(|counts| counts.array().map(|count| count as u64));
         let [gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade] =
             [self.profit, self.loss, self.pnl, self.pnl_squares, self.returns, self.best, self.worst_trade]
@@ -313,7 +351,11 @@ impl<'m, L: Lanes> Books<'m, L> {
             (fold.floor, fold.is_fit) = (floor[i], self.fit >> i & 1 == 1);
             fold.trades = TradeSums {
                 count: trades[i],
-                long: if self.side == Side::Long { trades[i] } else { 0 },
+                long: match self.sides {
+                    Sides::One(Side::Long) => trades[i],
+                    Sides::One(Side::Short) => 0,
+                    Sides::Each(_) => longs[i],
+                },
                 wins: wins[i],
                 gross_profit: gross_profit[i],
                 gross_loss: gross_loss[i],

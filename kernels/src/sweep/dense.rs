@@ -2,7 +2,7 @@
 //! account is left with two divisions.
 
 use super::account::Account;
-use super::books::{Books, EIGHT, Range};
+use super::books::{Books, EIGHT, Range, Sides};
 use super::edges::{AMBIGUOUS, BARS_HELD, EdgeRows, LEAST, SAMPLES};
 use super::extremes::Extremes;
 use super::fold::{self, Fold};
@@ -60,7 +60,7 @@ pub(super) struct DenseAccounts<'m, L: Lanes> {
 impl<'m, L: Lanes> DenseAccounts<'m, L> {
     #[inline(always)]
     pub(super) fn new(lanes: L, of: DenseMarket<'m>) -> Self {
-        let books = Books::new(lanes, of.market, Side::Long, of.config.cash);
+        let books = Books::new(lanes, of.market, Sides::One(Side::Long), of.config.cash);
         DenseAccounts { of, books, sums: [Row::default(); EIGHT] }
     }
 

@@ -68,10 +68,7 @@ impl Reach<'_> {
         }
         let low = f64::min(self.bars.low[bar], fill);
         let high = f64::max(self.bars.high[bar], fill);
-        [
-            f64::min(taken(low), low * (1.0 - maker_fee)),
-            f64::max(taken(high), high * (1.0 - maker_fee)),
-        ]
+        [f64::min(taken(low), low * (1.0 - maker_fee)), f64::max(taken(high), high * (1.0 - maker_fee))]
     }
 
     /// Bounds on the sizes of the powers of any return into the close of a bar.
@@ -197,8 +194,112 @@ impl EdgeRows {
             row.add_row(&self.enter[enter]);
             return row;
         }
-        let mut row = self.scaled(leave_price * (1.0 - leave_rate), enter_price * (1.0 + self.config.taker_fee));
+        let mut row =
+            self.scaled(leave_price * (1.0 - leave_rate), enter_price * (1.0 + self.config.taker_fee));
         row[SAMPLES] = 1;
         Row(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 20) as usize % bound
+        }
+    }
+
+    /// Quiet closes, whole prices, with spikes that levels may be met in.
+    fn bars(len: usize, random: &mut Random) -> Bars {
+        let mut bars = Bars { interval_ms: 1, ..Bars::default() };
+        let mut price = 100.0;
+        for t in 0..len {
+            price += [0.0, 0.0, 0.0, 1.0, -1.0][random.below(5)];
+            bars.open_time_ms.push(t as i64);
+            bars.open.push(price * [1.0, 1.0, 1.0, 1.1][random.below(4)]);
+            bars.close.push(price);
+            bars.low.push(price * [1.0, 1.0, 1.0, 0.5][random.below(4)]);
+            bars.high.push(price * [1.0, 1.0, 1.0, 3.0][random.below(4)]);
+        }
+        bars
+    }
+
+    /// What a trade adds, return by return, in as many bits as it takes.
+    fn long_way(edges: &EdgeRows, bars: &Bars, fills: &Fills, total: &mut [i128; POWERS]) {
+        let mut add = |of: f64, over: f64| {
+            for (total, unit) in total.iter_mut().zip(edges.scaled(of, over)) {
+                *total += i128::from(unit);
+            }
+        };
+        let unit = fills.enter_price * (1.0 + edges.config.taker_fee);
+        let proceeds = fills.leave_price * (1.0 - fills.leave_rate);
+        if fills.enter == fills.leave {
+            return add(proceeds, unit);
+        }
+        add(bars.close[fills.enter], unit);
+        for t in fills.enter + 1..fills.leave {
+            add(bars.close[t], bars.close[t - 1]);
+        }
+        add(proceeds, bars.close[fills.leave - 1]);
+    }
+
+    #[test]
+    fn rows_of_trades_are_their_returns_and_no_sum_of_them_overflows() {
+        let mut random = Random(9);
+        for case in 0..400 {
+            let (has_levels, len) = (case % 2 == 0, 1 + random.below(80));
+            let bars = bars(len, &mut random);
+            let rate = [0.0, 0.001, 0.4, -0.3][random.below(4)];
+            let config = SimConfig { taker_fee: rate, slippage: 0.01, ..SimConfig::default() };
+            let (prefix, edges) = EdgeRows::new(&bars, &config, has_levels).unwrap();
+            let (mut sums, mut total, mut samples) = (Row::default(), [0i128; POWERS], 0);
+            let mut enter = random.below(3);
+            while enter < len {
+                // Short trades, so that every return is at an end of one, and a long one now and then.
+                let leave = enter + [usize::from(!has_levels), 1, 2, 20][random.below(4)];
+                if leave >= len {
+                    break;
+                }
+                let raw = if has_levels {
+                    [bars.low[leave].min(bars.open[leave]), bars.high[leave].max(bars.open[leave])]
+                        [random.below(2)]
+                } else {
+                    bars.open[leave]
+                };
+                let is_target = has_levels && random.below(2) == 0;
+                let fills = Fills {
+                    enter,
+                    leave,
+                    enter_price: entry_price(&config, Side::Long, bars.open[enter]),
+                    leave_price: if is_target { raw } else { raw * (1.0 - config.slippage) },
+                    leave_rate: if is_target { config.maker_fee } else { config.taker_fee },
+                };
+                sums.add_row(&edges.trade(&prefix, &bars, &fills));
+                long_way(&edges, &bars, &fills, &mut total);
+                samples += (leave - enter + 1) as i64;
+                enter = leave + 1;
+            }
+            for (power, total) in total.into_iter().enumerate() {
+                assert_eq!(i128::from(sums.0[power]), total, "case {case}, power {power}");
+                assert!(total.abs() < 1 << 62, "case {case}, power {power}: {total}");
+            }
+            assert_eq!(sums.0[SAMPLES], samples, "case {case}");
+        }
+    }
+
+    #[test]
+    fn levels_and_fills_at_closes_have_no_rows_of_their_own() {
+        let bars = bars(20, &mut Random(1));
+        let config = SimConfig { fill: Fill::Close, ..SimConfig::default() };
+        assert!(EdgeRows::new(&bars, &config, true).is_none());
+        assert!(EdgeRows::new(&bars, &config, false).is_some());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::account::Account;
 use super::block::Finished;
-use super::books::{Books, EIGHT, Holding, Range, choose};
+use super::books::{Books, EIGHT, Holding, Range, Sides, choose};
 use super::dense::AHEAD;
 use super::fold::{self, Fold};
 use super::market::Market;
@@ -16,6 +16,7 @@ use crate::stats::Stats;
 /// A trade as the bars decide it: nothing here depends on the account.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deal {
+    pub(super) side: Side,
     /// Bars of the two fills.
     pub(super) enter: usize,
     pub(super) leave: usize,
@@ -32,6 +33,8 @@ pub(super) trait Deals {
     /// Whether a lane's next trade follows from its last one: then the lanes are asked in turn, so that eight chains of
     /// lookups overlap. Otherwise each is asked for many at once, and keeps its sums in registers.
     const IS_CHAIN: bool;
+    /// Whether there are trades on both sides.
+    const HAS_BOTH: bool;
 
     /// The next trade of a lane, in order.
     fn next(&mut self, lane: usize) -> Option<Deal>;
@@ -41,6 +44,8 @@ pub(super) trait Deals {
 pub(super) struct Lookup {
     /// 1 where there is a trade, else 0.
     active: [[f64; EIGHT]; AHEAD],
+    /// 1 for long, -1 for short.
+    side: [[f64; EIGHT]; AHEAD],
     /// Bars of the two fills.
     bars: [[[usize; 2]; EIGHT]; AHEAD],
     /// Price of the entry before slippage, of the exit after it; fee rate of the exit.
@@ -65,6 +70,7 @@ impl Lookup {
     pub(super) fn new() -> Lookup {
         Lookup {
             active: [[0.0; EIGHT]; AHEAD],
+            side: [[1.0; EIGHT]; AHEAD],
             bars: [[[0, 1]; EIGHT]; AHEAD],
             enter_raw: [[1.0; EIGHT]; AHEAD],
             leave_price: [[1.0; EIGHT]; AHEAD],
@@ -102,11 +108,11 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         lanes: L,
         (market, rows): (&'m Market<'m>, &'m PrefixRows),
         config: &'m SimConfig,
-        side: Side,
+        sides: Sides<L::Eight>,
         sizing: [Sizing; EIGHT],
     ) -> Self {
         EightAccounts {
-            books: Books::new(lanes, market, side, config.cash),
+            books: Books::new(lanes, market, sides, config.cash),
             rows,
             config,
             sizing,
@@ -118,25 +124,26 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
-    /// Makes all trades and gives what they amount to, `None` where a fold is unfit.
+    /// Makes all trades, on one side or on both, and gives what they amount to, `None` where a fold is unfit.
     #[inline(always)]
     pub(super) fn measure<D: Deals>(
         lanes: L,
         (market, config): (&'m Market<'m>, &'m SimConfig),
-        side: Side,
+        side: Option<Side>,
         sizing: [Sizing; EIGHT],
         deals: &mut D,
         finished: impl Fn(&D, usize) -> Finished,
     ) -> [Option<Stats>; EIGHT] {
         let Some(rows) = market.rows.as_ref() else { return [const { None }; EIGHT] };
-        let mut eight = Self::new(lanes, (market, rows), config, side, sizing);
+        let sides = side.map_or(Sides::Each(lanes.splat(1.0)), Sides::One);
+        let mut eight = Self::new(lanes, (market, rows), config, sides, sizing);
         eight.run(deals);
         let mut lane = 0;
         eight.accounts().map(|mut account| {
             let Finished { open, ambiguous_bars } = finished(deals, lane);
             lane += 1;
             let mut position = None;
-            if let Some((bar, raw)) = open {
+            if let Some((side, bar, raw)) = open {
                 position = account.enter(side, bar, raw);
                 if position.is_none() {
                     account.sink.give_up();
@@ -158,6 +165,9 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
                 self.look_up_by_lane(deals, &mut lookup)
             };
             for step in 0..steps {
+                if D::HAS_BOTH {
+                    self.books.sides = Sides::Each(self.books.lanes.eight(&lookup.side[step]));
+                }
                 self.trade(&lookup, step);
             }
             if steps < AHEAD {
@@ -214,11 +224,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, held: &mut (Row, u64), lookup: &mut Lookup) {
         let samples = &self.books.market.samples;
         let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
-        let worse = if self.books.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
+        let worse = if deal.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
         let one = |is_so: bool| f64::from(u8::from(is_so));
         let Deal { enter, leave, .. } = *deal;
         let marked = self.marked[lane];
         self.marked[lane] = leave;
+        lookup.side[step][lane] = if deal.side == Side::Long { 1.0 } else { -1.0 };
         lookup.bars[step][lane] = [enter, leave];
         lookup.enter_raw[step][lane] = deal.enter_raw;
         lookup.leave_price[step][lane] = deal.leave_raw * if deal.is_target { 1.0 } else { worse };
@@ -250,8 +261,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     fn trade(&mut self, lookup: &Lookup, step: usize) {
         let lanes = self.books.lanes;
         let slippage = self.config.slippage;
-        let worse = if self.books.side == Side::Long { 1.0 + slippage } else { 1.0 - slippage };
-        let price = lanes.eight(&lookup.enter_raw[step]) * lanes.splat(worse);
+        let worse = match self.books.sides {
+            Sides::One(Side::Long) => lanes.splat(1.0 + slippage),
+            Sides::One(Side::Short) => lanes.splat(1.0 - slippage),
+            Sides::Each(side) => lanes.splat(1.0) + side * lanes.splat(slippage),
+        };
+        let price = lanes.eight(&lookup.enter_raw[step]) * worse;
         let quantity = self.quantity(price);
         let active = self.books.place(lanes.eight(&lookup.active[step]), quantity, 0.0);
 
@@ -271,8 +286,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
     fn quantity(&self, price: L::Eight) -> L::Eight {
         let all = |value| self.books.lanes.splat(value);
-        let is_long = self.books.side == Side::Long;
-        let unit = if is_long { price * all(1.0 + self.config.taker_fee) } else { price };
+        let with_fee = price * all(1.0 + self.config.taker_fee);
+        let unit = match self.books.sides {
+            Sides::One(Side::Long) => with_fee,
+            Sides::One(Side::Short) => price,
+            Sides::Each(side) => side.where_less(all(0.0), price, with_fee),
+        };
         if ALL_IN {
             return self.books.cash / unit;
         }
@@ -329,7 +348,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             let i = rest.trailing_zeros() as usize;
             rest &= rest - 1;
             let [from, to] = lookup.bars[step][i].map(|bar| samples.first_at[bar] as usize);
-            self.sums[i].walk(&samples.closes[from..to], cash[i], quantity[i]);
+            self.sums[i].walk(&samples.closes, from..to, cash[i], quantity[i]);
         }
     }
 
@@ -337,8 +356,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
     fn accounts(&self) -> [Account<'m, Fold<'m, ALL_IN>>; EIGHT] {
         let market = self.books.market;
-        let mut folds =
-            std::array::from_fn(|_| Fold::<ALL_IN>::new(market, self.rows, self.config.cash));
+        let mut folds = std::array::from_fn(|_| Fold::<ALL_IN>::new(market, self.rows, self.config.cash));
         self.books.folds(&mut folds);
         let (cash, fees) = self.books.cash_and_fees();
         let (sampled, bars_held) = (self.sampled.array(), self.bars_held.array());

@@ -7,18 +7,18 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::account::{entry_price, first_bar};
-use super::block::{Finished, Stop, fills, measure_side};
+use super::block::{Finished, Stop, fills, measure_sides};
+use super::books::EIGHT;
 use super::cluster::Cluster;
 use super::compile::Arg;
-use super::books::EIGHT;
 use super::dense::{DenseAccounts, DenseMarket};
 use super::eight::{Deal, Deals};
-use super::records::{Jumper, Maker, Record, Records};
 use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{
     Entries, ExitRule, Key, NEVER, passages_of_levels, passages_of_signal, passages_of_time,
 };
+use super::records::{Jumper, Maker, Record, Records};
 use super::rules::{Rules, Sizing};
 use super::signals::TileSink;
 use super::tile::View;
@@ -191,7 +191,8 @@ impl<'j> Jumps<'j, '_> {
             None => self.simulate(lanes, waiting),
             Some(maker) => {
                 let lane = |i: usize| &waiting[i.min(waiting.len() - 1)];
-                let mut jumpers: [Jumper; EIGHT] = std::array::from_fn(|i| self.jumper(&lane(i).0, lane(i).1));
+                let mut jumpers: [Jumper; EIGHT] =
+                    std::array::from_fn(|i| self.jumper(&lane(i).0, lane(i).1));
                 for jumper in &mut jumpers[waiting.len()..] {
                     jumper.skip_all();
                 }
@@ -225,10 +226,15 @@ impl<'j> Jumps<'j, '_> {
             states.push((DenseAccounts::new(lanes, maker.of), jumpers));
         }
         let step = (RECORD_BYTES / size_of::<Record>() / group.columns).max(1);
+        let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
         let mut until = 0;
         while until < group.decisions.len() {
+            let from = until;
             until += step;
             records.clear();
+            if octets.len() >= signals {
+                maker.make_signals(group, from..until.min(group.decisions.len()), records);
+            }
             for (accounts, jumpers) in &mut states {
                 accounts.jump(maker, (jumpers, groups), until, (&mut *records, true));
             }
@@ -285,7 +291,7 @@ pub(super) struct Group {
     words: Vec<u64>,
     before: Vec<u32>,
     /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
-    rules: Vec<ExitRule>,
+    pub(super) rules: Vec<ExitRule>,
     columns: usize,
     /// In the upper half when a rule is first met, in the lower one the place of the trade's record, if it is made.
     keys: Vec<Cell<u64>>,
@@ -489,10 +495,10 @@ impl Jumps<'_, '_> {
             let chain = &deals.chains[i];
             let decided = chain.group.decisions.get(chain.entry).filter(|_| chain.is_open);
             let bar = decided.map(|&t| t as usize + delay);
-            let open = bar.map(|bar| (bar, prices[bar]));
+            let open = bar.map(|bar| (side, bar, prices[bar]));
             Finished { open, ambiguous_bars: chain.ambiguous_bars }
         };
-        let stats = measure_side(lanes, (self.market, config), side, sizing, deals, finished);
+        let stats = measure_sides(lanes, (self.market, config), Some(side), sizing, deals, finished);
         for (stats, &row) in stats.into_iter().zip(&rows[..combinations.len()]) {
             self.out[row as usize] = stats;
         }
@@ -522,6 +528,7 @@ struct Chains<'c> {
 
 impl Deals for Chains<'_> {
     const IS_CHAIN: bool = true;
+    const HAS_BOTH: bool = false;
 
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
@@ -560,7 +567,15 @@ impl Deals for Chains<'_> {
         }
         let free_from = free_from.max(leave.saturating_add(chain.rules.cooldown));
         chain.entry = group.next(free_from);
-        Some(Deal { enter, leave, enter_raw, leave_raw, is_target, bars_held: bar + 1 - first })
+        Some(Deal {
+            side: self.side,
+            enter,
+            leave,
+            enter_raw,
+            leave_raw,
+            is_target,
+            bars_held: bar + 1 - first,
+        })
     }
 }
 

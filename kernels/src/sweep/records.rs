@@ -5,15 +5,17 @@
 //! on the spot. So are the trades of combinations that share no entries with others. A record holds the same numbers wherever
 //! it is made.
 
+use std::ops::Range;
+
 use super::account::entry_price;
-use super::books::{EIGHT, Range};
+use super::books::{self, EIGHT};
 use super::dense::{AHEAD, DenseAccounts, DenseMarket, Terms};
 use super::edges::{AMBIGUOUS, BARS_HELD, Fills};
 use super::extremes::Extremes;
-use super::levels::LevelView;
 use super::jumps::Group;
+use super::levels::LevelView;
 use super::moments::Row;
-use super::passage::{Key, NEVER};
+use super::passage::{ExitRule, Key, NEVER};
 use super::rules::Rules;
 use crate::sim::{ExitReason, Side};
 use crate::simd::Lanes;
@@ -29,10 +31,8 @@ pub(super) struct Record {
 
 impl Record {
     /// Of a lane without a trade: numbers that harm nothing.
-    const NONE: Record = Record {
-        terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0],
-        sums: Row([0; 8]),
-    };
+    const NONE: Record =
+        Record { terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0], sums: Row([0; 8]) };
 
     #[inline(always)]
     fn bars(&self) -> [usize; 2] {
@@ -99,8 +99,16 @@ impl Jumper {
     /// `columns` of stop, target, trailing stop, time exit and signal, of which those equal to `none` are not there.
     pub(super) fn new(rules: Rules, columns: [usize; 5], none: usize) -> Jumper {
         let is_there = |column: &&usize| **column != none;
-        let mut jumper =
-            Jumper { rules, all: columns, columns: [none; 5], levels: 0, kinds: 0, entry: 0, open: None, marked: 0 };
+        let mut jumper = Jumper {
+            rules,
+            all: columns,
+            columns: [none; 5],
+            levels: 0,
+            kinds: 0,
+            entry: 0,
+            open: None,
+            marked: 0,
+        };
         jumper.levels = columns[..3].iter().filter(is_there).count();
         for (to, column) in jumper.columns.iter_mut().zip(columns.iter().filter(is_there)) {
             *to = *column;
@@ -204,6 +212,26 @@ impl Maker<'_> {
         place
     }
 
+    /// Makes the records of exits by signal from some entries, for combinations that are many enough to need most of them:
+    /// one after the other their loads from memory overlap.
+    #[inline(always)]
+    pub(super) fn make_signals(&self, group: &Group, entries: Range<usize>, records: &mut Records) {
+        for (column, _) in
+            group.rules.iter().enumerate().filter(|(_, rule)| matches!(rule, ExitRule::Signal(_)))
+        {
+            for entry in entries.clone() {
+                let passage = &group.row(entry)[column];
+                let key = (passage.get() >> 32) as Key;
+                if key <= self.last {
+                    let enter = group.decisions[entry] as usize + self.delay;
+                    let place = records.made.len() as u64;
+                    records.made.push(self.decided(enter, (key / 2) as usize));
+                    passage.set(u64::from(key) << 32 | place);
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn record(&self, jumper: &Jumper, enter: usize, key: Key, met: [bool; 5]) -> Record {
         let DenseMarket { market, rows, edges, config } = self.of;
@@ -223,21 +251,35 @@ impl Maker<'_> {
             row.0[AMBIGUOUS] = i64::from(touch.is_ambiguous);
             sums = row;
         } else {
-            let leave = bar + self.delay;
-            let leave_price = self.prices[leave] * (1.0 - config.slippage);
-            fills = Fills { enter, leave, enter_price, leave_price, leave_rate: config.taker_fee };
-            let mut row = *edges.enter(enter);
-            row.add_row(edges.leave(leave));
-            sums = row;
+            return self.decided(enter, bar);
         }
-        let range = if enter < fills.leave {
-            market.closes.query(&market.bars.close, enter, fills.leave)
+        self.with_range(fills, sums)
+    }
+
+    /// Of an exit decided at the close of a bar.
+    #[inline(always)]
+    fn decided(&self, enter: usize, bar: usize) -> Record {
+        let DenseMarket { edges, config, .. } = self.of;
+        let leave = bar + self.delay;
+        let enter_price = entry_price(config, Side::Long, self.prices[enter]);
+        let leave_price = self.prices[leave] * (1.0 - config.slippage);
+        let mut sums = *edges.enter(enter);
+        sums.add_row(edges.leave(leave));
+        let leave_rate = config.taker_fee;
+        self.with_range(Fills { enter, leave, enter_price, leave_price, leave_rate }, sums)
+    }
+
+    #[inline(always)]
+    fn with_range(&self, fills: Fills, sums: Row) -> Record {
+        let DenseMarket { market, config, .. } = self.of;
+        let Fills { enter, leave, enter_price, leave_price, leave_rate } = fills;
+        let range = if enter < leave {
+            market.closes.query(&market.bars.close, enter, leave)
         } else {
             Extremes { min: f64::NAN, max: f64::NAN }
         };
-        let bars = (enter as u64) << 32 | fills.leave as u64;
+        let bars = (enter as u64) << 32 | leave as u64;
         let unit = enter_price * (1.0 + config.taker_fee);
-        let Fills { leave_price, leave_rate, .. } = fills;
         let terms =
             [enter_price, unit, leave_price, leave_rate, range.min, range.max, 1.0, f64::from_bits(bars)];
         Record { terms, sums }
@@ -294,7 +336,7 @@ impl<L: Lanes> DenseAccounts<'_, L> {
                 *row = lanes.eight(&records.at(place).terms);
             }
             let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
-            let range = Range { low, high };
+            let range = books::Range { low, high };
             let bars = |i: usize| records.at(places[i]).bars();
             let exact: Option<fn(usize) -> Extremes> = None;
             self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
