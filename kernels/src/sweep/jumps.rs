@@ -18,7 +18,7 @@ use super::market::Market;
 use super::passage::{
     Entries, ExitRule, Key, NEVER, passages_of_levels, passages_of_signal, passages_of_time,
 };
-use super::records::{Jumper, Maker, Record, Records};
+use super::records::{Jumper, Maker, Record, Records, is_kept};
 use super::rules::{Rules, Sizing};
 use super::signals::TileSink;
 use super::tile::View;
@@ -138,7 +138,9 @@ impl Kernel for Jumps<'_, '_> {
             let (dense, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_dense);
             let (shared, alone) = dense.as_chunks::<EIGHT>();
             if let Some(maker) = &maker {
-                self.share(lanes, maker, &group, shared, &mut records);
+                for octets in shared.chunks(OCTETS) {
+                    self.share(lanes, maker, &group, octets, &mut records);
+                }
             }
             let [dense, sampled] = &mut waiting;
             let wait = |place: &usize| (Rc::clone(&group), *place);
@@ -157,6 +159,9 @@ impl Kernel for Jumps<'_, '_> {
         Ok(true)
     }
 }
+
+/// Accounts, eight each, that go through a group's entries together: a few kilobytes each.
+const OCTETS: usize = 64;
 
 /// Bytes of the records that combinations with the same entries share: they should stay in the second-level cache.
 const RECORD_BYTES: usize = 512 << 10;
@@ -220,6 +225,7 @@ impl<'j> Jumps<'j, '_> {
         records: &mut Records,
     ) {
         let groups = [group; EIGHT];
+        group.forget();
         let mut states: Vec<(DenseAccounts<'j, L>, [Jumper; EIGHT])> = Vec::with_capacity(octets.len());
         for octet in octets {
             let jumpers = std::array::from_fn(|i| self.jumper(group, octet[i]));
@@ -306,6 +312,13 @@ impl Group {
     #[inline(always)]
     pub(super) fn row(&self, entry: usize) -> &[Cell<u64>] {
         &self.keys[entry * self.columns..][..self.columns]
+    }
+
+    /// Forgets the places of records that were made for a block of entries.
+    fn forget(&self) {
+        for passage in self.keys.iter().filter(|passage| !is_kept(passage.get() as u32)) {
+            passage.set(passage.get() & !u64::from(u32::MAX));
+        }
     }
 
     /// Remembers the place of an exit's record for other groups.

@@ -54,6 +54,12 @@ pub(super) struct Records {
 const SHARED: usize = 1 + AHEAD * EIGHT;
 const AT_LEVEL: u32 = 1 << 31;
 
+/// Whether a place is that of a record that all combinations share.
+#[inline(always)]
+pub(super) fn is_kept(place: u32) -> bool {
+    place >= AT_LEVEL
+}
+
 /// Bytes of the records that all combinations share.
 const MAX_BYTES: usize = 32 << 20;
 
@@ -72,7 +78,7 @@ impl Records {
 
     #[inline(always)]
     fn at(&self, place: u32) -> &Record {
-        let of = if place >= AT_LEVEL { &self.at_levels } else { &self.made };
+        let of = if is_kept(place) { &self.at_levels } else { &self.made };
         &of[(place & !AT_LEVEL) as usize]
     }
 }

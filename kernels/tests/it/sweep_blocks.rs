@@ -331,6 +331,23 @@ proptest! {
 }
 
 #[test]
+fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
+    let recipe =
+        Recipe { entry: 1, exit: 2, is_long: true, is_short: false, rules: 0b1011, by_param: 0b11, size: 0 };
+    let program = compile(&recipe);
+    let bars = random_walk(400, 11, 1.0);
+    let config = SimConfig::default();
+    let values: Vec<f64> =
+        (0..1_300).flat_map(|i| [3.0, f64::from(2 + i % 3), 101.0, f64::from(1 + i) / 40.0]).collect();
+    let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+    assert!(whole.iter().all(|stats| stats.trades > 5));
+    for (row, stats) in values.chunks(4).zip(&whole).step_by(7) {
+        let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+        assert_eq!(bits(&alone[0]), bits(stats), "{row:?}");
+    }
+}
+
+#[test]
 fn an_account_too_small_for_whole_digits_is_measured() {
     let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 0, by_param: 0, size: 0 };
     let bars = random_walk(900, 3, 0.001);
