@@ -326,7 +326,7 @@ impl Group {
     pub(super) fn keep(&self, entry: usize, column: usize, place: u32) {
         if let Some(rule) = self.tabled[column] {
             let passage = &self.tables.passages[rule][self.union_places[entry] as usize];
-            passage.set(passage.get() | u64::from(place));
+            passage.set(passage.get() & !u64::from(u32::MAX) | u64::from(place));
         }
     }
 
