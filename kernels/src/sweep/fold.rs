@@ -142,7 +142,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             if ALL_IN {
                 self.sums.hold(&self.rows.rows, from + 1, to);
             } else {
-                self.sums.walk(&samples.closes, from..to, segment.cash, segment.quantity);
+                self.sums.walk(&samples.closes[from..to], segment.cash, segment.quantity);
             }
             self.sampled = measure::equity_at(segment, samples.closes[to - 1]);
         }

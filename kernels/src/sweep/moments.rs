@@ -10,8 +10,6 @@
 //! series. [`PowerSums::moments`] says so by `None`, from the sums alone; the caller then measures the combination in two passes
 //! ([`super::measure`]). Either way the result is a function of the combination only.
 
-use std::ops::Range;
-
 use crate::stats::Stats;
 
 /// Powers kept of a return `r`: `r`, `r^2`, `r^3`, `r^4`, `min(r, 0)^2`.
@@ -159,23 +157,23 @@ impl PowerSums {
         self.held_samples += (to - from) as u64;
     }
 
-    /// Adds the returns of the equity `cash + quantity * close` from each of `closes[run]` to the next.
+    /// Adds the returns of the equity `cash + quantity * close` from each of `closes` to the next.
     #[inline(always)]
-    pub(super) fn walk(&mut self, closes: &[f64], run: Range<usize>, cash: f64, quantity: f64) {
+    pub(super) fn walk(&mut self, closes: &[f64], cash: f64, quantity: f64) {
+        let Some(after) = closes.get(1..) else { return };
+        let (after, after_rest) = after.as_chunks::<LANES>();
+        let (before, before_rest) = closes[..closes.len() - 1].as_chunks::<LANES>();
         let mut sums = self.walked;
-        let mut at = run.start;
-        while at + 1 < run.end {
-            let returns = (run.end - 1 - at).min(LANES);
-            // What is read behind the run is left out of the sums.
-            if let Some((before, after)) = lanes_at(closes, at) {
-                walk_lanes(&mut sums, before, after, (cash, quantity), returns);
-            } else {
-                let (mut before, mut after) = ([closes[at]; LANES], [closes[at]; LANES]);
-                before[..returns].copy_from_slice(&closes[at..at + returns]);
-                after[..returns].copy_from_slice(&closes[at + 1..at + 1 + returns]);
-                walk_lanes(&mut sums, &before, &after, (cash, quantity), returns);
-            }
-            at += LANES;
+        for (before, after) in before.iter().zip(after) {
+            walk_lanes(&mut sums, before, after, cash, quantity);
+        }
+        if !after_rest.is_empty() {
+            // The unused lanes stand still: their return is exactly 0.
+            let mut ends = [closes[0]; LANES];
+            let mut starts = ends;
+            ends[..after_rest.len()].copy_from_slice(after_rest);
+            starts[..before_rest.len()].copy_from_slice(before_rest);
+            walk_lanes(&mut sums, &starts, &ends, cash, quantity);
         }
         self.walked = sums;
     }
@@ -222,30 +220,17 @@ impl PowerSums {
     }
 }
 
-/// The closes from `at` on, and those after them.
-#[inline(always)]
-fn lanes_at(closes: &[f64], at: usize) -> Option<(&[f64; LANES], &[f64; LANES])> {
-    let closes = closes.get(at..at + LANES + 1)?;
-    Some((closes.first_chunk()?, closes.last_chunk()?))
-}
-
-/// Adds the first `returns` of the lanes.
 #[inline(always)]
 fn walk_lanes(
     sums: &mut [[f64; LANES]; POWERS],
     before: &[f64; LANES],
     after: &[f64; LANES],
-    (cash, quantity): (f64, f64),
-    returns: usize,
+    cash: f64,
+    quantity: f64,
 ) {
     let mut r = [0.0; LANES];
     for i in 0..LANES {
         r[i] = (cash + quantity * after[i]) / (cash + quantity * before[i]) - 1.0;
-    }
-    if returns < LANES {
-        for (i, r) in r.iter_mut().enumerate() {
-            *r = if i < returns { *r } else { 0.0 };
-        }
     }
     for i in 0..LANES {
         let square = r[i] * r[i];
