@@ -19,7 +19,7 @@ struct Simulate {
     const double* lowest;   // of low and open
     const double* highest;  // of high and open
     const Extremes* blocks;      // of lowest and highest, per 64 bars
-    const Extremes* from_start;  // of closes, from the start of the block of 64 to the bar
+    const Extremes* from_start;  // of closes, from the start of the block of 16 to the bar
     const Extremes* to_end;      // of closes, from the bar to the end of its block
     const Extremes* spans;       // level k, block b: closes of blocks b .. b + 2^k
     const u64* span_offsets;     // where each level begins
@@ -42,6 +42,8 @@ struct Simulate {
     u64 count;  // combinations that are run
     double cash, maker_fee, taker_fee, slippage;
     u64 fill, intrabar;
+    u64 has_edges;  // whether the returns at the ends of all-in long trades are summed as integers, times `scales`
+    double scales[5];
 };
 
 enum { FILL_NEXT_OPEN = 0, FILL_CLOSE = 1 };
@@ -51,8 +53,11 @@ enum { BY_SIGNAL = 0, BY_STOP = 1, BY_TARGET = 2, BY_TRAILING = 3, BY_TIME = 4 }
 enum { SIZE_EQUITY = 0, SIZE_QUOTE = 1, SIZE_RISK = 2 };
 enum { RULE_WORDS = 10, RESULT_WORDS = 34, TRADE_WORDS = 11 };
 
-// One unit in the last place of 1, and more: see `fold::MARGIN`.
+// One unit in the last place of 1, and more: see `measure::MARGIN`.
 #define MARGIN 1e-15
+
+// Quantities and equities above it keep all their digits: see `edges::LEAST`.
+#define LEAST 1e-280
 
 // A bar, or a number of bars, samples or trades. There are at most 2^30 bars.
 typedef u32 Bar;
@@ -161,7 +166,7 @@ DEVICE void fold_start(Fold& f, const Simulate& a) {
     f.gross_profit = f.gross_loss = f.pnl = f.pnl_squares = f.returns = 0.0;
     f.best = __longlong_as_double((long long)0xfff0000000000000ULL);
     f.worst_trade = __longlong_as_double(0x7ff0000000000000LL);
-    f.is_fit = true;
+    f.is_fit = a.cash > LEAST;
     f.moments.before = a.cash;
 }
 
@@ -175,7 +180,7 @@ DEVICE Extremes join(Extremes a, Extremes b) {
 
 // Lowest and highest close of the bars `from..to`, at least one.
 DEVICE Extremes closes_of(const Simulate& a, Bar from, Bar to) {
-    Bar first = from / 64, last = (to - 1) / 64;
+    Bar first = from / 16, last = (to - 1) / 16;
     if (first == last) {
         Extremes all = {a.close[from], a.close[from]};
         for (Bar bar = from + 1; bar < to; bar++) {
@@ -204,7 +209,7 @@ DEVICE void draw_down(Fold& f, const Simulate& a, const Segment& s) {
         if (s.cash > f.peak || s.cash < f.floor) {
             if (s.cash > f.peak) f.peak = s.cash;
             deepen(f, s.cash);
-            f.is_fit = f.is_fit && s.cash > 0.0;
+            f.is_fit = f.is_fit && s.cash > LEAST;
             lower_floor(f);
         }
         return;
@@ -224,7 +229,7 @@ DEVICE void draw_down(Fold& f, const Simulate& a, const Segment& s) {
             deepen(f, equity);
         }
     }
-    f.is_fit = f.is_fit && lowest > 0.0;
+    f.is_fit = f.is_fit && lowest > LEAST;
     lower_floor(f);
 }
 
@@ -249,8 +254,39 @@ DEVICE void walk(Fold& f, const double* closes, const Segment& s, Bar from, Bar 
     }
 }
 
+// Whether a trade's returns are its own: see `edges`.
+template <Walk WALK>
+DEVICE bool has_edges(const Simulate& a, bool is_all_in) {
+    return is_fold(WALK) && (WALK == FOLD_ALL_IN || is_all_in) && a.has_edges;
+}
+
+// Adds the powers of the return `of / over - 1` in units, halves away from 0.
+DEVICE void add_return(Fold& f, const Simulate& a, double of, double over) {
+    Powers p = powers(of / over - 1.0);
+    for (int power = 0; power < POWERS; power++) {
+        double x = p.of[power] * a.scales[power];
+        f.held[power] = (long long)((u64)f.held[power] + (u64)(long long)(x + (x < 0.0 ? -0.5 : 0.5)));
+    }
+    f.held_samples += 1;
+}
+
+// Adds the returns into the samples `from..to`, held all-in long.
+DEVICE void add_held(Fold& f, const Simulate& a, Bar from, Bar to) {
+    const long long *before = a.prefix + (u64)from * 8, *after = a.prefix + (u64)to * 8;
+    for (int p = 0; p < POWERS; p++) f.held[p] = (long long)((u64)f.held[p] + ((u64)after[p] - (u64)before[p]));
+    f.held_samples += to - from;
+}
+
+// What a position adds that is closed in a later bar, or never, up to the exit.
+DEVICE void add_entry(Fold& f, const Simulate& a, const Position& p, Bar to) {
+    add_return(f, a, a.close[p.entry_bar], p.price * (1.0 + a.taker_fee));
+    add_held(f, a, p.entry_bar + 1, to);
+    f.is_fit = f.is_fit && p.quantity > LEAST;
+}
+
 template <Walk WALK>
 DEVICE void sample(Fold& f, const Simulate& a, const Segment& s, bool is_all_in) {
+    if (has_edges<WALK>(a, is_all_in)) return;
     Bar from = (Bar)a.first_at[s.from], to = (Bar)a.first_at[s.to];
     if (from >= to) return;
     double first = equity_at(s, a.sample_closes[from]);
@@ -259,10 +295,7 @@ DEVICE void sample(Fold& f, const Simulate& a, const Segment& s, bool is_all_in)
     f.sampled = first;
     if (s.quantity == 0.0 || to - from <= 1) return;
     if (WALK == FOLD_ALL_IN || is_all_in) {
-        const long long *before = a.prefix + (u64)(from + 1) * 8, *after = a.prefix + (u64)to * 8;
-        for (int p = 0; p < POWERS; p++)
-            f.held[p] = (long long)((u64)f.held[p] + ((u64)after[p] - (u64)before[p]));
-        f.held_samples += to - from - 1;
+        add_held(f, a, from + 1, to);
     } else {
         walk(f, a.sample_closes, s, from, to);
     }
@@ -356,6 +389,15 @@ DEVICE void leave(Fold& f, const Simulate& a, u64 row, const Position& p, const 
     double price = p.side == LONG ? x.raw * (1.0 - slippage) : x.raw * (1.0 + slippage);
     double notional = p.quantity * price, fee = notional * rate, proceeds, cost;
     f.fees += fee;
+    if (has_edges<WALK>(a, is_all_in)) {
+        if (p.entry_bar < x.bar) {
+            add_entry(f, a, p, x.bar);
+            add_return(f, a, price * (1.0 - rate), a.close[x.bar - 1]);
+        } else {
+            add_return(f, a, price * (1.0 - rate), p.price * (1.0 + a.taker_fee));
+            f.is_fit = f.is_fit && p.quantity > LEAST;
+        }
+    }
     if (p.side == LONG) {
         f.cash += notional - fee;
         proceeds = notional - fee, cost = p.notional + p.fee;

@@ -6,10 +6,13 @@
 
 mod account;
 mod block;
+mod books;
 mod cluster;
 mod codes;
 mod compile;
+mod dense;
 pub(crate) mod device;
+mod edges;
 mod eight;
 mod error;
 mod events;
@@ -24,6 +27,7 @@ mod moments;
 mod ordered;
 mod passage;
 mod path;
+mod records;
 mod route;
 mod rules;
 mod signals;
@@ -89,7 +93,7 @@ impl<'a> Sweep<'a> {
             program,
             config: *config,
             evaluator,
-            market: Market::new(bars, &program.rules, config.returns)?,
+            market: Market::new(bars, &program.rules, config)?,
             rules: RuleBook::new(program).map_err(SweepError::Eval)?,
             never: vec![0; bars.len().div_ceil(64)],
             path: Path::default(),

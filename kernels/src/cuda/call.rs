@@ -135,7 +135,7 @@ pub(crate) struct Simulation<'a> {
     pub(crate) way: Way,
 }
 
-/// The last fields of the kernels' `Simulate`.
+/// The settings among the last fields of the kernels' `Simulate`.
 fn settings(config: &SimConfig) -> [u64; 6] {
     [
         config.cash.to_bits(),
@@ -389,6 +389,7 @@ impl Queue<'_> {
         args.extend([0; 9]);
         args.extend([0, market.bars as u64, market.lead, 0, 0]);
         args.extend(settings(config));
+        args.extend(market.edges());
         args.extend([
             values.address(),
             touches.table.address(),
@@ -495,6 +496,7 @@ impl Queue<'_> {
             count as u64,
         ]);
         args.extend(settings(config));
+        args.extend(market.edges());
         // SAFETY: the fields of `Simulate`; lengths checked above and by the market, slots and
         // selected combinations are below what they index.
         unsafe { self.go(simulation_kernel(sides, way), count, 1, &args) }

@@ -18,6 +18,8 @@ pub(crate) struct DeviceMarket {
     pub(crate) bars: usize,
     /// Samples before the first close.
     pub(crate) lead: u64,
+    /// What the powers of returns at the ends of trades are multiplied by, if they are summed as integers.
+    scales: Option<[f64; 5]>,
 }
 
 impl DeviceMarket {
@@ -49,6 +51,7 @@ impl DeviceMarket {
             prefix: words(&tables.prefix)?,
             bars: bars.len(),
             lead: tables.lead,
+            scales: tables.scales,
         };
         // Launches in other queues read it without waiting for this one.
         launcher.synchronize(stream)?;
@@ -89,5 +92,11 @@ impl DeviceMarket {
             self.sample_closes.address(),
             self.prefix.address(),
         ]
+    }
+
+    /// Some of the last fields: whether the ends of trades are summed as integers, and their scales.
+    pub(crate) fn edges(&self) -> [u64; 6] {
+        let [a, b, c, d, e] = self.scales.unwrap_or_default().map(f64::to_bits);
+        [u64::from(self.scales.is_some()), a, b, c, d, e]
     }
 }

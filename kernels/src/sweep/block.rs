@@ -2,12 +2,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::account::{Account, Exit, Position};
+use super::books::EIGHT;
 use super::cluster::{Budget, Cluster, Instances, scalar_rows, varying};
 use super::compile::TileProgram;
-use super::eight::{Deal, Deals, EIGHT, EightAccounts};
+use super::dense::{DenseAccounts, DenseMarket, FillPairs};
+use super::eight::{Deal, Deals, EightAccounts};
 use super::events;
-use super::fold::{self, Fold};
 use super::jumps::{Jumps, SignalTable};
 use super::market::Market;
 use super::route::SimulationPath;
@@ -15,7 +15,7 @@ use super::rules::{Rules, Sizing};
 use super::signals::{Events, Walk};
 use crate::evaluate::Evaluator;
 use crate::program::Program;
-use crate::sim::{ExitReason, Fill, Side, SimConfig};
+use crate::sim::{Fill, Side, SimConfig};
 use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
 
@@ -114,6 +114,7 @@ impl BlockContext<'_, '_> {
 
 /// Trades between an entry signal and the next exit signal.
 struct SignalDeals<'p> {
+    side: Side,
     /// Per lane pairs of bars at whose closes a position is opened and closed.
     pairs: [&'p [[u32; 2]]; EIGHT],
     next: [usize; EIGHT],
@@ -124,6 +125,7 @@ struct SignalDeals<'p> {
 
 impl Deals for SignalDeals<'_> {
     const IS_CHAIN: bool = false;
+    const HAS_BOTH: bool = false;
 
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
@@ -131,6 +133,7 @@ impl Deals for SignalDeals<'_> {
         self.next[lane] += 1;
         let (enter, leave) = (enter as usize + self.delay, leave as usize + self.delay);
         Some(Deal {
+            side: self.side,
             enter,
             leave,
             enter_raw: self.prices[enter],
@@ -139,6 +142,48 @@ impl Deals for SignalDeals<'_> {
             // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
             bars_held: leave - enter,
         })
+    }
+}
+
+/// Trades on both sides, where an exit may be the entry of the other side.
+struct EventDeals<'p> {
+    events: [&'p [u32]; EIGHT],
+    /// Per lane the event that opens its next position, and the side of one that a reversal opens.
+    next: [usize; EIGHT],
+    reversed: [Option<Side>; EIGHT],
+    delay: usize,
+    prices: &'p [f64],
+}
+
+impl EventDeals<'_> {
+    /// Side, bar and raw price of a lane's next entry.
+    #[inline(always)]
+    fn entry(&self, lane: usize) -> Option<(Side, usize, f64)> {
+        let event = *self.events[lane].get(self.next[lane])?;
+        let opened = if event & 3 == events::ENTER_LONG { Side::Long } else { Side::Short };
+        let bar = (event >> 2) as usize + self.delay;
+        Some((self.reversed[lane].unwrap_or(opened), bar, *self.prices.get(bar)?))
+    }
+}
+
+impl Deals for EventDeals<'_> {
+    const IS_CHAIN: bool = false;
+    const HAS_BOTH: bool = true;
+
+    #[inline(always)]
+    fn next(&mut self, lane: usize) -> Option<Deal> {
+        let (side, enter, enter_raw) = self.entry(lane)?;
+        let event = *self.events[lane].get(self.next[lane] + 1)?;
+        let leave = (event >> 2) as usize + self.delay;
+        let leave_raw = *self.prices.get(leave)?;
+        if event & 3 == events::LEAVE {
+            self.next[lane] += 2;
+            self.reversed[lane] = None;
+        } else {
+            self.next[lane] += 1;
+            self.reversed[lane] = Some(super::path::opposite(side));
+        }
+        Some(Deal { side, enter, leave, enter_raw, leave_raw, is_target: false, bars_held: leave - enter })
     }
 }
 
@@ -169,9 +214,7 @@ impl Kernel for Accounts<'_, '_, '_> {
             if is_one_sided {
                 self.one_side(lanes, side, rows, &events);
             } else {
-                for (&row, events) in rows.iter().zip(&events) {
-                    self.out[row as usize] = self.both_sides(self.rules[row as usize].sizing, events);
-                }
+                self.both_sides(lanes, rows, &events);
             }
         }
     }
@@ -187,22 +230,22 @@ pub(super) fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &
 
 /// What is left of a lane after its last trade.
 pub(super) struct Finished {
-    /// Bar and raw price of the entry of a position that stays open.
-    pub(super) open: Option<(usize, f64)>,
+    /// Side, bar and raw price of the entry of a position that stays open.
+    pub(super) open: Option<(Side, usize, f64)>,
     pub(super) ambiguous_bars: u64,
 }
 
-/// Makes the trades of eight combinations on one side and gives their statistics, `None` where a fold is unfit.
+/// Makes the trades of eight combinations, on one side or on both, and gives their statistics, `None` where a fold is unfit.
 #[inline(always)]
-pub(super) fn measure_side<L: Lanes, D: Deals>(
+pub(super) fn measure_sides<L: Lanes, D: Deals>(
     lanes: L,
     market: (&Market<'_>, &SimConfig),
-    side: Side,
+    side: Option<Side>,
     sizing: [Sizing; EIGHT],
     deals: impl Fn() -> D,
     finished: impl Fn(&D, usize) -> Finished,
 ) -> [Option<Stats>; EIGHT] {
-    let all_in = sizing.map(|sizing| side == Side::Long && sizing == Sizing::Equity(1.0));
+    let all_in = sizing.map(|sizing| side == Some(Side::Long) && sizing == Sizing::Equity(1.0));
     let mut out = [const { None }; EIGHT];
     // Which sums a combination has must not depend on its neighbours.
     if all_in.contains(&true) {
@@ -233,46 +276,50 @@ impl Accounts<'_, '_, '_> {
             let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= bars);
             &pairs[..pairs.len() - usize::from(is_late)]
         });
-        let deals = || SignalDeals { pairs, next: [0; EIGHT], delay, prices };
-        let finished = |deals: &SignalDeals<'_>, i: usize| {
-            let enter = events.get(i).and_then(|events| events.get(2 * deals.pairs[i].len()));
+        let open = |i: usize| {
+            let enter = events.get(i).and_then(|events| events.get(2 * pairs[i].len()));
             let bar = enter.map(|&enter| enter as usize + delay);
-            let open = bar.and_then(|bar| Some((bar, *prices.get(bar)?)));
-            Finished { open, ambiguous_bars: 0 }
+            bar.and_then(|bar| Some((bar, *prices.get(bar)?)))
+        };
+        let of = DenseMarket::new(self.market, self.config).filter(|_| side == Side::Long);
+        let is_dense = |row: &u32| of.is_some() && self.rules[*row as usize].sizing == Sizing::Equity(1.0);
+        if let Some(of) = of.filter(|_| rows.iter().any(is_dense)) {
+            let mut accounts = DenseAccounts::new(lanes, of);
+            accounts.run(&FillPairs { pairs, delay, prices });
+            let marked = |i: usize| pairs[i].last().map_or(0, |[_, leave]| *leave as usize + delay);
+            let stats = accounts.finish(|i| (open(i), marked(i)));
+            for (stats, &row) in stats.into_iter().zip(rows).filter(|(_, row)| is_dense(row)) {
+                self.out[row as usize] = stats;
+            }
+            if rows.iter().all(is_dense) {
+                return;
+            }
+        }
+        let deals = || SignalDeals { side, pairs, next: [0; EIGHT], delay, prices };
+        let finished = |_: &SignalDeals<'_>, i: usize| Finished {
+            open: open(i).map(|(bar, raw)| (side, bar, raw)),
+            ambiguous_bars: 0,
         };
         let market = (self.market, self.config);
-        let stats = measure_side(lanes, market, side, sizing, deals, finished);
-        for (stats, &row) in stats.into_iter().zip(rows) {
+        let stats = measure_sides(lanes, market, Some(side), sizing, deals, finished);
+        for (stats, &row) in stats.into_iter().zip(rows).filter(|(_, row)| !is_dense(row)) {
             self.out[row as usize] = stats;
         }
     }
 
+    /// Up to eight combinations that trade both sides.
     #[inline(always)]
-    fn both_sides(&self, sizing: Sizing, events: &[u32]) -> Option<Stats> {
-        let rows = self.market.rows.as_ref()?;
+    fn both_sides<L: Lanes>(&mut self, lanes: L, rows: &[u32], events: &[Vec<u32>]) {
         let (delay, prices) = fills(self.market, self.config);
-        let fold = Fold::<false>::new(self.market, rows, self.config.cash);
-        let mut account = Account::new(self.config, sizing, fold);
-        let mut open: Option<Position> = None;
-        for &event in events {
-            let (bar, action) = ((event >> 2) as usize + delay, event & 3);
-            let Some(&raw) = prices.get(bar) else { break };
-            let mut side = if action == events::ENTER_LONG { Side::Long } else { Side::Short };
-            if let Some(position) = open.take() {
-                let bars_held = bar + 1 - delay - position.first_bar;
-                account.leave(&position, &Exit { bar, raw, reason: ExitReason::Signal, bars_held });
-                if action == events::LEAVE {
-                    continue;
-                }
-                side = super::path::opposite(position.side);
-            }
-            open = account.enter(side, bar, raw);
-            if open.is_none() {
-                account.sink.give_up();
-                break;
-            }
+        let sizing = std::array::from_fn(|i| self.rules[rows[i.min(rows.len() - 1)] as usize].sizing);
+        let events: [&[u32]; EIGHT] =
+            std::array::from_fn(|i| if i < rows.len() { events[i].as_slice() } else { &[] });
+        let deals = || EventDeals { events, next: [0; EIGHT], reversed: [None; EIGHT], delay, prices };
+        let finished =
+            |deals: &EventDeals<'_>, i: usize| Finished { open: deals.entry(i), ambiguous_bars: 0 };
+        let stats = measure_sides(lanes, (self.market, self.config), None, sizing, deals, finished);
+        for (stats, &row) in stats.into_iter().zip(rows) {
+            self.out[row as usize] = stats;
         }
-        account.finish(self.market.bars.len(), open.as_ref());
-        fold::finish(&account, 0)
     }
 }

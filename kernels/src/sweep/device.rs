@@ -30,7 +30,7 @@ pub(crate) struct DeviceTables {
     pub(crate) highest: Vec<f64>,
     /// Pairs of `lowest` and `highest` per 64 bars.
     pub(crate) blocks: Vec<f64>,
-    /// Pairs of closes from the start of a bar's block of 64 to the bar.
+    /// Pairs of closes from the start of a bar's block of 16 to the bar.
     pub(crate) from_start: Vec<f64>,
     /// Pairs of closes from a bar to the end of its block.
     pub(crate) to_end: Vec<f64>,
@@ -46,6 +46,8 @@ pub(crate) struct DeviceTables {
     pub(crate) sample_closes: Vec<f64>,
     /// Prefix rows, eight integers each.
     pub(crate) prefix: Vec<u64>,
+    /// What the powers of returns at the ends of trades are multiplied by, if they are summed as integers.
+    pub(crate) scales: Option<[f64; POWERS]>,
 }
 
 impl Sweep<'_> {
@@ -81,6 +83,7 @@ impl Sweep<'_> {
             first_at: market.samples.first_at.iter().map(|&sample| u64::from(sample)).collect(),
             lead: market.samples.lead as u64,
             sample_closes: market.samples.closes.clone(),
+            scales: market.edges.as_ref().map(|edges| *edges.scales()),
             prefix: rows.rows.iter().flat_map(|row| row.0.map(|sum| sum as u64)).collect(),
         })
     }

@@ -1,26 +1,22 @@
-//! Eight accounts side by side: the same operations in the same order as [`super::account`] and [`super::fold`] make one by
-//! one, so the same bits, with one combination per lane of a vector.
-//!
-//! One account is a chain of a division and a dozen sums that each wait for the last; eight of them take little longer than
-//! one. What is rare (a new drawdown, an order that is not placed) leaves the lanes and is done in scalar code.
+//! Eight accounts side by side whose returns depend on them: short, of other sizes than all the cash, or sampled once a day.
+//! What entries and exits add to the sums over returns is summed in floating point, in the order of events.
 
-use super::account::{Account, Segment};
+use super::account::Account;
 use super::block::Finished;
-use super::fold::{self, Fold, TradeSums};
+use super::books::{Books, EIGHT, Holding, Range, Sides, choose};
+use super::dense::AHEAD;
+use super::fold::{self, Fold};
 use super::market::Market;
-use super::measure::Drawdown;
 use super::moments::{POWERS, PowerSums, PrefixRows, Row};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Eight, Lanes, Number};
 use crate::stats::Stats;
 
-/// Combinations side by side.
-pub(super) const EIGHT: usize = 8;
-
 /// A trade as the bars decide it: nothing here depends on the account.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deal {
+    pub(super) side: Side,
     /// Bars of the two fills.
     pub(super) enter: usize,
     pub(super) leave: usize,
@@ -37,19 +33,19 @@ pub(super) trait Deals {
     /// Whether a lane's next trade follows from its last one: then the lanes are asked in turn, so that eight chains of
     /// lookups overlap. Otherwise each is asked for many at once, and keeps its sums in registers.
     const IS_CHAIN: bool;
+    /// Whether there are trades on both sides.
+    const HAS_BOTH: bool;
 
     /// The next trade of a lane, in order.
     fn next(&mut self, lane: usize) -> Option<Deal>;
 }
 
-/// Trades of one lane that are looked up before any is made. A vector must not be loaded right after its lanes were stored
-/// one by one: the processor would wait for every store to reach the cache.
-const AHEAD: usize = 16;
-
 /// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.
 pub(super) struct Lookup {
     /// 1 where there is a trade, else 0.
     active: [[f64; EIGHT]; AHEAD],
+    /// 1 for long, -1 for short.
+    side: [[f64; EIGHT]; AHEAD],
     /// Bars of the two fills.
     bars: [[[usize; 2]; EIGHT]; AHEAD],
     /// Price of the entry before slippage, of the exit after it; fee rate of the exit.
@@ -74,6 +70,7 @@ impl Lookup {
     pub(super) fn new() -> Lookup {
         Lookup {
             active: [[0.0; EIGHT]; AHEAD],
+            side: [[1.0; EIGHT]; AHEAD],
             bars: [[[0, 1]; EIGHT]; AHEAD],
             enter_raw: [[1.0; EIGHT]; AHEAD],
             leave_price: [[1.0; EIGHT]; AHEAD],
@@ -91,57 +88,18 @@ impl Lookup {
     }
 }
 
-/// Eight accounts that trade one side by signals.
+/// Eight accounts that trade one side, whose returns depend on them.
 pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
-    lanes: L,
-    market: &'m Market<'m>,
+    books: Books<'m, L>,
     rows: &'m PrefixRows,
     config: &'m SimConfig,
-    side: Side,
     sizing: [Sizing; EIGHT],
     /// The first bar not looked up yet.
     marked: [usize; EIGHT],
-    cash: L::Eight,
-    fees: L::Eight,
-    peak: L::Eight,
-    worst: L::Eight,
-    floor: L::Eight,
     sampled: L::Eight,
     edges: [L::Eight; POWERS],
     sums: [PowerSums; EIGHT],
-    is_fit: [bool; EIGHT],
-    trades: L::Eight,
-    wins: L::Eight,
-    losses_in_a_row: L::Eight,
-    most_losses_in_a_row: L::Eight,
     bars_held: L::Eight,
-    profit: L::Eight,
-    loss: L::Eight,
-    pnl: L::Eight,
-    pnl_squares: L::Eight,
-    returns: L::Eight,
-    best: L::Eight,
-    worst_trade: L::Eight,
-}
-
-/// What a position does to equity at a close.
-#[derive(Clone, Copy)]
-struct Holding<E> {
-    cash: E,
-    quantity: E,
-}
-
-impl<E: Eight> Holding<E> {
-    #[inline(always)]
-    fn at(self, close: E) -> E {
-        self.cash + self.quantity * close
-    }
-}
-
-/// `then` in the lanes where the mask is 1.
-#[inline(always)]
-fn choose<E: Eight>(mask: E, then: E, otherwise: E) -> E {
-    mask.like(0.0).where_less(mask, then, otherwise)
 }
 
 impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
@@ -150,62 +108,42 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         lanes: L,
         (market, rows): (&'m Market<'m>, &'m PrefixRows),
         config: &'m SimConfig,
-        side: Side,
+        sides: Sides<L::Eight>,
         sizing: [Sizing; EIGHT],
     ) -> Self {
-        let start = Fold::<ALL_IN>::new(market, rows, config.cash);
-        let all = |value| lanes.splat(value);
         EightAccounts {
-            lanes,
-            market,
+            books: Books::new(lanes, market, sides, config.cash),
             rows,
             config,
-            side,
             sizing,
             marked: [0; EIGHT],
-            cash: all(config.cash),
-            fees: all(0.0),
-            peak: all(start.drawdown.peak),
-            worst: all(start.drawdown.worst),
-            floor: all(start.floor),
-            sampled: all(start.sampled),
-            edges: [all(0.0); POWERS],
+            sampled: lanes.splat(config.cash),
+            edges: [lanes.splat(0.0); POWERS],
             sums: [PowerSums::ZERO; EIGHT],
-            is_fit: [true; EIGHT],
-            trades: all(0.0),
-            wins: all(0.0),
-            losses_in_a_row: all(0.0),
-            most_losses_in_a_row: all(0.0),
-            bars_held: all(0.0),
-            profit: all(0.0),
-            loss: all(0.0),
-            pnl: all(0.0),
-            pnl_squares: all(0.0),
-            returns: all(0.0),
-            best: all(f64::NEG_INFINITY),
-            worst_trade: all(f64::INFINITY),
+            bars_held: lanes.splat(0.0),
         }
     }
 
-    /// Makes all trades and gives what they amount to, `None` where a fold is unfit.
+    /// Makes all trades, on one side or on both, and gives what they amount to, `None` where a fold is unfit.
     #[inline(always)]
     pub(super) fn measure<D: Deals>(
         lanes: L,
         (market, config): (&'m Market<'m>, &'m SimConfig),
-        side: Side,
+        side: Option<Side>,
         sizing: [Sizing; EIGHT],
         deals: &mut D,
         finished: impl Fn(&D, usize) -> Finished,
     ) -> [Option<Stats>; EIGHT] {
         let Some(rows) = market.rows.as_ref() else { return [const { None }; EIGHT] };
-        let mut eight = Self::new(lanes, (market, rows), config, side, sizing);
+        let sides = side.map_or(Sides::Each(lanes.splat(1.0)), Sides::One);
+        let mut eight = Self::new(lanes, (market, rows), config, sides, sizing);
         eight.run(deals);
         let mut lane = 0;
         eight.accounts().map(|mut account| {
             let Finished { open, ambiguous_bars } = finished(deals, lane);
             lane += 1;
             let mut position = None;
-            if let Some((bar, raw)) = open {
+            if let Some((side, bar, raw)) = open {
                 position = account.enter(side, bar, raw);
                 if position.is_none() {
                     account.sink.give_up();
@@ -227,6 +165,9 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
                 self.look_up_by_lane(deals, &mut lookup)
             };
             for step in 0..steps {
+                if D::HAS_BOTH {
+                    self.books.sides = Sides::Each(self.books.lanes.eight(&lookup.side[step]));
+                }
                 self.trade(&lookup, step);
             }
             if steps < AHEAD {
@@ -281,13 +222,14 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     #[inline(always)]
     fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, held: &mut (Row, u64), lookup: &mut Lookup) {
-        let samples = &self.market.samples;
+        let samples = &self.books.market.samples;
         let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
-        let worse = if self.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
+        let worse = if deal.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
         let one = |is_so: bool| f64::from(u8::from(is_so));
         let Deal { enter, leave, .. } = *deal;
         let marked = self.marked[lane];
         self.marked[lane] = leave;
+        lookup.side[step][lane] = if deal.side == Side::Long { 1.0 } else { -1.0 };
         lookup.bars[step][lane] = [enter, leave];
         lookup.enter_raw[step][lane] = deal.enter_raw;
         lookup.leave_price[step][lane] = deal.leave_raw * if deal.is_target { 1.0 } else { worse };
@@ -296,7 +238,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         lookup.flat_marked[step][lane] = one(marked < enter);
         lookup.held_marked[step][lane] = one(enter < leave);
         // A position without a close in it has no range: that of its bar is masked.
-        let range = self.market.coarse.query(enter, leave.max(enter + 1));
+        let range = self.books.market.coarse.query(enter, leave.max(enter + 1));
         lookup.low[step][lane] = range.min;
         lookup.high[step][lane] = range.max;
         let (from, to) = (samples.first_at[enter], samples.first_at[leave]);
@@ -317,118 +259,57 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     /// Opens and closes one position per active lane.
     #[inline(always)]
     fn trade(&mut self, lookup: &Lookup, step: usize) {
-        let lanes = self.lanes;
-        let all = |value| lanes.splat(value);
-        let SimConfig { slippage, taker_fee, .. } = *self.config;
-        let (taker_fee, is_long) = (all(taker_fee), self.side == Side::Long);
-        let worse = if is_long { 1.0 + slippage } else { 1.0 - slippage };
-        let price = lanes.eight(&lookup.enter_raw[step]) * all(worse);
+        let lanes = self.books.lanes;
+        let slippage = self.config.slippage;
+        let worse = match self.books.sides {
+            Sides::One(Side::Long) => lanes.splat(1.0 + slippage),
+            Sides::One(Side::Short) => lanes.splat(1.0 - slippage),
+            Sides::Each(side) => lanes.splat(1.0) + side * lanes.splat(slippage),
+        };
+        let price = lanes.eight(&lookup.enter_raw[step]) * worse;
         let quantity = self.quantity(price);
-        let active = self.place(lanes.eight(&lookup.active[step]), quantity);
+        let active = self.books.place(lanes.eight(&lookup.active[step]), quantity, 0.0);
 
-        self.mark_flat(active, lookup, step);
-        let notional = quantity * price;
-        let fee = notional * taker_fee;
-        let held = if is_long {
-            Holding { cash: self.cash - (notional + fee), quantity }
-        } else {
-            // Exactly the negative: a product changes its sign and nothing else.
-            Holding { cash: self.cash + (notional - fee), quantity: quantity * all(-1.0) }
-        };
+        let has_sample = choose(active, lanes.eight(&lookup.flat_sampled[step]), active);
+        self.books.mark_flat(choose(active, lanes.eight(&lookup.flat_marked[step]), active));
+        self.edge(has_sample, self.books.cash);
+        self.sampled = choose(has_sample, self.books.cash, self.sampled);
+        let (held, notional, fee) = self.books.open(self.config, quantity, price);
         self.mark_held(active, lookup, step, held);
-
-        let closed = quantity * lanes.eight(&lookup.leave_price[step]);
-        let close_fee = closed * lanes.eight(&lookup.leave_rate[step]);
-        let (left, cost, pnl) = if is_long {
-            let cost = notional + fee;
-            (held.cash + (closed - close_fee), cost, (closed - close_fee) - cost)
-        } else {
-            let cost = closed + close_fee;
-            (held.cash - cost, cost, (notional - fee) - cost)
-        };
-        self.fees = choose(active, (self.fees + fee) + close_fee, self.fees);
-        self.cash = choose(active, left, self.cash);
-        self.count(active, lanes.eight(&lookup.bars_held[step]), pnl, pnl / cost);
+        let leave = (lanes.eight(&lookup.leave_price[step]), lanes.eight(&lookup.leave_rate[step]));
+        let settled = self.books.close(held, (quantity, notional, fee), leave);
+        self.books.settle(active, settled);
+        let bars_held = self.bars_held + lanes.eight(&lookup.bars_held[step]);
+        self.bars_held = choose(active, bars_held, self.bars_held);
     }
 
     #[inline(always)]
     fn quantity(&self, price: L::Eight) -> L::Eight {
-        let all = |value| self.lanes.splat(value);
-        let is_long = self.side == Side::Long;
-        let unit = if is_long { price * all(1.0 + self.config.taker_fee) } else { price };
+        let all = |value| self.books.lanes.splat(value);
+        let with_fee = price * all(1.0 + self.config.taker_fee);
+        let unit = match self.books.sides {
+            Sides::One(Side::Long) => with_fee,
+            Sides::One(Side::Short) => price,
+            Sides::Each(side) => side.where_less(all(0.0), price, with_fee),
+        };
         if ALL_IN {
-            return self.cash / unit;
+            return self.books.cash / unit;
         }
-        let (cash, unit, price) = (self.cash.array(), unit.array(), price.array());
+        let (cash, unit, price) = (self.books.cash.array(), unit.array(), price.array());
         let quantity = std::array::from_fn(|i| match self.sizing[i] {
             Sizing::Equity(fraction) => fraction * cash[i] / unit[i],
             Sizing::Quote(quote) => quote.min(cash[i]) / unit[i],
             Sizing::Risk(risk, stop) => ((risk * cash[i]) / (price[i] * stop)).min(cash[i] / unit[i]),
         });
-        self.lanes.eight(&quantity)
-    }
-
-    /// The active lanes whose order is placed; the others are unfit.
-    #[inline(always)]
-    fn place(&mut self, active: L::Eight, quantity: L::Eight) -> L::Eight {
-        let lanes = self.lanes;
-        let all = |value| lanes.splat(value);
-        let is_positive = all(0.0).where_less(quantity, active, all(0.0));
-        let placed = quantity.where_at_most(all(f64::MAX), is_positive, all(0.0));
-        if placed.less(active) != 0 {
-            let refused = placed.less(active);
-            for i in 0..EIGHT {
-                self.is_fit[i] &= refused >> i & 1 == 0;
-            }
-        }
-        placed
-    }
-
-    /// Closes since the last trade, without a position.
-    #[inline(always)]
-    fn mark_flat(&mut self, active: L::Eight, lookup: &Lookup, step: usize) {
-        let has_sample = choose(active, self.lanes.eight(&lookup.flat_sampled[step]), active);
-        let marked = choose(active, self.lanes.eight(&lookup.flat_marked[step]), active);
-        let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(marked);
-        if rare != 0 {
-            let cash = self.cash.array();
-            self.each_drawdown(rare, |i, drawdown, _| {
-                let mut drawdown = drawdown;
-                drawdown.flat(cash[i]);
-                (drawdown, cash[i])
-            });
-        }
-        self.edge(has_sample, self.cash);
-        self.sampled = choose(has_sample, self.cash, self.sampled);
-    }
-
-    #[inline(always)]
-    fn bits(&self, mask: L::Eight) -> u8 {
-        self.lanes.splat(0.0).less(mask)
-    }
-
-    /// New drawdowns and peaks of some lanes; `of` also gives the lowest equity.
-    #[inline(always)]
-    fn each_drawdown(&mut self, lanes: u8, of: impl Fn(usize, Drawdown, &Market<'m>) -> (Drawdown, f64)) {
-        let (mut peak, mut worst, mut floor) = (self.peak.array(), self.worst.array(), self.floor.array());
-        let mut rest = lanes;
-        while rest != 0 {
-            let i = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            let (drawdown, lowest) = of(i, Drawdown { peak: peak[i], worst: worst[i] }, self.market);
-            self.is_fit[i] &= lowest > 0.0;
-            (peak[i], worst[i], floor[i]) = (drawdown.peak, drawdown.worst, drawdown.floor());
-        }
-        self.peak = self.lanes.eight(&peak);
-        self.worst = self.lanes.eight(&worst);
-        self.floor = self.lanes.eight(&floor);
+        self.books.lanes.eight(&quantity)
     }
 
     /// Adds the returns into the first samples of the masked lanes' segments, which are worth `after`.
     #[inline(always)]
     fn edge(&mut self, mask: L::Eight, after: L::Eight) {
-        let nothing = self.lanes.splat(0.0);
-        let r = after / self.sampled - self.lanes.splat(1.0);
+        let lanes = self.books.lanes;
+        let nothing = lanes.splat(0.0);
+        let r = after / self.sampled - lanes.splat(1.0);
         let square = r * r;
         let loss = r.where_less(nothing, r, nothing);
         let added = [r, square, square * r, square * square, loss * loss];
@@ -440,19 +321,15 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     /// Closes with the position.
     #[inline(always)]
     fn mark_held(&mut self, active: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
-        let lanes = self.lanes;
-        let (low, high) = (held.at(lanes.eight(&lookup.low[step])), held.at(lanes.eight(&lookup.high[step])));
-        let (lowest, highest) = if self.side == Side::Long { (low, high) } else { (high, low) };
+        let (lanes, market) = (self.books.lanes, self.books.market);
+        let range = Range { low: lanes.eight(&lookup.low[step]), high: lanes.eight(&lookup.high[step]) };
         let marked = choose(active, lanes.eight(&lookup.held_marked[step]), active);
-        let rare = (self.peak.less(highest) | lowest.less(self.floor)) & self.bits(marked);
-        if rare != 0 {
-            let (cash, quantity) = (held.cash.array(), held.quantity.array());
-            self.each_drawdown(rare, |i, drawdown, market| {
-                let [from, to] = lookup.bars[step][i];
-                let segment = Segment { from, to, cash: cash[i], quantity: quantity[i] };
-                fold::draw_down_exactly(drawdown, market, segment)
-            });
-        }
+        let bars = |i: usize| lookup.bars[step][i];
+        let exact = |i: usize| {
+            let [from, to] = bars(i);
+            market.closes.query(&market.bars.close, from, to)
+        };
+        self.books.mark_held(marked, held, range, Some(exact), bars);
         let has_sample = choose(active, lanes.eight(&lookup.held_sampled[step]), active);
         self.edge(has_sample, held.at(lanes.eight(&lookup.first[step])));
         if !ALL_IN {
@@ -464,9 +341,9 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     /// Adds the returns between the samples of positions whose returns are not those of the closes.
     #[inline(always)]
     fn walk(&mut self, mask: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
-        let samples = &self.market.samples;
+        let samples = &self.books.market.samples;
         let (cash, quantity) = (held.cash.array(), held.quantity.array());
-        let mut rest = self.bits(mask);
+        let mut rest = self.books.bits(mask);
         while rest != 0 {
             let i = rest.trailing_zeros() as usize;
             rest &= rest - 1;
@@ -475,60 +352,23 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
-    #[inline(always)]
-    fn count(&mut self, active: L::Eight, bars_held: L::Eight, pnl: L::Eight, returns: L::Eight) {
-        let (nothing, one) = (self.lanes.splat(0.0), self.lanes.splat(1.0));
-        let is_win = nothing.where_less(pnl, active, nothing);
-        let is_loss = pnl.where_less(nothing, active, nothing);
-        self.profit = choose(is_win, self.profit + pnl, self.profit);
-        self.loss = choose(is_loss, self.loss - pnl, self.loss);
-        self.wins = self.wins + is_win;
-        let in_a_row = choose(is_loss, self.losses_in_a_row + one, nothing);
-        self.losses_in_a_row = choose(active, in_a_row, self.losses_in_a_row);
-        self.most_losses_in_a_row = self.losses_in_a_row.max(self.most_losses_in_a_row);
-        self.trades = self.trades + active;
-        self.pnl = choose(active, self.pnl + pnl, self.pnl);
-        self.pnl_squares = choose(active, self.pnl_squares + pnl * pnl, self.pnl_squares);
-        self.returns = choose(active, self.returns + returns, self.returns);
-        self.best = choose(active, returns.max(self.best), self.best);
-        self.worst_trade = choose(active, returns.min(self.worst_trade), self.worst_trade);
-        self.bars_held = choose(active, self.bars_held + bars_held, self.bars_held);
-    }
-
     /// The lanes as accounts of their own.
     #[inline(always)]
     fn accounts(&self) -> [Account<'m, Fold<'m, ALL_IN>>; EIGHT] {
-        let [cash, fees] = [self.cash, self.fees].map(Eight::array);
-        let [peak, worst, floor, sampled] =
-            [self.peak, self.worst, self.floor, self.sampled].map(Eight::array);
-        let [trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held] =
-            [self.trades, self.wins, self.losses_in_a_row, self.most_losses_in_a_row, self.bars_held]
-                .map(|counts| counts.array().map(|count| count as u64));
-        let [gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade] =
-            [self.profit, self.loss, self.pnl, self.pnl_squares, self.returns, self.best, self.worst_trade]
-                .map(Eight::array);
+        let market = self.books.market;
+        let mut folds = std::array::from_fn(|_| Fold::<ALL_IN>::new(market, self.rows, self.config.cash));
+        self.books.folds(&mut folds);
+        let (cash, fees) = self.books.cash_and_fees();
+        let (sampled, bars_held) = (self.sampled.array(), self.bars_held.array());
         let edges = self.edges.map(Eight::array);
-        std::array::from_fn(|i| {
-            let mut fold = Fold::<ALL_IN>::new(self.market, self.rows, self.config.cash);
-            fold.drawdown = Drawdown { peak: peak[i], worst: worst[i] };
-            (fold.floor, fold.sampled, fold.is_fit) = (floor[i], sampled[i], self.is_fit[i]);
+        let mut lane = 0;
+        folds.map(|mut fold| {
+            let i = lane;
+            lane += 1;
+            fold.sampled = sampled[i];
             fold.sums = self.sums[i];
             fold.sums.edges = edges.map(|power| power[i]);
-            fold.trades = TradeSums {
-                count: trades[i],
-                long: if self.side == Side::Long { trades[i] } else { 0 },
-                wins: wins[i],
-                gross_profit: gross_profit[i],
-                gross_loss: gross_loss[i],
-                pnl: pnl[i],
-                pnl_squares: pnl_squares[i],
-                returns: returns[i],
-                best: best[i],
-                worst: worst_trade[i],
-                losses_in_a_row: losses_in_a_row[i],
-                most_losses_in_a_row: most_losses_in_a_row[i],
-                bars_held: bars_held[i],
-            };
+            fold.trades.bars_held = bars_held[i] as u64;
             let mut account = Account::new(self.config, self.sizing[i], fold);
             (account.cash, account.fees, account.marked) = (cash[i], fees[i], self.marked[i]);
             account

@@ -1,8 +1,8 @@
 //! Highest and lowest close of any range of bars in constant time.
 //!
-//! Blocks of 64 bars with running extremes from either end, and a sparse table over whole blocks: 32 bytes a bar.
+//! Blocks of 16 bars with running extremes from either end, and a sparse table over whole blocks: 32 bytes a bar and one more per level.
 
-const BLOCK: usize = 64;
+const BLOCK: usize = 16;
 
 /// The lowest and the highest of some closes.
 #[derive(Debug, Clone, Copy, PartialEq)]

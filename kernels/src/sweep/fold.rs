@@ -6,9 +6,10 @@
 //! the long way; whether it does depends on the combination alone.
 
 use super::account::{Account, Segment, Sink};
+use super::edges::{EdgeRows, Fills, LEAST, SAMPLES};
 use super::market::Market;
 use super::measure::{self, Drawdown};
-use super::moments::{PowerSums, PrefixRows};
+use super::moments::{PowerSums, PrefixRows, Row};
 use crate::sim::{Side, Trade};
 use crate::stats::Stats;
 
@@ -16,6 +17,8 @@ use crate::stats::Stats;
 pub(super) struct Fold<'m, const ALL_IN: bool> {
     market: &'m Market<'m>,
     rows: &'m PrefixRows,
+    /// Whole rows per trade, where these are to be had.
+    edges: Option<&'m EdgeRows>,
     pub(super) drawdown: Drawdown,
     /// Equity from which on there is neither a new drawdown nor one that rounding could make.
     pub(super) floor: f64,
@@ -53,12 +56,13 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         Fold {
             market,
             rows,
+            edges: market.edges.as_ref().filter(|_| ALL_IN),
             drawdown,
             floor: drawdown.floor(),
             sampled: cash,
             last: Segment { from: 0, to: 0, cash, quantity: 0.0 },
             sums: PowerSums::ZERO,
-            is_fit: true,
+            is_fit: cash > LEAST,
             trades: TradeSums {
                 count: 0,
                 long: 0,
@@ -87,7 +91,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         if segment.quantity == 0.0 {
             if segment.cash > self.drawdown.peak || segment.cash < self.floor {
                 self.drawdown.flat(segment.cash);
-                self.is_fit &= segment.cash > 0.0;
+                self.is_fit &= segment.cash > LEAST;
                 self.lower_floor();
             }
             return;
@@ -99,7 +103,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             // By value: a reference would pin every sum of this fold in memory.
             let (drawdown, lowest) = draw_down_exactly(self.drawdown, self.market, *segment);
             self.drawdown = drawdown;
-            self.is_fit &= lowest > 0.0;
+            self.is_fit &= lowest > LEAST;
             self.lower_floor();
         }
     }
@@ -109,8 +113,23 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         self.floor = self.drawdown.floor();
     }
 
+    /// Adds whole rows.
+    #[inline(always)]
+    pub(super) fn add_row(&mut self, row: &Row) {
+        self.sums.held.add_row(row);
+        self.sums.held_samples = self.sums.held_samples.wrapping_add(row.0[SAMPLES] as u64);
+    }
+
     #[inline(always)]
     fn sample(&mut self, segment: &Segment) {
+        if let Some(edges) = self.edges {
+            // The trade adds its row, unless the position is never closed.
+            if segment.quantity != 0.0 && segment.to == self.market.bars.len() {
+                self.add_row(&edges.open(self.rows, segment.from));
+                self.is_fit &= segment.quantity > LEAST;
+            }
+            return;
+        }
         let samples = &self.market.samples;
         let (from, to) = (samples.first_at[segment.from] as usize, samples.first_at[segment.to] as usize);
         if from >= to {
@@ -151,6 +170,17 @@ impl<const ALL_IN: bool> Sink for Fold<'_, ALL_IN> {
 
     #[inline(always)]
     fn trade(&mut self, trade: &Trade) {
+        if let Some(edges) = self.edges {
+            let fills = Fills {
+                enter: trade.entry_bar,
+                leave: trade.exit_bar,
+                enter_price: trade.entry_price,
+                leave_price: trade.exit_price,
+                leave_rate: edges.leave_rate(trade.reason),
+            };
+            self.add_row(&edges.trade(self.rows, self.market.bars, &fills));
+            self.is_fit &= trade.quantity > LEAST;
+        }
         let sums = &mut self.trades;
         sums.count += 1;
         sums.long += u64::from(trade.side == Side::Long);

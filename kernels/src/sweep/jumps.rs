@@ -1,21 +1,25 @@
 //! Strategies with levels, time exits or cooldowns on one side: every combination jumps from entry to exit to entry over
 //! tables of first passages ([`super::passage`]) that it shares with all others of its cluster.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::account::{entry_price, first_bar};
-use super::block::{Finished, Stop, fills, measure_side};
+use super::block::{Finished, Stop, fills, measure_sides};
+use super::books::EIGHT;
 use super::cluster::Cluster;
 use super::compile::Arg;
-use super::eight::{Deal, Deals, EIGHT};
+use super::dense::{DenseAccounts, DenseMarket};
+use super::eight::{Deal, Deals};
 use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{
     Entries, ExitRule, Key, NEVER, passages_of_levels, passages_of_signal, passages_of_time,
 };
-use super::rules::Rules;
+use super::records::{Jumper, Maker, Record, Records, is_kept};
+use super::rules::{Rules, Sizing};
 use super::signals::TileSink;
 use super::tile::View;
 use crate::sim::{ExitReason, Fill, Side, SimConfig};
@@ -120,52 +124,215 @@ impl Kernel for Jumps<'_, '_> {
         let mut groups: Vec<(u32, Vec<usize>)> = groups.into_iter().collect();
         groups.sort_unstable_by_key(|(enter, _)| *enter);
         let union = self.entries(groups.iter().map(|(enter, _)| *enter));
-        let Some(tables) = self.level_tables(&union) else { return Ok(false) };
+        let Some(tables) = self.level_tables(&union).map(Rc::new) else { return Ok(false) };
+        let maker = self.maker();
+        let mut records = Records::new(union.bars.len(), tables.rules.len());
         // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
-        let mut waiting: Vec<(Rc<Group>, usize)> = Vec::with_capacity(EIGHT);
+        let mut waiting = [Vec::with_capacity(EIGHT), Vec::with_capacity(EIGHT)];
         for (enter, places) in &groups {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
             let group = Rc::new(self.group(*enter, places, &union, &tables));
-            for &place in places {
-                waiting.push((Rc::clone(&group), place));
-                if waiting.len() == EIGHT {
-                    self.simulate(lanes, &waiting);
-                    waiting.clear();
+            let is_dense = |place: &usize| maker.is_some() && self.sizing(*place) == Sizing::Equity(1.0);
+            let (dense, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_dense);
+            let (shared, alone) = dense.as_chunks::<EIGHT>();
+            if let Some(maker) = &maker {
+                for octets in shared.chunks(OCTETS) {
+                    self.share(lanes, maker, &group, octets, &mut records);
                 }
             }
+            let [dense, sampled] = &mut waiting;
+            let wait = |place: &usize| (Rc::clone(&group), *place);
+            for combination in alone.iter().map(wait) {
+                dense.push(combination);
+                self.flush(lanes, (maker.as_ref(), &mut records), dense, EIGHT);
+            }
+            for combination in others.iter().map(wait) {
+                sampled.push(combination);
+                self.flush(lanes, (None, &mut records), sampled, EIGHT);
+            }
         }
-        if !waiting.is_empty() {
-            self.simulate(lanes, &waiting);
-        }
+        let [mut dense, mut sampled] = waiting;
+        self.flush(lanes, (maker.as_ref(), &mut records), &mut dense, 1);
+        self.flush(lanes, (None, &mut records), &mut sampled, 1);
         Ok(true)
     }
 }
 
+/// Accounts, eight each, that go through a group's entries together: a few kilobytes each.
+const OCTETS: usize = 64;
+
+/// Bytes of the records that combinations with the same entries share: they should stay in the second-level cache.
+const RECORD_BYTES: usize = 512 << 10;
+
+impl<'j> Jumps<'j, '_> {
+    fn sizing(&self, place: usize) -> Sizing {
+        self.rules[self.rows[place] as usize].sizing
+    }
+
+    /// What makes records, where there are any.
+    fn maker(&self) -> Option<Maker<'j>> {
+        let (market, config) = (self.market, self.config);
+        let of = DenseMarket::new(market, config).filter(|_| self.side == Side::Long)?;
+        let (delay, prices) = fills(market, config);
+        let last = (2 * prices.len()).checked_sub(1 + delay)? as Key;
+        Some(Maker { of, view: market.long.as_ref(), delay, prices, last })
+    }
+
+    /// Makes the trades of these combinations if there are `least` of them.
+    #[inline(always)]
+    fn flush<L: Lanes>(
+        &mut self,
+        lanes: L,
+        (maker, records): (Option<&Maker<'j>>, &mut Records),
+        waiting: &mut Vec<(Rc<Group>, usize)>,
+        least: usize,
+    ) {
+        if waiting.len() < least {
+            return;
+        }
+        match maker {
+            None => self.simulate(lanes, waiting),
+            Some(maker) => {
+                let lane = |i: usize| &waiting[i.min(waiting.len() - 1)];
+                let mut jumpers: [Jumper; EIGHT] =
+                    std::array::from_fn(|i| self.jumper(&lane(i).0, lane(i).1));
+                for jumper in &mut jumpers[waiting.len()..] {
+                    jumper.skip_all();
+                }
+                let groups: [&Group; EIGHT] = std::array::from_fn(|i| lane(i).0.as_ref());
+                let mut accounts = DenseAccounts::new(lanes, maker.of);
+                accounts.jump(maker, (&mut jumpers, groups), usize::MAX, (records, false));
+                let stats = self.finish(&accounts, maker, &jumpers, groups);
+                for (stats, (_, place)) in stats.into_iter().zip(waiting.iter()) {
+                    self.out[self.rows[*place] as usize] = stats;
+                }
+            }
+        }
+        waiting.clear();
+    }
+
+    /// Eight by eight the combinations of a group, which share their trades: all of them through one block of entries, then
+    /// through the next.
+    #[inline(always)]
+    fn share<L: Lanes>(
+        &mut self,
+        lanes: L,
+        maker: &Maker<'j>,
+        group: &Group,
+        octets: &[[usize; EIGHT]],
+        records: &mut Records,
+    ) {
+        let groups = [group; EIGHT];
+        group.forget();
+        let mut states: Vec<(DenseAccounts<'j, L>, [Jumper; EIGHT])> = Vec::with_capacity(octets.len());
+        for octet in octets {
+            let jumpers = std::array::from_fn(|i| self.jumper(group, octet[i]));
+            states.push((DenseAccounts::new(lanes, maker.of), jumpers));
+        }
+        let step = (RECORD_BYTES / size_of::<Record>() / group.columns).max(1);
+        let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
+        let mut until = 0;
+        while until < group.decisions.len() {
+            let from = until;
+            until += step;
+            records.clear();
+            if octets.len() >= signals {
+                maker.make_signals(group, from..until.min(group.decisions.len()), records);
+            }
+            for (accounts, jumpers) in &mut states {
+                accounts.jump(maker, (jumpers, groups), until, (&mut *records, true));
+            }
+        }
+        for ((accounts, jumpers), octet) in states.iter().zip(octets) {
+            let stats = self.finish(accounts, maker, jumpers, groups);
+            for (stats, &place) in stats.into_iter().zip(octet) {
+                self.out[self.rows[place] as usize] = stats;
+            }
+        }
+    }
+
+    fn jumper(&self, group: &Group, place: usize) -> Jumper {
+        let rules = self.rules[self.rows[place] as usize];
+        Jumper::new(rules, self.columns(group, place), group.rules.len())
+    }
+
+    /// The columns of a combination's stop, target, trailing stop, time exit and signal.
+    fn columns(&self, group: &Group, place: usize) -> [usize; 5] {
+        let rules = &self.rules[self.rows[place] as usize];
+        let signal = Some(ExitRule::Signal(self.signals.signals[place][1]));
+        let [stop, target, trailing, time] = exits_of(rules).map(|rule| column_of(&group.rules, rule));
+        [stop, target, trailing, time, column_of(&group.rules, signal)]
+    }
+
+    #[inline(always)]
+    fn finish<L: Lanes>(
+        &self,
+        accounts: &DenseAccounts<'j, L>,
+        maker: &Maker<'j>,
+        jumpers: &[Jumper; EIGHT],
+        groups: [&Group; EIGHT],
+    ) -> [Option<Stats>; EIGHT] {
+        accounts.finish(|i| {
+            let decided = jumpers[i].open.and_then(|entry| groups[i].decisions.get(entry));
+            let bar = decided.map(|&t| t as usize + maker.delay);
+            (bar.map(|bar| (bar, maker.prices[bar])), jumpers[i].marked)
+        })
+    }
+}
+
 /// First passages of the levels and time exits that anybody has, at every bar where anybody may enter.
-struct LevelTables {
+pub(super) struct LevelTables {
     rules: Vec<ExitRule>,
-    passages: Vec<Vec<Key>>,
+    /// Per rule and entry the passage and the place of the trade's record, as in [`Group`].
+    passages: Vec<Vec<Cell<u64>>>,
 }
 
 /// The combinations with one entry signal.
-struct Group {
+pub(super) struct Group {
     /// Bars at whose closes an entry may be decided.
-    decisions: Vec<u32>,
+    pub(super) decisions: Vec<u32>,
     /// Words of the decisions, and how many there are before each word.
     words: Vec<u64>,
     before: Vec<u32>,
     /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
-    rules: Vec<ExitRule>,
+    pub(super) rules: Vec<ExitRule>,
     columns: usize,
-    keys: Vec<Key>,
+    /// In the upper half when a rule is first met, in the lower one the place of the trade's record, if it is made.
+    keys: Vec<Cell<u64>>,
+    /// Per column the tables' rule, if it is one of them; per entry its place in the tables.
+    tabled: Vec<Option<usize>>,
+    union_places: Vec<u32>,
+    tables: Rc<LevelTables>,
 }
 
 impl Group {
+    /// An entry's passages.
+    #[inline(always)]
+    pub(super) fn row(&self, entry: usize) -> &[Cell<u64>] {
+        &self.keys[entry * self.columns..][..self.columns]
+    }
+
+    /// Forgets the places of records that were made for a block of entries.
+    fn forget(&self) {
+        for passage in self.keys.iter().filter(|passage| !is_kept(passage.get() as u32)) {
+            passage.set(passage.get() & !u64::from(u32::MAX));
+        }
+    }
+
+    /// Remembers the place of an exit's record for other groups.
+    #[inline(always)]
+    pub(super) fn keep(&self, entry: usize, column: usize, place: u32) {
+        if let Some(rule) = self.tabled[column] {
+            let passage = &self.tables.passages[rule][self.union_places[entry] as usize];
+            passage.set(passage.get() & !u64::from(u32::MAX) | u64::from(place));
+        }
+    }
+
     /// The first entry decided at or after bar `t`.
     #[inline(always)]
-    fn next(&self, t: usize) -> usize {
+    pub(super) fn next(&self, t: usize) -> usize {
         match (self.words.get(t / 64), self.before.get(t / 64)) {
             (Some(word), Some(before)) => {
                 let earlier = word & !(u64::MAX << (t % 64));
@@ -174,6 +341,11 @@ impl Group {
             _ => self.decisions.len(),
         }
     }
+}
+
+/// A passage whose trade has no record yet.
+fn keyed(key: Key) -> Cell<u64> {
+    Cell::new(u64::from(key) << 32)
 }
 
 /// Column of a rule that a combination does not have.
@@ -237,7 +409,7 @@ impl Jumps<'_, '_> {
                 }
             }
         }
-        let bytes = rules.len() * union.bars.len() * size_of::<Key>();
+        let bytes = rules.len() * union.bars.len() * size_of::<u64>();
         if bytes > MAX_BYTES && self.rows.len() > 1 {
             return None;
         }
@@ -251,10 +423,12 @@ impl Jumps<'_, '_> {
                 *passages = passages_of_time(held, bars, &union.first_bars);
             }
         }
+        let keyed = |keys: Vec<Key>| keys.into_iter().map(keyed).collect();
+        let passages = passages.into_iter().map(keyed).collect();
         Some(LevelTables { rules, passages })
     }
 
-    fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &LevelTables) -> Group {
+    fn group(&self, enter: u32, places: &[usize], union: &Entries, tables: &Rc<LevelTables>) -> Group {
         let (delay, prices) = fills(self.market, self.config);
         let (mut decisions, mut union_places) = (Vec::new(), Vec::new());
         let words = self.signals.of(enter).to_vec();
@@ -287,23 +461,26 @@ impl Jumps<'_, '_> {
             }
         }
         let columns = rules.len() + 1;
-        let mut keys = vec![NEVER; decisions.len() * columns];
+        let mut keys = vec![keyed(NEVER); decisions.len() * columns];
         let first_bars: Vec<u32> =
             union_places.iter().map(|&place| union.first_bars[place as usize]).collect();
-        for (column, rule) in rules.iter().enumerate() {
+        let tabled: Vec<Option<usize>> =
+            rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
+        for (column, (rule, tabled)) in rules.iter().zip(&tabled).enumerate() {
             if let ExitRule::Signal(signal) = rule {
                 let passages = passages_of_signal(self.signals.of(*signal), &first_bars);
                 for (row, key) in keys.chunks_exact_mut(columns).zip(passages) {
-                    row[column] = key;
+                    row[column] = keyed(key);
                 }
-            } else if let Some(table) = tables.rules.iter().position(|known| known == rule) {
-                let table = &tables.passages[table];
+            } else if let Some(table) = tabled {
+                let table = &tables.passages[*table];
                 for (row, &place) in keys.chunks_exact_mut(columns).zip(&union_places) {
-                    row[column] = table[place as usize];
+                    row[column] = table[place as usize].clone();
                 }
             }
         }
-        Group { decisions, words, before, rules, columns, keys }
+        let tables = Rc::clone(tables);
+        Group { decisions, words, before, rules, columns, keys, tabled, union_places, tables }
     }
 
     /// One to eight combinations.
@@ -313,13 +490,10 @@ impl Jumps<'_, '_> {
         let lane = |i: usize| &combinations[i.min(combinations.len() - 1)];
         let chain = |i: usize| {
             let (group, place) = lane(i);
-            let rules = self.rules[self.rows[*place] as usize];
-            let signal = Some(ExitRule::Signal(self.signals.signals[*place][1]));
-            let [stop, target, trailing, time] = exits_of(&rules).map(|rule| column_of(&group.rules, rule));
             Chain {
                 group: group.as_ref(),
-                rules,
-                columns: [stop, target, trailing, time, column_of(&group.rules, signal)],
+                rules: self.rules[self.rows[*place] as usize],
+                columns: self.columns(group, *place),
                 entry: if i < combinations.len() { 0 } else { group.decisions.len() },
                 ambiguous_bars: 0,
                 is_open: false,
@@ -334,10 +508,10 @@ impl Jumps<'_, '_> {
             let chain = &deals.chains[i];
             let decided = chain.group.decisions.get(chain.entry).filter(|_| chain.is_open);
             let bar = decided.map(|&t| t as usize + delay);
-            let open = bar.map(|bar| (bar, prices[bar]));
+            let open = bar.map(|bar| (side, bar, prices[bar]));
             Finished { open, ambiguous_bars: chain.ambiguous_bars }
         };
-        let stats = measure_side(lanes, (self.market, config), side, sizing, deals, finished);
+        let stats = measure_sides(lanes, (self.market, config), Some(side), sizing, deals, finished);
         for (stats, &row) in stats.into_iter().zip(&rows[..combinations.len()]) {
             self.out[row as usize] = stats;
         }
@@ -367,6 +541,7 @@ struct Chains<'c> {
 
 impl Deals for Chains<'_> {
     const IS_CHAIN: bool = true;
+    const HAS_BOTH: bool = false;
 
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
@@ -379,8 +554,8 @@ impl Deals for Chains<'_> {
         let enter = decided as usize + self.delay;
         let enter_raw = self.prices[enter];
         let first = first_bar(self.config, enter);
-        let row = &group.keys[chain.entry * group.columns..][..group.columns];
-        let keys = chain.columns.map(|column| row[column]);
+        let row = group.row(chain.entry);
+        let keys = chain.columns.map(|column| (row[column].get() >> 32) as Key);
         let key = keys.into_iter().fold(NEVER, Key::min);
         let bar = (key / 2) as usize;
         let (leave, leave_raw, is_target, free_from);
@@ -396,17 +571,8 @@ impl Deals for Chains<'_> {
         } else {
             let view = self.view?;
             let price = entry_price(self.config, self.side, enter_raw);
-            let levels = view.levels(price, &chain.rules);
             let met = [0, 1, 2].map(|rule| keys[rule] == key);
-            let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };
-            let target = if met[1] { levels.target } else { f64::INFINITY };
-            let (stop, reason) = if met[2] {
-                let trail = view.trail_at(&levels, first, bar);
-                if stop >= trail { (stop, ExitReason::Stop) } else { (trail, ExitReason::Trailing) }
-            } else {
-                (stop, ExitReason::Stop)
-            };
-            let touch = view.touch(bar, stop, reason, target, self.config.intrabar);
+            let touch = view.touch_of(&chain.rules, price, met, (first, bar), self.config.intrabar);
             chain.ambiguous_bars += u64::from(touch.is_ambiguous);
             leave = bar;
             (leave_raw, is_target) = (touch.price, touch.reason == ExitReason::Target);
@@ -414,7 +580,15 @@ impl Deals for Chains<'_> {
         }
         let free_from = free_from.max(leave.saturating_add(chain.rules.cooldown));
         chain.entry = group.next(free_from);
-        Some(Deal { enter, leave, enter_raw, leave_raw, is_target, bars_held: bar + 1 - first })
+        Some(Deal {
+            side: self.side,
+            enter,
+            leave,
+            enter_raw,
+            leave_raw,
+            is_target,
+            bars_held: bar + 1 - first,
+        })
     }
 }
 

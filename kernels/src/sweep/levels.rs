@@ -195,6 +195,29 @@ impl LevelView {
         best * trailing.factor
     }
 
+    /// The exit of a position, entered at this price and held since bar `first`, in a bar that reaches the marked ones of its
+    /// stop, target and trailing stop.
+    #[inline(always)]
+    pub(super) fn touch_of(
+        &self,
+        rules: &Rules,
+        entry: f64,
+        met: [bool; 3],
+        (first, bar): (usize, usize),
+        intrabar: Intrabar,
+    ) -> Touch {
+        let levels = self.levels(entry, rules);
+        let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };
+        let target = if met[1] { levels.target } else { f64::INFINITY };
+        let (stop, reason) = if met[2] {
+            let trail = self.trail_at(&levels, first, bar);
+            if stop >= trail { (stop, ExitReason::Stop) } else { (trail, ExitReason::Trailing) }
+        } else {
+            (stop, ExitReason::Stop)
+        };
+        self.touch(bar, stop, reason, target, intrabar)
+    }
+
     /// The exit in a bar whose open, low or high reaches a level.
     #[inline(always)]
     pub(super) fn touch(

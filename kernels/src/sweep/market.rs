@@ -1,13 +1,14 @@
 //! What is worked out once per symbol and shared by every combination: where equity is sampled, the range of closes,
 //! and the bars as seen by levels.
 
+use super::edges::EdgeRows;
 use super::error::SweepError;
 use super::extremes::{CoarseExtremes, RangeExtremes};
 use super::levels::LevelView;
 use super::moments::PrefixRows;
 use crate::bars::Bars;
 use crate::program::Rules;
-use crate::sim::Returns;
+use crate::sim::{Returns, SimConfig};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -23,6 +24,8 @@ pub(super) struct Samples {
     pub(super) closes: Vec<f64>,
     /// `first_at[t]..first_at[u]` are the later samples taken at the closes of bars `t..u`; one element more than bars.
     pub(super) first_at: Vec<u32>,
+    /// Whether there is one sample per bar, at its close.
+    is_every_close: bool,
 }
 
 impl Samples {
@@ -37,6 +40,7 @@ impl Samples {
                 lead: 0,
                 closes: bars.close.clone(),
                 first_at: (0..=bars.len() as u32).collect(),
+                is_every_close: true,
             });
         }
         let first_day = bars.open_time_ms[0].div_euclid(DAY_MS) + 1;
@@ -44,7 +48,7 @@ impl Samples {
         if last_day - first_day >= MAX_MIDNIGHTS {
             return Err(SweepError::Span { midnights: last_day - first_day + 1 });
         }
-        let mut samples = Samples { lead: 0, closes: Vec::new(), first_at: vec![0] };
+        let mut samples = Samples { lead: 0, closes: Vec::new(), first_at: vec![0], is_every_close: false };
         let mut closed = 0;
         for day in first_day..=last_day {
             while closed < bars.len() && bars.close_time_ms(closed) <= day * DAY_MS {
@@ -71,6 +75,8 @@ pub(super) struct Market<'a> {
     pub(super) coarse: CoarseExtremes,
     /// Prefix sums over the samples; none where a return has no finite powers.
     pub(super) rows: Option<PrefixRows>,
+    /// What entries and exits of all-in long positions add, where they do not depend on the account.
+    pub(super) edges: Option<EdgeRows>,
     /// The bars as a long position's levels see them, if the program has levels and such positions.
     pub(super) long: Option<LevelView>,
     /// The same for short positions.
@@ -79,13 +85,19 @@ pub(super) struct Market<'a> {
 
 impl<'a> Market<'a> {
     /// Prepares checked bars for a program with these rules.
-    pub(super) fn new(bars: &'a Bars, rules: &Rules, returns: Returns) -> Result<Market<'a>, SweepError> {
+    pub(super) fn new(bars: &'a Bars, rules: &Rules, config: &SimConfig) -> Result<Market<'a>, SweepError> {
         let has_levels =
             rules.stop_loss.is_some() || rules.take_profit.is_some() || rules.trailing_stop.is_some();
-        let samples = Samples::new(bars, returns)?;
+        let samples = Samples::new(bars, config.returns)?;
+        let has_edges = samples.is_every_close && rules.short_enter.is_none();
+        let (rows, edges) = match has_edges.then(|| EdgeRows::new(bars, config, has_levels)).flatten() {
+            Some((rows, edges)) => (Some(rows), Some(edges)),
+            None => (PrefixRows::new(&samples.closes), None),
+        };
         Ok(Market {
             bars,
-            rows: PrefixRows::new(&samples.closes),
+            rows,
+            edges,
             samples,
             coarse: CoarseExtremes::new(&bars.close),
             closes: RangeExtremes::new(&bars.close),

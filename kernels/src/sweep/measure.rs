@@ -202,7 +202,7 @@ impl Drawdown {
 }
 
 /// What the rounding of a drawdown may differ by from the test that spares its division, and more.
-const MARGIN: f64 = 1e-15;
+pub(super) const MARGIN: f64 = 1e-15;
 
 fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
     let mut drawdown = Drawdown { peak: cash, worst: 0.0 };

@@ -2,7 +2,7 @@
 //!
 //! While an all-in long position is held, the return from one sample to the next is that of the close, whatever the
 //! combination. Sums over a run of such samples are differences of two *prefix rows*. The rows are integers, each power
-//! scaled so that its sum over the whole series fills 61 bits: a difference of two rows is then exact, where a difference of
+//! scaled so that its sum over the whole series fills 62 bits: a difference of two rows is then exact, where a difference of
 //! two floating-point prefixes would carry the rounding of everything before it. What an entry or an exit adds is summed in
 //! floating point, in the order of events.
 //!
@@ -35,6 +35,22 @@ impl Row {
         let (sums, first, last) = (self.0, &rows[from].0, &rows[to].0);
         self.0 = std::array::from_fn(|i| sums[i].wrapping_add(last[i].wrapping_sub(first[i])));
     }
+
+    /// Adds another row. Parts of a sum may wrap; a whole one is within its bounds.
+    #[inline(always)]
+    pub(super) fn add_row(&mut self, row: &Row) {
+        for (sum, term) in self.0.iter_mut().zip(row.0) {
+            *sum = sum.wrapping_add(term);
+        }
+    }
+
+    /// Subtracts another row.
+    #[inline(always)]
+    pub(super) fn subtract(&mut self, row: &Row) {
+        for (sum, term) in self.0.iter_mut().zip(row.0) {
+            *sum = sum.wrapping_sub(term);
+        }
+    }
 }
 
 /// Prefix rows over the samples of a market.
@@ -49,13 +65,18 @@ pub(super) struct PrefixRows {
 impl PrefixRows {
     /// Rows over the closes at the samples; `None` where a power of a return is not finite.
     pub(super) fn new(closes: &[f64]) -> Option<PrefixRows> {
-        let returns = || closes.iter().zip(closes.iter().skip(1)).map(|(before, after)| after / before - 1.0);
         let mut totals = [0.0; POWERS];
-        for r in returns() {
+        for r in returns(closes) {
             for (total, power) in totals.iter_mut().zip(powers(r)) {
                 *total += f64::abs(power);
             }
         }
+        PrefixRows::within(closes, totals)
+    }
+
+    /// The same, in units such that no sum of powers whose sizes add up to `totals` at most overflows. These bound the powers
+    /// between the closes too.
+    pub(super) fn within(closes: &[f64], totals: [f64; POWERS]) -> Option<PrefixRows> {
         if !totals.iter().all(|total| total.is_finite()) {
             return None;
         }
@@ -63,7 +84,7 @@ impl PrefixRows {
         let mut rows = Vec::with_capacity(closes.len() + 1);
         let mut sums = [0i64; 8];
         rows.resize(closes.len().min(1) + 1, Row(sums));
-        for r in returns() {
+        for r in returns(closes) {
             for ((sum, power), scale) in sums.iter_mut().zip(powers(r)).zip(scales) {
                 *sum += nearest(power * scale);
             }
@@ -73,18 +94,24 @@ impl PrefixRows {
     }
 }
 
+/// From each close to the next.
+fn returns(closes: &[f64]) -> impl Iterator<Item = f64> {
+    closes.iter().zip(closes.iter().skip(1)).map(|(before, after)| after / before - 1.0)
+}
+
 /// The nearest whole number, halves away from 0.
-fn nearest(x: f64) -> i64 {
+#[inline(always)]
+pub(super) fn nearest(x: f64) -> i64 {
     (x + if x < 0.0 { -0.5 } else { 0.5 }) as i64
 }
 
-/// The power of two that brings a total just below `2^61`; within the exponents whose inverse is a normal number.
+/// The power of two that brings a total just below `2^62`, which leaves as much again for rounding; within the exponents whose inverse is a normal number.
 fn scale_of(total: f64) -> f64 {
     if total == 0.0 {
         return 1.0;
     }
     let exponent = libm::ilogb(total);
-    libm::ldexp(1.0, (60 - exponent).clamp(-1000, 1000))
+    libm::ldexp(1.0, (61 - exponent).clamp(-1000, 1000))
 }
 
 /// The square of 2^44, see [`PowerSums::moments`].

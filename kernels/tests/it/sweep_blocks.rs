@@ -120,6 +120,19 @@ fn grid() -> Vec<f64> {
     values
 }
 
+/// Two entry signals at most bars, each with enough combinations to share trades and enough entries for several blocks of them.
+fn crowded_grid() -> Vec<f64> {
+    let mut values = Vec::new();
+    for level in [99.0, 101.0] {
+        for slow in [5.0, 40.0] {
+            for rule in [1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0, 12.0, 15.0, 20.0, 25.0, 30.0] {
+                values.extend([3.0, slow, level, rule]);
+            }
+        }
+    }
+    values
+}
+
 fn bits(stats: &Stats) -> String {
     // Debug writes the shortest text that reads back as the same number: equal texts are equal bits.
     format!("{stats:?}")
@@ -212,6 +225,37 @@ fn any_market() -> impl Strategy<Value = Bars> {
     let len = prop_oneof![Just(2_047_usize), Just(4_097), Just(9_001), 1..300_usize];
     (len, any::<u64>(), prop_oneof![Just(1.0), Just(0.001)])
         .prop_map(|(len, seed, tick)| random_walk(len, seed, tick))
+}
+
+/// The same with opens and lows far outside their bars, and quiet stretches without any change.
+fn any_rough_market() -> impl Strategy<Value = Bars> {
+    (any_market(), any::<u64>()).prop_map(|(mut bars, noise)| {
+        let mut state = noise | 1;
+        for t in 0..bars.len() {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state >> 32 & 127 {
+                0 => bars.open[t] *= 1.3,
+                1 => bars.low[t] *= 0.5,
+                2 => bars.high[t] *= 2.0,
+                4..12 => {
+                    bars.low[t] *= 0.7;
+                    bars.high[t] *= 1.4;
+                }
+                3 => {
+                    let price = bars.close[t];
+                    for u in t..(t + 40).min(bars.len()) {
+                        for prices in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
+                            prices[u] = price;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        bars
+    })
 }
 
 fn any_settings() -> impl Strategy<Value = SimConfig> {
@@ -356,6 +400,68 @@ proptest! {
         }
         let row = pick.index(whole.len());
         check_against_naive(&program, &bars, &config, &values[2 * row..2 * row + 2], &whole[row]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shared_trades_are_those_that_each_combination_makes_alone(
+        recipe in any_recipe(),
+        bars in any_rough_market(),
+        config in any_settings(),
+        fee in prop_oneof![Just(0.0005), Just(0.3), Just(-0.01)],
+        pick in any::<prop::sample::Index>(),
+    ) {
+        let recipe = Recipe { entry: 1, is_long: true, is_short: false, rules: recipe.rules | 1 << (recipe.exit % 5), ..recipe };
+        let config = SimConfig { maker_fee: fee, ..config };
+        let program = compile(&recipe);
+        let values = crowded_grid();
+        let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+        let portable = run_block(&program, &bars, &config, Isa::Portable, &values);
+        for (row, (a, b)) in whole.iter().zip(&portable).enumerate() {
+            prop_assert_eq!(bits(a), bits(b), "{}", row);
+        }
+        for pick in [pick.index(whole.len()), whole.len() - 1 - pick.index(whole.len())] {
+            let row = &values[4 * pick..4 * pick + 4];
+            let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+            prop_assert_eq!(bits(&whole[pick]), bits(&alone[0]));
+            check_against_naive(&program, &bars, &config, row, &whole[pick]);
+        }
+    }
+}
+
+#[test]
+fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
+    let recipe =
+        Recipe { entry: 1, exit: 0, is_long: true, is_short: false, rules: 0b1011, by_param: 0b11, size: 0 };
+    let program = compile(&recipe);
+    let bars = random_walk(400, 11, 1.0);
+    let config = SimConfig::default();
+    let values: Vec<f64> =
+        (0..1_300).flat_map(|i| [3.0, f64::from(2 + i % 3), 101.0, f64::from(1 + i) / 40.0]).collect();
+    let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+    assert!(whole.iter().all(|stats| stats.trades > 5));
+    for (row, stats) in values.chunks(4).zip(&whole).step_by(7) {
+        let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+        assert_eq!(bits(&alone[0]), bits(stats), "{row:?}");
+    }
+}
+
+#[test]
+fn an_account_too_small_for_whole_digits_is_measured() {
+    let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 0, by_param: 0, size: 0 };
+    let bars = random_walk(900, 3, 0.001);
+    for rules in [0, 1] {
+        let program = compile(&Recipe { rules, ..recipe });
+        for cash in [1e-316, 1e-283] {
+            let config = SimConfig { cash, taker_fee: 0.05, ..SimConfig::default() };
+            let row = [3.0, 9.0, 1.0, 4.0];
+            let out = run_block(&program, &bars, &config, Isa::detect(), &row);
+            assert!(out[0].trades > 5);
+            check_against_naive(&program, &bars, &config, &row, &out[0]);
+        }
     }
 }
 

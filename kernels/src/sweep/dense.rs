@@ -1,0 +1,212 @@
+//! Eight all-in long accounts where every close is a sample: a trade adds whole rows of integers ([`super::edges`]), and its
+//! account is left with two divisions.
+
+use super::account::Account;
+use super::books::{Books, EIGHT, Range, Sides};
+use super::edges::{AMBIGUOUS, BARS_HELD, EdgeRows, LEAST, SAMPLES};
+use super::extremes::Extremes;
+use super::fold::{self, Fold};
+use super::market::Market;
+use super::moments::{PrefixRows, Row};
+use super::rules::Sizing;
+use crate::sim::{Side, SimConfig};
+use crate::simd::Lanes;
+use crate::stats::Stats;
+
+/// Trades of one lane that are looked up before any is made. A vector must not be loaded right after its lanes were stored
+/// one by one: the processor would wait for every store to reach the cache.
+pub(super) const AHEAD: usize = 16;
+
+/// What the returns of such accounts are summed with.
+#[derive(Clone, Copy)]
+pub(super) struct DenseMarket<'m> {
+    pub(super) market: &'m Market<'m>,
+    pub(super) rows: &'m PrefixRows,
+    pub(super) edges: &'m EdgeRows,
+    pub(super) config: &'m SimConfig,
+}
+
+impl<'m> DenseMarket<'m> {
+    /// `None` where a trade's returns are not its own.
+    pub(super) fn new(market: &'m Market<'m>, config: &'m SimConfig) -> Option<DenseMarket<'m>> {
+        Some(DenseMarket { market, rows: market.rows.as_ref()?, edges: market.edges.as_ref()?, config })
+    }
+}
+
+/// What the accounts need of one trade per lane.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<E> {
+    /// 1 where there is a trade, else 0.
+    pub(super) active: E,
+    /// Price of the entry, slippage included, and what a unit costs with the fee.
+    pub(super) price: E,
+    pub(super) unit: E,
+    /// Price of the exit, slippage included, and its fee rate.
+    pub(super) leave_price: E,
+    pub(super) leave_rate: E,
+    /// Closes with the position: bounds, or their extremes; not a number where there is none.
+    pub(super) range: Range<E>,
+}
+
+/// Eight of them.
+#[derive(Clone)]
+pub(super) struct DenseAccounts<'m, L: Lanes> {
+    of: DenseMarket<'m>,
+    books: Books<'m, L>,
+    /// Per lane the sums of its trades' rows.
+    sums: [Row; EIGHT],
+}
+
+impl<'m, L: Lanes> DenseAccounts<'m, L> {
+    #[inline(always)]
+    pub(super) fn new(lanes: L, of: DenseMarket<'m>) -> Self {
+        let books = Books::new(lanes, of.market, Sides::One(Side::Long), of.config.cash);
+        DenseAccounts { of, books, sums: [Row::default(); EIGHT] }
+    }
+
+    #[inline(always)]
+    pub(super) fn lanes(&self) -> L {
+        self.books.lanes
+    }
+
+    /// The sums of a lane's trades.
+    #[inline(always)]
+    pub(super) fn sums(&mut self, lane: usize) -> &mut Row {
+        &mut self.sums[lane]
+    }
+
+    /// Opens and closes one position per active lane.
+    #[inline(always)]
+    pub(super) fn trade(
+        &mut self,
+        terms: Terms<L::Eight>,
+        exact: Option<impl Fn(usize) -> Extremes>,
+        bars: impl Fn(usize) -> [usize; 2],
+    ) {
+        let books = &mut self.books;
+        let quantity = books.cash / terms.unit;
+        let active = books.place(terms.active, quantity, LEAST);
+        // Before the first bar equity is the initial cash, so that it does no harm to mark it.
+        books.mark_flat(active);
+        let (held, notional, fee) = books.open(self.of.config, quantity, terms.price);
+        books.mark_held(active, held, terms.range, exact, bars);
+        let settled = books.close(held, (quantity, notional, fee), (terms.leave_price, terms.leave_rate));
+        books.settle(active, settled);
+    }
+
+    /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
+    /// stays open, and the first bar after the last exit.
+    #[inline(always)]
+    pub(super) fn finish(
+        &self,
+        open: impl Fn(usize) -> (Option<(usize, f64)>, usize),
+    ) -> [Option<Stats>; EIGHT] {
+        let DenseMarket { market, rows, config, .. } = self.of;
+        let mut folds = std::array::from_fn(|_| Fold::<true>::new(market, rows, config.cash));
+        self.books.folds(&mut folds);
+        let (cash, fees) = self.books.cash_and_fees();
+        let mut out = [const { None }; EIGHT];
+        for (i, mut fold) in folds.into_iter().enumerate() {
+            let row = &self.sums[i];
+            fold.sums.held = *row;
+            fold.sums.held_samples = row.0[SAMPLES] as u64;
+            fold.trades.bars_held = row.0[BARS_HELD] as u64;
+            let mut account = Account::new(config, Sizing::Equity(1.0), fold);
+            let (open, marked) = open(i);
+            (account.cash, account.fees, account.marked) = (cash[i], fees[i], marked);
+            let mut position = None;
+            if let Some((bar, raw)) = open {
+                position = account.enter(Side::Long, bar, raw);
+                if position.is_none() {
+                    account.sink.give_up();
+                }
+            }
+            account.finish(market.bars.len(), position.as_ref());
+            out[i] = fold::finish(&account, row.0[AMBIGUOUS] as u64);
+        }
+        out
+    }
+}
+
+/// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.
+struct Lookup {
+    active: [[f64; EIGHT]; AHEAD],
+    /// Prices before slippage.
+    enter: [[f64; EIGHT]; AHEAD],
+    leave: [[f64; EIGHT]; AHEAD],
+    low: [[f64; EIGHT]; AHEAD],
+    high: [[f64; EIGHT]; AHEAD],
+}
+
+/// Trades between fills of bars' opens, or closes, a later one for the exit.
+pub(super) struct FillPairs<'p> {
+    /// Per lane pairs of bars at whose closes a position is opened and closed.
+    pub(super) pairs: [&'p [[u32; 2]]; EIGHT],
+    /// Bars from decision to fill, and the prices of fills.
+    pub(super) delay: usize,
+    pub(super) prices: &'p [f64],
+}
+
+impl<'m, L: Lanes> DenseAccounts<'m, L> {
+    /// Makes all trades.
+    #[inline(always)]
+    pub(super) fn run(&mut self, fills: &FillPairs<'_>) {
+        let steps = fills.pairs.iter().map(|pairs| pairs.len()).max().unwrap_or(0);
+        let one = [[1.0; EIGHT]; AHEAD];
+        let mut lookup = Lookup { active: one, enter: one, leave: one, low: one, high: one };
+        let mut from = 0;
+        while from < steps {
+            for lane in 0..EIGHT {
+                self.look_up(fills, lane, from, &mut lookup);
+            }
+            for step in 0..AHEAD.min(steps - from) {
+                self.trade_pairs(fills, from + step, step, &lookup);
+            }
+            from += AHEAD;
+        }
+    }
+
+    #[inline(always)]
+    fn look_up(&mut self, fills: &FillPairs<'_>, lane: usize, from: usize, lookup: &mut Lookup) {
+        let DenseMarket { market, edges, .. } = self.of;
+        let pairs = fills.pairs[lane];
+        let pairs = &pairs[from.min(pairs.len())..(from + AHEAD).min(pairs.len())];
+        let mut sums = self.sums[lane];
+        for (step, &[enter, leave]) in pairs.iter().enumerate() {
+            let (enter, leave) = (enter as usize + fills.delay, leave as usize + fills.delay);
+            lookup.active[step][lane] = 1.0;
+            lookup.enter[step][lane] = fills.prices[enter];
+            lookup.leave[step][lane] = fills.prices[leave];
+            let range = market.coarse.query(enter, leave);
+            lookup.low[step][lane] = range.min;
+            lookup.high[step][lane] = range.max;
+            sums.add_row(edges.enter(enter));
+            sums.add_row(edges.leave(leave));
+        }
+        for active in &mut lookup.active[pairs.len()..] {
+            active[lane] = 0.0;
+        }
+        self.sums[lane] = sums;
+    }
+
+    #[inline(always)]
+    fn trade_pairs(&mut self, fills: &FillPairs<'_>, trade: usize, step: usize, lookup: &Lookup) {
+        let (lanes, market) = (self.books.lanes, self.of.market);
+        let SimConfig { slippage, taker_fee, .. } = *self.of.config;
+        let price = lanes.eight(&lookup.enter[step]) * lanes.splat(1.0 + slippage);
+        let terms = Terms {
+            active: lanes.eight(&lookup.active[step]),
+            price,
+            unit: price * lanes.splat(1.0 + taker_fee),
+            leave_price: lanes.eight(&lookup.leave[step]) * lanes.splat(1.0 - slippage),
+            leave_rate: lanes.splat(taker_fee),
+            range: Range { low: lanes.eight(&lookup.low[step]), high: lanes.eight(&lookup.high[step]) },
+        };
+        let bars = |i: usize| fills.pairs[i][trade].map(|decided| decided as usize + fills.delay);
+        let exact = |i: usize| {
+            let [from, to] = bars(i);
+            market.closes.query(&market.bars.close, from, to)
+        };
+        self.trade(terms, Some(exact), bars);
+    }
+}
