@@ -8,24 +8,59 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A file with all its content that does not carry its name yet. Dropped without [`Staged::commit`], it is removed and the
+/// place it was meant for is as it was before.
+#[derive(Debug)]
+#[must_use = "a staged file is removed unless it is committed"]
+pub struct Staged {
+    /// Open, so that the lock is held until the file has its name.
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    is_committed: bool,
+}
+
+impl Staged {
+    /// Syncs the file, gives it its name and syncs the folder: only waiting for the disk is left to do here.
+    ///
+    /// # Errors
+    /// The system's for syncing or renaming; no temporary file stays.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.path)?;
+        self.is_committed = true;
+        sync_folder(&self.path)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            // Somebody has an error to report already; a temporary file that cannot be removed now is a leftover.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Writes the content that `path` is to have through `fill`, under a temporary name.
+///
+/// # Errors
+/// Those of `fill`, and the system's for creating the file; no temporary file stays.
+pub fn stage(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Staged> {
+    let temporary = temporary_path(path);
+    let file = File::create_new(&temporary)?;
+    let mut staged = Staged { file, temporary, path: path.to_owned(), is_committed: false };
+    staged.file.lock()?;
+    fill(&mut staged.file)?;
+    Ok(staged)
+}
+
 /// Writes `path` through `fill`. When `fill` or the disk fails, `path` is as it was before and no temporary file stays.
 ///
 /// # Errors
 /// Those of `fill`, and the system's for creating, syncing or renaming the file.
 pub fn write(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = temporary_path(path);
-    let mut file = File::create_new(&temporary)?;
-    let written = file.lock().and_then(|()| fill(&mut file)).and_then(|()| {
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_folder(path)?;
-        Ok(())
-    });
-    if written.is_err() {
-        // The first error is the one to report; a temporary file that cannot be removed now is a leftover.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    stage(path, fill)?.commit()
 }
 
 /// Removes temporary files in `folder` that no living process is writing.

@@ -2,7 +2,7 @@
 //!
 //! One per process, reached through the session's extensions and never serialised: a plan does not know where it runs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use datafusion::prelude::SessionConfig;
@@ -42,6 +42,38 @@ pub struct LoadedBars {
     pub bars: Bars,
     /// Their digest.
     pub digest: Digest,
+}
+
+/// Does `work` for every item on at most `threads` threads, in the order of the items; so are the results.
+///
+/// # Errors
+/// That of the first item that has one.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, PlanError> + Sync,
+) -> Result<Vec<R>, PlanError> {
+    let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let done = Mutex::new(Vec::with_capacity(items.len()));
+    let help = || {
+        // Items are taken in order: whatever comes before one that failed is with somebody, who finishes it.
+        while !has_failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { break };
+            let result = work(item);
+            has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(items.len()) {
+            scope.spawn(help);
+        }
+        help();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

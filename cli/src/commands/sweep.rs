@@ -150,8 +150,8 @@ pub(crate) async fn drive(
     table: &SweepTable,
     style: Style,
 ) -> Result<SweepReport, CliError> {
-    let places = Places { data: Some(table.data_root.clone()), results: table.results_root.clone() };
-    let context = session(runtime, &places).await?;
+    // A sweep reads its bars itself: no table has to be found and registered first.
+    let context = session(runtime, &Places::default()).await?;
     let cancel = Arc::clone(&runtime.cancel);
     let interrupts = tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
