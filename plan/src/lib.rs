@@ -26,4 +26,5 @@ pub mod sql_text;
 pub mod store;
 pub mod sweep_exec;
 pub mod sweep_table;
+pub mod top;
 pub mod unit;

@@ -1,4 +1,4 @@
-//! The result files of a sweep: written from finished units, read for ranking, export and replay.
+//! The result files of a sweep: written from finished units, read for export and replay.
 //!
 //! One Parquet file per symbol, rows ascending, the same bytes whatever the units, threads or machines that computed them.
 
@@ -10,8 +10,8 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use polybolos_engine::metrics::{Better, MetricContext, TrialStats, Trials};
-use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
+use polybolos_engine::metrics::{MetricContext, TrialStats, Trials};
+use polybolos_engine::sweep::{Keep, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
 use serde_json::json;
@@ -160,29 +160,6 @@ pub fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError
         PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
     })?;
     Ok(context.read_table(table)?)
-}
-
-/// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row.
-///
-/// # Errors
-/// An unknown metric, or result files that cannot be read.
-pub async fn top(
-    results: &Path,
-    manifest: &Manifest,
-    ranking: &Ranking,
-    count: usize,
-) -> Result<Vec<RecordBatch>, PlanError> {
-    use datafusion::prelude::{col, lit};
-    let metric = ranking.metric()?;
-    let rows = frame(results, manifest)?;
-    let ascending = metric.better == Better::Lower;
-    let enough = rows.filter(col("trades").gt_eq(lit(ranking.min_trades.cast_signed())))?;
-    let order = vec![
-        col(metric.name).sort(ascending, false),
-        col("symbol").sort(true, false),
-        col("row").sort(true, false),
-    ];
-    Ok(enough.sort(order)?.limit(0, Some(count))?.collect().await?)
 }
 
 /// Every row of a complete sweep, batch by batch, symbol by symbol. Blocks.

@@ -33,6 +33,7 @@ use polybolos_plan::schema::number_at;
 use polybolos_plan::session::{Places, cluster_state, register, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
+use polybolos_plan::top::top;
 use polybolos_plan::unit::SweepJob;
 
 use crate::synthetic::{START_MS, bars, write_bars};
@@ -273,7 +274,7 @@ async fn keeping_the_top_keeps_the_best_rows_and_all_the_trials() {
     trades.sort_unstable();
     let min_trades = trades[trades.len() / 2].cast_unsigned();
     let ranking = Ranking { metric: "sharpe".to_owned(), min_trades };
-    let best = results::top(&all.results(), &all_report.manifest, &ranking, 1000).await.unwrap();
+    let best = top(&all.results(), &all_report.manifest, &ranking, 1000).unwrap();
     let best = concat_batches(&best[0].schema(), &best).unwrap();
     let expected_of = |symbol: &str| {
         let symbols = best.column_by_name("symbol").unwrap().as_string::<i32>();
