@@ -189,6 +189,12 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_is_given_about_a_second_of_work() {
+        assert_eq!(Rates::default().lease_bar_combos(), FIRST_BAR_COMBOS);
+        assert_eq!(Rates { gpu: Some(5e11), thread: None }.lease_bar_combos(), 500_000_000_000);
+    }
+
+    #[test]
     fn rates_follow_what_is_measured() {
         let gpus = Gpus {
             devices: Vec::new(),

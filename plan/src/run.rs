@@ -353,3 +353,19 @@ fn computed_units(receipts: &[RecordBatch]) -> u64 {
         .map(|reused| reused.values().len() as u64 - reused.true_count() as u64)
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_follow_each_other_fill_a_gpu_together() {
+        let rows = GPU_BLOCK_COMBOS as u64 / 2;
+        let unit = |series, index: u64| Unit { series, rows: index * rows..(index + 1) * rows };
+        let units = [unit(0, 0), unit(0, 1), unit(0, 2), unit(0, 4), unit(1, 5), unit(1, 6)];
+        let sizes: Vec<usize> = gpu_groups(&units).iter().map(|group| group.len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 2]);
+        let large = [Unit { series: 0, rows: 0..u64::MAX }];
+        assert_eq!(gpu_groups(&large), [&large[..]]);
+    }
+}

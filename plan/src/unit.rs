@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polybolos_engine::metrics::MetricContext;
 use polybolos_engine::strategy::Strategy;
@@ -70,13 +70,21 @@ impl UnitQueue {
         UnitQueue { waiting: Mutex::new(units), takers }
     }
 
-    fn next(&self) -> Option<Unit> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Unit>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The units of the same series that come after `unit`, as many as together have at most `rows` rows.
+    fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
+    fn next(&self) -> Option<Unit> {
+        self.waiting().pop_front()
+    }
+
+    /// The units of the same series that come after `unit`, as many as have at most `rows` rows together with it.
     fn more(&self, unit: &Unit, rows: u64) -> Vec<Unit> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         let mut left = rows.saturating_sub(unit.rows.end - unit.rows.start);
         let mut more = Vec::new();
         while let Some(next) = waiting.front() {
@@ -191,6 +199,12 @@ impl SweepJob {
         cancel: &AtomicBool,
     ) -> Result<Worked, PlanError> {
         let mut worked = Worked::default();
+        if queue.is_empty() {
+            return Ok(worked);
+        }
+        // First who, then what: whoever waits for a GPU keeps no unit from those who do not.
+        let gpus = runtime.gpus.as_ref().filter(|_| queue.takers == Takers::Anybody);
+        let lease = gpus.and_then(Gpus::lease);
         let Some(unit) = queue.next() else { return Ok(worked) };
         let loaded = self.loaded(runtime, &unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
@@ -199,9 +213,7 @@ impl SweepJob {
             return Ok(worked);
         }
         let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, cancel };
-        let Some(lease) =
-            runtime.gpus.as_ref().filter(|_| queue.takers == Takers::Anybody).and_then(Gpus::lease)
-        else {
+        let Some(lease) = lease else {
             let result = computation.on_thread(&unit)?;
             if queue.takers == Takers::ThreadsInsteadOfGpu {
                 runtime.progress.gpu_fallbacks.fetch_add(result.summary.combos, Ordering::Relaxed);
@@ -219,7 +231,7 @@ impl SweepJob {
         }
         let OnGpu { results, has_failed } = computation.on_gpu(&units, lease)?;
         let mut units = units.into_iter();
-        for (unit, result) in units.by_ref().zip(results) {
+        for (result, unit) in results.into_iter().zip(units.by_ref()) {
             worked.staged.push(self.stage(unit, result, context)?);
         }
         let takers = if has_failed { Takers::ThreadsInsteadOfGpu } else { Takers::Threads };
@@ -260,5 +272,26 @@ impl SweepJob {
         let store = self.store().zip(self.spec.unit_digest(&self.strategy, &unit));
         let file = store.map(|(store, digest)| store.stage(digest, &result)).transpose()?;
         Ok(StagedUnit { unit, finished: FinishedUnit { result, reused: false, context }, file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_takes_the_units_of_one_series_that_fit() {
+        let unit = |series, index: u64| Unit { series, rows: index * 10..index * 10 + 10 };
+        let queue = UnitQueue::new([unit(0, 0), unit(0, 1), unit(0, 2), unit(1, 0), unit(1, 1)]);
+        let first = queue.next();
+        assert_eq!(first, Some(unit(0, 0)));
+        let first = unit(0, 0);
+        assert_eq!(queue.more(&first, 5), vec![], "a unit is never cut");
+        assert_eq!(queue.more(&first, 20), vec![unit(0, 1)]);
+        assert_eq!(queue.more(&first, u64::MAX), vec![unit(0, 2)]);
+        assert_eq!(queue.more(&first, u64::MAX), vec![], "the next is of another series");
+        assert_eq!(queue.next(), Some(unit(1, 0)));
+        assert_eq!(queue.more(&unit(1, 0), 100), vec![unit(1, 1)]);
+        assert_eq!(queue.next(), None);
     }
 }

@@ -53,23 +53,23 @@ stop_loss: stop
 
 /// Combinations of the grid for which fast < slow: 6 x 8 x 2 less (6,6) (7,6) (8,6) (8,8), twice.
 const COMBOS: u64 = 88;
-const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
+pub(crate) const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
 
 /// A dataset, a results folder and what is run on them.
-struct Bench {
-    folder: tempfile::TempDir,
-    strategy: String,
-    overrides: Overrides,
-    keep: Keep,
-    unit_rows: Option<u64>,
-    threads: usize,
-    results: &'static str,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) strategy: String,
+    pub(crate) overrides: Overrides,
+    pub(crate) keep: Keep,
+    pub(crate) unit_rows: Option<u64>,
+    pub(crate) threads: usize,
+    pub(crate) results: &'static str,
     /// Path of the document as the user typed it.
-    source: &'static str,
+    pub(crate) source: &'static str,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         for (seed, symbol) in SYMBOLS.iter().enumerate() {
             let rows = bars(seed as u64 + 1, START_MS, 900 + 100 * seed);
@@ -91,7 +91,7 @@ impl Bench {
         self.folder.path().join("data")
     }
 
-    fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> PathBuf {
         self.folder.path().join(self.results)
     }
 
@@ -114,18 +114,18 @@ impl Bench {
         table
     }
 
-    async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
+    pub(crate) async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
         let places = Places { data: Some(self.data().display().to_string()), results: Some(self.results()) };
         let context = session(runtime, &places).await?;
         run_sweep(&context, runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
     }
 
-    async fn run(&self) -> SweepReport {
+    pub(crate) async fn run(&self) -> SweepReport {
         self.run_on(&SweepRuntime::new(self.threads)).await.unwrap()
     }
 
     /// Result files by name.
-    fn files(&self, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
         SYMBOLS
             .iter()
             .map(|symbol| {
@@ -141,7 +141,7 @@ impl Bench {
         concat_batches(&batches[0].schema(), &batches).unwrap()
     }
 
-    fn units(&self) -> Vec<PathBuf> {
+    pub(crate) fn units(&self) -> Vec<PathBuf> {
         let mut units = Vec::new();
         for folder in fs::read_dir(self.results().join("units")).unwrap() {
             units.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
