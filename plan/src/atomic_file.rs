@@ -96,3 +96,30 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_once_it_is_committed_and_leaves_nothing_if_it_is_not() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        let names = || -> io::Result<Vec<_>> {
+            fs::read_dir(folder.path())?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        drop(stage(&path, |file| file.write_all(b"dropped"))?);
+        assert!(names()?.is_empty());
+        assert!(stage(&path, |_| Err(io::Error::other("refused"))).is_err());
+        assert!(names()?.is_empty());
+        let staged = stage(&path, |file| file.write_all(b"whole"))?;
+        assert!(!path.exists());
+        // Whoever clears up meanwhile sees that somebody is writing it.
+        remove_leftovers(folder.path());
+        staged.commit()?;
+        assert_eq!((fs::read(&path)?, names()?.len()), (b"whole".to_vec(), 1));
+        Ok(())
+    }
+}

@@ -197,3 +197,23 @@ impl SweepRuntime {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).entries.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_work_keeps_its_order_and_fails_with_the_first_failure() {
+        let items: Vec<u64> = (0..100).collect();
+        for threads in [0, 1, 3, 200] {
+            let squares = in_parallel(threads, &items, |item| Ok(item * item)).unwrap_or_default();
+            assert_eq!(squares, items.iter().map(|item| item * item).collect::<Vec<_>>());
+            let failed = in_parallel(threads, &items, |item| match item {
+                20.. => Err(PlanError::NotFound(item.to_string())),
+                _ => Ok(()),
+            });
+            assert!(matches!(failed, Err(PlanError::NotFound(item)) if item == "20"));
+        }
+        assert!(in_parallel(2, &[], |_: &u64| Ok(())).is_ok_and(|none| none.is_empty()));
+    }
+}

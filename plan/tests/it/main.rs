@@ -10,3 +10,4 @@ mod host;
 mod sql_guide;
 mod sweeps;
 mod synthetic;
+mod top;
