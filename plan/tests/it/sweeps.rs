@@ -135,7 +135,7 @@ impl Bench {
             .collect()
     }
 
-    fn rows(&self, report: &SweepReport) -> RecordBatch {
+    pub(crate) fn rows(&self, report: &SweepReport) -> RecordBatch {
         let batches: Vec<RecordBatch> =
             results::rows(&self.results(), &report.manifest).collect::<Result<_, _>>().unwrap();
         concat_batches(&batches[0].schema(), &batches).unwrap()
