@@ -251,12 +251,22 @@ impl SweepSpec {
     /// Cuts the sweep into units, symbol by symbol, rows ascending. `unit_rows` is the largest number of rows (before
     /// `where`) in a unit; `None` takes [`default_unit_rows`] for each symbol.
     pub fn units<'a>(&'a self, space_rows: u64, unit_rows: Option<u64>) -> impl Iterator<Item = Unit> + 'a {
-        self.series.iter().enumerate().flat_map(move |(series, id)| {
-            let step = unit_rows.unwrap_or_else(|| default_unit_rows(id.bars)).max(1);
-            (0..space_rows.div_ceil(step)).map(move |index| {
-                let start = index * step;
-                Unit { series, rows: start..start.saturating_add(step).min(space_rows) }
-            })
+        (0..self.series.len()).flat_map(move |series| self.series_units(series, space_rows, unit_rows))
+    }
+
+    /// The units of one symbol, see [`SweepSpec::units`]; none for a series that is not there.
+    pub fn series_units(
+        &self,
+        series: usize,
+        space_rows: u64,
+        unit_rows: Option<u64>,
+    ) -> impl Iterator<Item = Unit> + use<> {
+        let bars = self.series.get(series).map(|id| id.bars);
+        let step = unit_rows.or(bars.map(default_unit_rows)).unwrap_or(1).max(1);
+        let count = bars.map_or(0, |_| space_rows.div_ceil(step));
+        (0..count).map(move |index| {
+            let start = index * step;
+            Unit { series, rows: start..start.saturating_add(step).min(space_rows) }
         })
     }
 }

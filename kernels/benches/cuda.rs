@@ -65,7 +65,7 @@ fn main() {
 /// About `size` crossings: twice as many slow averages as fast ones, from 5 and 600 bars on.
 fn averages(size: usize) -> Workload {
     let fast = ((size / 2) as f64).sqrt().round() as u32;
-    let mut work = workload::averages(1, true, false);
+    let mut work = workload::averages(1, true, false, workload::Terms::Plain);
     work.values = (0..fast)
         .flat_map(|f| (0..2 * fast).flat_map(move |s| [f64::from(5 + f), f64::from(fast.max(600) + s)]))
         .collect();

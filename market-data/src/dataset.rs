@@ -251,7 +251,11 @@ pub(crate) fn append_year(file: &YearFile, bars: &mut Bars) -> Result<(), DataEr
     let mut year = Bars { interval_ms: bars.interval_ms, ..Bars::default() };
     parquet_bars::read(&file.path, &mut year)?;
     year.check().map_err(|error| damaged(error.to_string()))?;
-    if let Some(&stray) = year.open_time_ms.iter().find(|&&time| year_of(time) != file.year) {
+    // Checked to ascend: where the first and the last are of the year, all are.
+    let ends = [year.open_time_ms.first(), year.open_time_ms.last()];
+    if ends.into_iter().flatten().any(|&time| year_of(time) != file.year)
+        && let Some(&stray) = year.open_time_ms.iter().find(|&&time| year_of(time) != file.year)
+    {
         return Err(damaged(format!("it holds the bar of {}", crate::utc_text(stray))));
     }
     if bars.is_empty() {

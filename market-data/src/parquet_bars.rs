@@ -2,7 +2,7 @@
 //!
 //! The reader hands over what is stored; whether the values make sense is the caller's question.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType,
 };
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -135,9 +136,10 @@ pub(crate) fn write(bars: &Bars, sink: &mut (dyn Write + Send)) -> Result<(), pa
 /// Appends the rows of a stored file to `bars`, unchecked but for the schema.
 pub(crate) fn read(path: &Path, bars: &mut Bars) -> Result<(), DataError> {
     let damaged = |reason: String| DataError::DamagedDataset { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|error| DataError::io("open", path, error))?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(error.to_string()))?;
+    // In one piece: read from the file, every page and column would be a handful of system calls.
+    let bytes = fs::read(path).map_err(|error| DataError::io("open", path, error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
+        .map_err(|error| damaged(error.to_string()))?;
     let stored = builder.schema();
     for field in SCHEMA.fields() {
         let found = stored

@@ -1,8 +1,10 @@
 //! The GPUs of a process and what goes to them.
 //!
-//! Where a unit runs is decided by speed measured here: a free GPU gets the first unit that asks, and after that only as
-//! long as it does more bar-combinations per second than a thread of the processor. Rows have the same bits either way, so
-//! the choice is never part of a result. What a GPU fails to do is done by the processor, and counted.
+//! Where a unit runs is decided by speed measured here: a free GPU gets the first units that ask, and after that only as
+//! long as it does more bar-combinations per second than a thread of the processor. It gets as many units at once as it works
+//! off in about a second: only hundreds of thousands of combinations fill it, and a unit is cut for a thread. Rows have the
+//! same bits either way and every unit keeps its own file, so the choice is never part of a result and a sweep begun on a GPU
+//! is resumed without one. What a GPU fails to do is done by the processor, and counted.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,6 +23,12 @@ pub enum GpuPolicy {
 /// Weight of the newest measurement in a rate.
 const NEWEST: f64 = 0.3;
 
+/// Seconds of work that a GPU is given at once.
+const LEASE_SECONDS: f64 = 1.0;
+
+/// Bar-combinations that a GPU is given while its speed is not known: 10^5 combinations of eight years of hours.
+const FIRST_BAR_COMBOS: u64 = 1 << 33;
+
 /// Share of a GPU's free memory that sweeps take.
 const MEMORY_SHARE: f64 = 0.8;
 
@@ -36,18 +44,24 @@ impl Rates {
     fn favour_gpu(self) -> bool {
         self.gpu.zip(self.thread).is_none_or(|(gpu, thread)| gpu > thread)
     }
+
+    /// Bar-combinations that a GPU should be given at once.
+    fn lease_bar_combos(self) -> u64 {
+        self.gpu.map_or(FIRST_BAR_COMBOS, |rate| (rate * LEASE_SECONDS) as u64)
+    }
 }
 
 struct Gpu {
     launcher: Arc<dyn Launcher>,
     budget_bytes: u64,
-    /// One unit at a time.
+    /// One user at a time.
     slot: Mutex<()>,
 }
 
 impl Gpu {
-    fn lease<'g>(&'g self, slot: MutexGuard<'g, ()>) -> GpuLease<'g> {
-        GpuLease { launcher: Arc::clone(&self.launcher), budget_bytes: self.budget_bytes, _slot: slot }
+    fn lease<'g>(&'g self, slot: MutexGuard<'g, ()>, bar_combos: u64) -> GpuLease<'g> {
+        let launcher = Arc::clone(&self.launcher);
+        GpuLease { launcher, budget_bytes: self.budget_bytes, bar_combos, _slot: slot }
     }
 }
 
@@ -66,12 +80,14 @@ impl fmt::Debug for Gpus {
     }
 }
 
-/// A GPU taken for one unit.
+/// A GPU taken for a unit and those that follow it.
 pub struct GpuLease<'g> {
     /// Its driver.
     pub launcher: Arc<dyn Launcher>,
     /// Bytes of its memory that may be taken.
     pub budget_bytes: u64,
+    /// Bar-combinations that it should be given.
+    pub bar_combos: u64,
     _slot: MutexGuard<'g, ()>,
 }
 
@@ -119,23 +135,25 @@ impl Gpus {
         self.devices.is_empty()
     }
 
-    /// A GPU for the next unit, if it should go to one.
+    /// A GPU for the next units, if they should go to one.
     pub fn lease(&self) -> Option<GpuLease<'_>> {
-        if self.policy == GpuPolicy::Auto && !lock(&self.rates).favour_gpu() {
+        let rates = *lock(&self.rates);
+        if self.policy == GpuPolicy::Auto && !rates.favour_gpu() {
             return None;
         }
+        let bar_combos = rates.lease_bar_combos();
         for gpu in &self.devices {
             match gpu.slot.try_lock() {
-                Ok(slot) => return Some(gpu.lease(slot)),
-                Err(TryLockError::Poisoned(slot)) => return Some(gpu.lease(slot.into_inner())),
+                Ok(slot) => return Some(gpu.lease(slot, bar_combos)),
+                Err(TryLockError::Poisoned(slot)) => return Some(gpu.lease(slot.into_inner(), bar_combos)),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
         let gpu = self.devices.first().filter(|_| self.policy == GpuPolicy::Always)?;
-        Some(gpu.lease(lock(&gpu.slot)))
+        Some(gpu.lease(lock(&gpu.slot), bar_combos))
     }
 
-    /// Notes how fast a unit was.
+    /// Notes how fast units were.
     pub fn measured(&self, on_gpu: bool, bar_combos: u64, seconds: f64) {
         if seconds <= 0.0 || bar_combos == 0 {
             return;
@@ -168,6 +186,12 @@ mod tests {
         assert!(Rates { gpu: Some(1.0), thread: None }.favour_gpu());
         assert!(known(2.0, 1.0).favour_gpu());
         assert!(!known(1.0, 1.0).favour_gpu());
+    }
+
+    #[test]
+    fn a_gpu_is_given_about_a_second_of_work() {
+        assert_eq!(Rates::default().lease_bar_combos(), FIRST_BAR_COMBOS);
+        assert_eq!(Rates { gpu: Some(5e11), thread: None }.lease_bar_combos(), 500_000_000_000);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use polybolos_kernels::program::Program;
 use polybolos_kernels::sim::Trade;
 use polybolos_kernels::sweep::Sweep;
 
+use crate::compute::kernel_error;
 use crate::error::PlanError;
 use crate::runtime::SweepRuntime;
-use crate::unit::{SweepJob, kernel_error};
+use crate::unit::SweepJob;
 
 /// Most runs compared.
 const MOST_RUNS: u64 = 256;

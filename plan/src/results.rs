@@ -1,29 +1,29 @@
-//! The result files of a sweep: written from finished units, read for ranking, export and replay.
+//! The result files of a sweep: written from finished units, read for export and replay.
 //!
 //! One Parquet file per symbol, rows ascending, the same bytes whatever the units, threads or machines that computed them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use polybolos_engine::metrics::{Better, MetricContext, TrialStats, Trials};
-use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
+use polybolos_engine::metrics::{MetricContext, TrialStats, Trials};
+use polybolos_engine::sweep::{Keep, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
 use serde_json::json;
 
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
+use crate::kept::Kept;
 use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
-use crate::store::{ROW_GROUP_ROWS, properties, write_parquet};
-use crate::unit::{Kept, SweepJob};
+use crate::store::{ROW_GROUP_ROWS, StagedParquet, properties, stage_parquet};
+use crate::unit::SweepJob;
 
 /// Key of the provenance in the Parquet metadata.
 pub const PROVENANCE_KEY: &str = "polybolos.sweep";
@@ -39,20 +39,25 @@ pub struct SeriesTotals {
     pub trials: TrialStats,
 }
 
-/// Writes the result file of one symbol from its units; a unit whose file was lost or damaged is computed again.
-/// Blocks.
+/// Writes the result file of one symbol from its units, all but the waiting for the disk; a unit whose file was lost or damaged
+/// is computed again. Blocks.
 ///
 /// # Errors
-/// A unit cannot be had or the file cannot be written.
-pub fn write_series(
+/// A unit cannot be had or the file cannot be written; [`PlanError::Cancelled`].
+pub(crate) fn stage_series(
     job: &SweepJob,
     runtime: &SweepRuntime,
     results: &Path,
     manifest: &Manifest,
     series: &SeriesId,
     units: &[Unit],
-) -> Result<SeriesTotals, PlanError> {
-    let never = AtomicBool::new(false);
+) -> Result<(StagedParquet, SeriesTotals), PlanError> {
+    let unit_result = |unit: &Unit| {
+        if runtime.is_cancelled() {
+            return Err(PlanError::Cancelled);
+        }
+        Ok(job.load_or_compute(runtime, unit, &runtime.cancel)?.result)
+    };
     let mut trials = Trials::default();
     let mut combos = 0;
     let store = job.store();
@@ -60,7 +65,7 @@ pub fn write_series(
         let stored = store.as_ref().zip(job.spec.unit_digest(&job.strategy, unit));
         let summary = match stored.and_then(|(store, digest)| store.summary(digest)) {
             Some(summary) => summary,
-            None => job.load_or_compute(runtime, unit, &never)?.result.summary,
+            None => unit_result(unit)?.summary,
         };
         trials.merge(&summary.trials);
         combos += summary.combos;
@@ -79,7 +84,7 @@ pub fn write_series(
         interval: job.spec.request.interval.name(),
     };
     let mut written = 0;
-    write_parquet(&path, properties(metadata), table.clone(), |writer| {
+    let file = stage_parquet(&path, properties(metadata), table.clone(), |writer| {
         let mut write = |rows: &[(u64, Stats)]| {
             let batch = schema::row_batch(&table, job.strategy.space(), &labels, rows, &context)
                 .map_err(|error| PlanError::file(&path, error))?;
@@ -90,14 +95,13 @@ pub fn write_series(
         match &job.spec.request.keep {
             Keep::All => {
                 for unit in units {
-                    write(&job.load_or_compute(runtime, unit, &never)?.result.rows)?;
+                    write(&unit_result(unit)?.rows)?;
                 }
             }
             keep @ Keep::Top { .. } => {
                 let mut kept = Kept::new(keep)?;
                 for unit in units {
-                    let rows = job.load_or_compute(runtime, unit, &never)?.result.rows;
-                    kept.extend(rows.into_iter(), &context);
+                    kept.extend(unit_result(unit)?.rows.into_iter(), &context);
                 }
                 for rows in kept.finish(&context).chunks(ROW_GROUP_ROWS) {
                     write(rows)?;
@@ -106,7 +110,7 @@ pub fn write_series(
         }
         Ok(())
     })?;
-    Ok(SeriesTotals { combos, rows: written, trials: trials.finish() })
+    Ok((file, SeriesTotals { combos, rows: written, trials: trials.finish() }))
 }
 
 /// What decided the rows of a file, as JSON: nothing about when, where or how fast, so not the document's path either.
@@ -158,29 +162,6 @@ pub fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError
         PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
     })?;
     Ok(context.read_table(table)?)
-}
-
-/// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row.
-///
-/// # Errors
-/// An unknown metric, or result files that cannot be read.
-pub async fn top(
-    results: &Path,
-    manifest: &Manifest,
-    ranking: &Ranking,
-    count: usize,
-) -> Result<Vec<RecordBatch>, PlanError> {
-    use datafusion::prelude::{col, lit};
-    let metric = ranking.metric()?;
-    let rows = frame(results, manifest)?;
-    let ascending = metric.better == Better::Lower;
-    let enough = rows.filter(col("trades").gt_eq(lit(ranking.min_trades.cast_signed())))?;
-    let order = vec![
-        col(metric.name).sort(ascending, false),
-        col("symbol").sort(true, false),
-        col("row").sort(true, false),
-    ];
-    Ok(enough.sort(order)?.limit(0, Some(count))?.collect().await?)
 }
 
 /// Every row of a complete sweep, batch by batch, symbol by symbol. Blocks.

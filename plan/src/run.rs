@@ -1,10 +1,14 @@
 //! Running a sweep in this process: plan what is not there yet, compute it, write the result files, close the manifest.
 //!
-//! The order makes a kill at any point harmless: units first (each whole or absent), then result files (each whole or
-//! absent), then the manifest's state. Running the same sweep again does only what is missing.
+//! The order makes a kill at any point harmless: the units of a symbol (each whole or absent), then its result file (whole or
+//! absent), and after all of them the manifest's state. Running the same sweep again does only what is missing. Everything
+//! that costs time is shared out over the runtime's permits: reading bars, units, result files; waiting for the disk holds
+//! none.
 
-use std::path::Path;
+use std::cmp::Reverse;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
@@ -13,15 +17,16 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
 use polybolos_kernels::precision::Precision;
-use std::sync::atomic::Ordering;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::catalogue::{self, Manifest, SeriesRecord, State};
+use crate::compute::GPU_BLOCK_COMBOS;
 use crate::error::PlanError;
 use crate::precision::trade_mismatch;
-use crate::results;
+use crate::results::{self, SeriesTotals};
 use crate::runtime::SweepRuntime;
 use crate::sweep_exec::Output;
-use crate::sweep_table::{SweepTable, plan_units};
+use crate::sweep_table::{SweepTable, plan_groups};
 use crate::unit::SweepJob;
 
 /// Units planned at a time: bounds the plan's size whatever the grid.
@@ -92,22 +97,27 @@ pub async fn run_sweep(
     observer.planned(&manifest, manifest.units);
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed);
     let gpu_combos = runtime.progress.gpu_combos.load(Ordering::Relaxed);
-    let units_computed = compute_units(session, runtime, &job, table.unit_rows).await?;
     if job.spec.request.precision != Precision::F64 {
+        // Every result file says it.
         let (job, runtime) = (Arc::clone(&job), Arc::clone(runtime));
         let found = blocking(move || trade_mismatch(&job, &runtime)).await?;
         manifest.trade_mismatch = Some(found.into());
     }
-    observer.writing();
-    let unit_rows = table.unit_rows;
-    let mut manifest = {
-        let (job, runtime, results) = (Arc::clone(&job), Arc::clone(runtime), results.clone());
-        blocking(move || {
-            write_results(&job, &runtime, &results, &mut manifest, unit_rows)?;
-            Ok(manifest)
-        })
-        .await?
+    let run = Run {
+        job: Arc::clone(&job),
+        runtime: Arc::clone(runtime),
+        results: results.clone(),
+        unit_rows: table.unit_rows,
+        manifest: manifest.clone(),
     };
+    let (units_computed, totals) = Arc::new(run).to_the_end(session, observer).await?;
+    for ((totals, series), record) in totals.iter().zip(&job.spec.series).zip(&mut manifest.series) {
+        manifest.combos = totals.combos;
+        manifest.rows += totals.rows;
+        manifest.bar_combos += totals.combos * series.bars;
+        record.rows = totals.rows;
+        record.trials = Some(results::trials_record(totals.trials));
+    }
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed) - kernel_ns;
     if runtime.progress.gpu_combos.load(Ordering::Relaxed) > gpu_combos {
         "cuda".clone_into(&mut manifest.backend);
@@ -161,45 +171,186 @@ fn new_manifest(
     Ok(catalogue::start(&job.spec, &job.strategy, &job.data_root, series, started_ms))
 }
 
-/// Computes every unit that is not in the store; gives the number computed.
-async fn compute_units(
-    session: &SessionContext,
-    runtime: &Arc<SweepRuntime>,
-    job: &Arc<SweepJob>,
+/// A run under way.
+struct Run {
+    job: Arc<SweepJob>,
+    runtime: Arc<SweepRuntime>,
+    results: PathBuf,
     unit_rows: Option<u64>,
-) -> Result<u64, PlanError> {
-    let store = job.store();
-    let mut missing = job.spec.units(job.strategy.space().len(), unit_rows).filter(|unit| {
-        let digest = job.spec.unit_digest(&job.strategy, unit);
-        // A damaged file does not count as finished.
-        let finished =
-            store.as_ref().zip(digest).is_some_and(|(store, digest)| store.summary(digest).is_some());
-        if finished {
-            runtime.progress.units.fetch_add(1, Ordering::Relaxed);
-            runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
-        }
-        !finished
-    });
-    let mut computed = 0;
-    loop {
-        let units: Vec<Unit> = missing.by_ref().take(UNITS_PER_PLAN).collect();
-        if units.is_empty() {
-            return Ok(computed);
-        }
-        if runtime.is_cancelled() {
-            return Err(PlanError::Cancelled);
-        }
-        let plan = plan_units(job, &units, Output::Receipts)?;
-        let receipts = futures::stream::iter(0..units.len())
-            .map(|partition| {
-                let stream = plan.execute(partition, session.task_ctx());
-                async move { stream?.try_collect::<Vec<RecordBatch>>().await }
-            })
-            // One more than computes keeps every permit taken while a unit is being handed over.
-            .buffer_unordered(runtime.threads + 1)
-            .try_fold(0, |sum, batches| async move { Ok(sum + computed_units(&batches)) });
-        computed += receipts.await?;
+    /// As it was when the run began.
+    manifest: Manifest,
+}
+
+/// The result files of a run: each is written as soon as the last unit of its series is there, beside the units of others.
+struct ResultFiles {
+    run: Arc<Run>,
+    /// Units of each series that are not there yet.
+    missing: Vec<u64>,
+    writing: JoinSet<Result<(usize, SeriesTotals), PlanError>>,
+    /// Of the files that are written.
+    totals: Vec<(usize, SeriesTotals)>,
+}
+
+impl Run {
+    fn series_units(&self, series: usize) -> impl Iterator<Item = Unit> + use<> {
+        self.job.spec.series_units(series, self.job.strategy.space().len(), self.unit_rows)
     }
+
+    /// Computes every unit that is not in the store and writes every result file; gives the number of units computed, and what
+    /// became of each series.
+    async fn to_the_end(
+        self: Arc<Run>,
+        session: &SessionContext,
+        observer: &dyn Observer,
+    ) -> Result<(u64, Vec<SeriesTotals>), PlanError> {
+        let mut files = ResultFiles::new(Arc::clone(&self));
+        let mut units = self.units();
+        let mut computed = 0;
+        loop {
+            let mut missing = Vec::new();
+            for unit in units.by_ref() {
+                if self.is_stored(&unit) {
+                    files.unit_is_there(unit.series);
+                } else {
+                    missing.push(unit);
+                    if missing.len() == UNITS_PER_PLAN {
+                        break;
+                    }
+                }
+            }
+            if missing.is_empty() {
+                observer.writing();
+                return Ok((computed, files.finish().await?));
+            }
+            if self.runtime.is_cancelled() {
+                return Err(PlanError::Cancelled);
+            }
+            computed += self.compute(session, &missing, &mut files).await?;
+        }
+    }
+
+    /// All units, series by series, those with the most bars first: where there are few units the last ones are short.
+    fn units(self: &Arc<Run>) -> impl Iterator<Item = Unit> + use<> {
+        let mut order: Vec<usize> = (0..self.job.spec.series.len()).collect();
+        order.sort_by_key(|&series| Reverse(self.job.spec.series[series].bars));
+        let run = Arc::clone(self);
+        order.into_iter().flat_map(move |series| run.series_units(series))
+    }
+
+    /// Whether a unit is in the store, and counts it. A damaged file does not count as finished.
+    fn is_stored(&self, unit: &Unit) -> bool {
+        let digest = self.job.spec.unit_digest(&self.job.strategy, unit);
+        let stored = self.job.store().zip(digest);
+        let is_stored = stored.is_some_and(|(store, digest)| store.summary(digest).is_some());
+        if is_stored {
+            self.runtime.progress.units.fetch_add(1, Ordering::Relaxed);
+            self.runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_stored
+    }
+
+    /// Computes units; gives how many of them were not found in the store after all.
+    async fn compute(
+        &self,
+        session: &SessionContext,
+        units: &[Unit],
+        files: &mut ResultFiles,
+    ) -> Result<u64, PlanError> {
+        let has_gpus = self.runtime.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty());
+        let groups: Vec<&[Unit]> = if has_gpus { gpu_groups(units) } else { units.chunks(1).collect() };
+        let plan = plan_groups(&self.job, groups.iter().copied(), Output::Receipts)?;
+        let mut receipts = futures::stream::iter(groups.into_iter().enumerate())
+            .map(|(partition, group)| {
+                let stream = plan.execute(partition, session.task_ctx());
+                async move { Ok::<_, PlanError>((group, stream?.try_collect::<Vec<RecordBatch>>().await?)) }
+            })
+            // Twice as many as compute: every permit is taken while units are handed over and wait for the disk.
+            .buffer_unordered(2 * self.runtime.threads);
+        let mut computed = 0;
+        while let Some((group, batches)) = receipts.try_next().await? {
+            computed += computed_units(&batches);
+            group.iter().for_each(|unit| files.unit_is_there(unit.series));
+            files.check()?;
+        }
+        Ok(computed)
+    }
+
+    /// Writes the result file of a series, on a permit like any arithmetic.
+    async fn write(self: Arc<Run>, series: usize) -> Result<(usize, SeriesTotals), PlanError> {
+        let permits = Arc::clone(&self.runtime.permits);
+        let permit = permits.acquire_owned().await.map_err(|error| PlanError::Query(error.to_string()))?;
+        blocking(move || {
+            let units: Vec<Unit> = self.series_units(series).collect();
+            let id = &self.job.spec.series[series];
+            let (file, totals) =
+                results::stage_series(&self.job, &self.runtime, &self.results, &self.manifest, id, &units)?;
+            drop(permit);
+            file.commit()?;
+            Ok((series, totals))
+        })
+        .await
+    }
+}
+
+impl ResultFiles {
+    fn new(run: Arc<Run>) -> ResultFiles {
+        let series = run.job.spec.series.len();
+        let missing: Vec<u64> = (0..series).map(|series| run.series_units(series).count() as u64).collect();
+        let mut files = ResultFiles { run, missing, writing: JoinSet::new(), totals: Vec::new() };
+        for series in 0..series {
+            files.write_if_whole(series);
+        }
+        files
+    }
+
+    fn unit_is_there(&mut self, series: usize) {
+        self.missing[series] -= 1;
+        self.write_if_whole(series);
+    }
+
+    fn write_if_whole(&mut self, series: usize) {
+        if self.missing[series] == 0 {
+            self.writing.spawn(Arc::clone(&self.run).write(series));
+        }
+    }
+
+    /// Collects the files that are written.
+    ///
+    /// # Errors
+    /// That of a file that could not be.
+    fn check(&mut self) -> Result<(), PlanError> {
+        while let Some(written) = self.writing.try_join_next() {
+            self.collect(written)?;
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &mut self,
+        written: Result<Result<(usize, SeriesTotals), PlanError>, JoinError>,
+    ) -> Result<(), PlanError> {
+        self.totals.push(written.map_err(|error| PlanError::Query(error.to_string()))??);
+        Ok(())
+    }
+
+    /// Waits for all files; gives what became of each series, in order.
+    async fn finish(mut self) -> Result<Vec<SeriesTotals>, PlanError> {
+        while let Some(written) = self.writing.join_next().await {
+            self.collect(written)?;
+        }
+        self.totals.sort_by_key(|(series, _)| *series);
+        Ok(self.totals.into_iter().map(|(_, totals)| totals).collect())
+    }
+}
+
+/// Units of one series that follow each other, as many as a GPU takes at once.
+fn gpu_groups(units: &[Unit]) -> Vec<&[Unit]> {
+    let series = units.chunk_by(|a, b| a.series == b.series && a.rows.end == b.rows.start);
+    let groups = series.flat_map(|units| {
+        let rows = units.iter().map(|unit| unit.rows.end - unit.rows.start).max().unwrap_or(1).max(1);
+        units.chunks(usize::try_from(GPU_BLOCK_COMBOS as u64 / rows).unwrap_or(usize::MAX).max(1))
+    });
+    groups.collect()
 }
 
 /// Receipts that say "computed", not "found in the store".
@@ -211,24 +362,18 @@ fn computed_units(receipts: &[RecordBatch]) -> u64 {
         .sum()
 }
 
-fn write_results(
-    job: &SweepJob,
-    runtime: &SweepRuntime,
-    results: &Path,
-    manifest: &mut Manifest,
-    unit_rows: Option<u64>,
-) -> Result<(), PlanError> {
-    let mut units = job.spec.units(job.strategy.space().len(), unit_rows).peekable();
-    for (index, series) in job.spec.series.iter().enumerate() {
-        let own: Vec<Unit> = std::iter::from_fn(|| units.next_if(|unit| unit.series == index)).collect();
-        let totals = results::write_series(job, runtime, results, manifest, series, &own)?;
-        manifest.combos = totals.combos;
-        manifest.rows += totals.rows;
-        manifest.bar_combos += totals.combos * series.bars;
-        if let Some(record) = manifest.series.get_mut(index) {
-            record.rows = totals.rows;
-            record.trials = Some(results::trials_record(totals.trials));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_follow_each_other_fill_a_gpu_together() {
+        let rows = GPU_BLOCK_COMBOS as u64 / 2;
+        let unit = |series, index: u64| Unit { series, rows: index * rows..(index + 1) * rows };
+        let units = [unit(0, 0), unit(0, 1), unit(0, 2), unit(0, 4), unit(1, 5), unit(1, 6)];
+        let sizes: Vec<usize> = gpu_groups(&units).iter().map(|group| group.len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 2]);
+        let large = [Unit { series: 0, rows: 0..u64::MAX }];
+        assert_eq!(gpu_groups(&large), [&large[..]]);
     }
-    Ok(())
 }

@@ -15,6 +15,7 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::schema::types::ColumnPath;
 use polybolos_engine::digest::Digest;
 use polybolos_engine::metrics::{TrialParts, Trials};
 use polybolos_kernels::stats::Stats;
@@ -112,16 +113,16 @@ impl UnitStore {
         Some(UnitResult { rows, summary })
     }
 
-    /// Writes a unit.
+    /// Writes a unit, all but the waiting for the disk: it is in the store once it is committed.
     ///
     /// # Errors
     /// The disk is full, the folder cannot be written, or the like; nothing half-written stays.
-    pub fn write(&self, digest: Digest, result: &UnitResult) -> Result<(), PlanError> {
+    pub fn stage(&self, digest: Digest, result: &UnitResult) -> Result<StagedParquet, PlanError> {
         let path = self.path(digest);
         let summary =
             serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&path, error))?;
         let properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
-        write_parquet(&path, properties, schema::statistics(), |writer| {
+        stage_parquet(&path, properties, schema::statistics(), |writer| {
             for rows in result.rows.chunks(ROW_GROUP_ROWS) {
                 writer
                     .write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&path, error))?)
@@ -146,9 +147,17 @@ fn summary_of(reader: &ParquetRecordBatchReaderBuilder<File>) -> Option<UnitSumm
     serde_json::from_str(text).ok()
 }
 
-/// Properties of every file we write: nothing in them depends on the clock or the machine.
+/// Columns that hold one text in every row.
+const LABELS: [&str; 3] = ["sweep_id", "symbol", "interval"];
+
+/// Properties of every file we write: nothing in them depends on the clock or the machine. Numbers hardly repeat: without
+/// dictionaries they are written in half the time and a fifth smaller.
 pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
-    WriterProperties::builder()
+    let properties = WriterProperties::builder().set_dictionary_enabled(false);
+    let labelled = LABELS.into_iter().fold(properties, |properties, name| {
+        properties.set_column_dictionary_enabled(ColumnPath::from(name), true)
+    });
+    labelled
         .set_created_by(format!("polybolos {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -156,18 +165,36 @@ pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
         .build()
 }
 
-/// Writes a Parquet file under a temporary name, syncs it and renames it.
-pub(crate) fn write_parquet(
+/// A whole Parquet file that does not carry its name yet; removed if it is dropped.
+#[derive(Debug)]
+pub struct StagedParquet {
+    staged: atomic_file::Staged,
+    path: PathBuf,
+}
+
+impl StagedParquet {
+    /// Gives the file its name. Waits for the disk; computes nothing.
+    ///
+    /// # Errors
+    /// The system's for syncing or renaming.
+    pub fn commit(self) -> Result<(), PlanError> {
+        let StagedParquet { staged, path } = self;
+        staged.commit().map_err(|error| PlanError::file(path, error))
+    }
+}
+
+/// Writes a Parquet file under a temporary name.
+pub(crate) fn stage_parquet(
     path: &Path,
     properties: WriterProperties,
     schema: datafusion::arrow::datatypes::SchemaRef,
     fill: impl FnOnce(&mut ArrowWriter<&mut File>) -> Result<(), PlanError>,
-) -> Result<(), PlanError> {
+) -> Result<StagedParquet, PlanError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| PlanError::file(folder, error))?;
     }
     let mut refused = None;
-    let written = atomic_file::write(path, |file| {
+    let staged = atomic_file::stage(path, |file| {
         let mut writer =
             ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(io::Error::other)?;
         fill(&mut writer).map_err(|error| {
@@ -177,5 +204,8 @@ pub(crate) fn write_parquet(
         })?;
         writer.close().map(drop).map_err(io::Error::other)
     });
-    written.map_err(|error| refused.unwrap_or_else(|| PlanError::file(path, error)))
+    match staged {
+        Ok(staged) => Ok(StagedParquet { staged, path: path.to_owned() }),
+        Err(error) => Err(refused.unwrap_or_else(|| PlanError::file(path, error))),
+    }
 }

@@ -1,8 +1,9 @@
 //! `SweepExec`: the operator that turns units of work into rows or receipts.
 //!
-//! It is a unary *interior* node over a memory source with one single-row partition per unit. Ballista slices a stage by
-//! rewriting the leaves it knows; a leaf of our own would be copied whole into every task and each task would compute every
-//! unit. As an interior node it computes exactly the units its input hands it, however the partitions are dealt out.
+//! It is a unary *interior* node over a memory source with one unit per partition, or, where there are GPUs, as many as fill
+//! one. Ballista slices a stage by rewriting the leaves it knows; a leaf of our own would be copied whole into every task and
+//! each task would compute every unit. As an interior node it computes exactly the units its input hands it, however the
+//! partitions are dealt out.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -26,7 +27,7 @@ use polybolos_engine::sweep::Unit;
 use crate::error::PlanError;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels};
-use crate::unit::{FinishedUnit, SweepJob};
+use crate::unit::{FinishedUnit, StagedUnit, SweepJob, UnitQueue};
 
 /// What leaves the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +103,7 @@ impl ExecutionPlan for SweepExec {
         vec![&self.input]
     }
 
-    /// One row per partition is the point: merging or splitting units gains nothing.
+    /// Units are cut as they are for a reason: merging or splitting partitions gains nothing.
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -143,12 +144,23 @@ impl ExecutionPlan for SweepExec {
         });
         let stop = StopOnDrop(Arc::clone(&run.stop));
         let input = self.input.execute(partition, context)?;
-        let rows = input.map_ok(|batch| futures::stream::iter(batch_units(&batch))).try_flatten().and_then(
-            move |unit| {
+        let permits = run.runtime.threads + 1;
+        let rows = input
+            .map(move |batch| -> Result<_> {
+                let units = batch_units(&run.job, &batch?)?;
+                let count = units.len();
+                let queue = Arc::new(UnitQueue::new(units));
+                let run = Arc::clone(&run);
+                // As many turns as units: a GPU that takes several of them leaves turns without work.
+                let turns = (0..count).map(move |_| Arc::clone(&run).turn(Arc::clone(&queue)));
+                Ok(futures::stream::iter(turns).map(Ok).try_buffer_unordered(permits))
+            })
+            .try_flatten()
+            .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .inspect(move |_| {
                 let _alive_with_the_stream = &stop;
-                Arc::clone(&run).start(unit)
-            },
-        );
+            });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.boxed())))
     }
 }
@@ -162,34 +174,27 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// A unit as its input row says it.
-struct UnitRow {
-    symbol: String,
-    row_from: u64,
-    row_to: u64,
-}
-
-fn batch_units(batch: &RecordBatch) -> Vec<Result<UnitRow>> {
+/// The units of an input batch.
+fn batch_units(job: &SweepJob, batch: &RecordBatch) -> Result<Vec<Unit>> {
     let columns = (
         batch.column_by_name("symbol").and_then(|column| column.as_string_opt::<i32>()),
         batch.column_by_name("row_from").and_then(|column| column.as_primitive_opt::<Int64Type>()),
         batch.column_by_name("row_to").and_then(|column| column.as_primitive_opt::<Int64Type>()),
     );
     let (Some(symbol), Some(from), Some(to)) = columns else {
-        return vec![Err(DataFusionError::Internal(format!(
+        return Err(DataFusionError::Internal(format!(
             "SweepExec got {:?} instead of units",
             batch.schema()
-        )))];
+        )));
     };
-    (0..batch.num_rows())
-        .map(|i| {
-            Ok(UnitRow {
-                symbol: symbol.value(i).to_owned(),
-                row_from: from.value(i).cast_unsigned(),
-                row_to: to.value(i).cast_unsigned(),
-            })
-        })
-        .collect()
+    let unit = |i| {
+        let symbol = symbol.value(i);
+        let series = job.spec.series.iter().position(|series| series.symbol == symbol).ok_or_else(|| {
+            DataFusionError::Internal(format!("unit of {symbol}, which is not in the sweep"))
+        })?;
+        Ok(Unit { series, rows: from.value(i).cast_unsigned()..to.value(i).cast_unsigned() })
+    };
+    (0..batch.num_rows()).map(unit).collect()
 }
 
 struct UnitRun {
@@ -201,33 +206,46 @@ struct UnitRun {
 }
 
 impl UnitRun {
-    /// Waits for a permit, then computes on a blocking thread: the async runtime never does arithmetic.
-    async fn start(self: Arc<Self>, row: UnitRow) -> Result<RecordBatch> {
+    /// Does the next work of a queue, and what a GPU leaves of it.
+    async fn turn(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<Vec<RecordBatch>> {
+        let (mut batches, left) = Arc::clone(&self).take(queue).await?;
+        let left = left.into_iter().map(|queue| Arc::clone(&self).take(Arc::new(queue)));
+        let mut left = futures::stream::iter(left).map(Ok).try_buffer_unordered(self.runtime.threads + 1);
+        while let Some((more, _)) = left.try_next().await? {
+            batches.extend(more);
+        }
+        Ok(batches)
+    }
+
+    /// Waits for a permit, then computes on a blocking thread: the async runtime never does arithmetic. The permit is given
+    /// back before the disk is waited for.
+    async fn take(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<(Vec<RecordBatch>, Vec<UnitQueue>)> {
         let permit = Arc::clone(&self.runtime.permits)
             .acquire_owned()
             .await
             .map_err(|error| DataFusionError::Execution(error.to_string()))?;
         let work = tokio::task::spawn_blocking(move || {
-            let batch = self.compute(&row);
+            if let ControlFlow::Break(error) = self.stopped() {
+                return Err(error.into());
+            }
+            let worked = self.job.work(&self.runtime, &queue, &self.stop)?;
+            let batches: Vec<RecordBatch> =
+                worked.staged.iter().map(|staged| self.batch(staged)).collect::<Result<_>>()?;
             drop(permit);
-            batch
+            for staged in worked.staged {
+                staged.commit(&self.runtime)?;
+            }
+            Ok((batches, worked.left))
         });
         work.await.map_err(|error| DataFusionError::Execution(format!("a unit's thread failed: {error}")))?
     }
 
-    fn compute(&self, row: &UnitRow) -> Result<RecordBatch> {
-        if let ControlFlow::Break(error) = self.stopped() {
-            return Err(error.into());
-        }
-        let series =
-            self.job.spec.series.iter().position(|series| series.symbol == row.symbol).ok_or_else(|| {
-                DataFusionError::Internal(format!("unit of {}, which is not in the sweep", row.symbol))
-            })?;
-        let unit = Unit { series, rows: row.row_from..row.row_to };
-        let finished = self.job.run(&self.runtime, &unit, &self.stop)?;
+    fn batch(&self, staged: &StagedUnit) -> Result<RecordBatch> {
+        let StagedUnit { unit, finished, .. } = staged;
+        let symbol = self.job.spec.series.get(unit.series).map_or("", |series| series.symbol.as_str());
         match self.output {
-            Output::Rows => self.rows(&row.symbol, &finished),
-            Output::Receipts => self.receipt(row, &finished),
+            Output::Rows => self.rows(symbol, finished),
+            Output::Receipts => self.receipt(symbol, unit, finished),
         }
     }
 
@@ -245,14 +263,14 @@ impl UnitRun {
         Ok(schema::row_batch(&self.schema, space, &labels, &finished.result.rows, &finished.context)?)
     }
 
-    fn receipt(&self, row: &UnitRow, finished: &FinishedUnit) -> Result<RecordBatch> {
+    fn receipt(&self, symbol: &str, unit: &Unit, finished: &FinishedUnit) -> Result<RecordBatch> {
         let count = |value: u64| Arc::new(Int64Array::from(vec![value.cast_signed()]));
         Ok(RecordBatch::try_new(
             Arc::clone(&self.schema),
             vec![
-                Arc::new(StringArray::from(vec![row.symbol.as_str()])),
-                count(row.row_from),
-                count(row.row_to),
+                Arc::new(StringArray::from(vec![symbol])),
+                count(unit.rows.start),
+                count(unit.rows.end),
                 count(finished.result.summary.combos),
                 count(finished.result.rows.len() as u64),
                 Arc::new(BooleanArray::from(vec![finished.reused])),

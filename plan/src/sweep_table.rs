@@ -24,10 +24,17 @@ use polybolos_engine::sweep::{SeriesId, SweepRequest, SweepSpec, Symbols, Unit};
 use polybolos_market_data::Dataset;
 
 use crate::error::PlanError;
-use crate::runtime::SweepRuntime;
+use crate::runtime::{SweepRuntime, in_parallel};
 use crate::schema;
 use crate::sweep_exec::{Output, SweepExec};
 use crate::unit::SweepJob;
+
+/// Memory for bars that are being read at the same time.
+const LOADING_BYTES: u64 = 512 << 20;
+
+/// Bytes of memory per byte of a bar file while it is read, at most: files are compressed to about a third, and the last year
+/// read is there twice.
+const MEMORY_PER_FILE_BYTE: u64 = 4;
 
 /// A sweep that has not been planned yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,10 +100,9 @@ impl SweepTable {
     /// A symbol has no bars (in the time range), or they cannot be read.
     pub fn job(&self, runtime: &SweepRuntime) -> std::result::Result<SweepJob, PlanError> {
         let series = if self.series.is_empty() {
-            self.symbols()?
-                .into_iter()
-                .map(|symbol| self.series_of(runtime, symbol))
-                .collect::<std::result::Result<_, _>>()?
+            let symbols = self.symbols()?;
+            let threads = runtime.threads.min(self.loads_at_a_time(&symbols));
+            in_parallel(threads, &symbols, |symbol| self.series_of(runtime, symbol.clone()))?
         } else {
             self.series.clone()
         };
@@ -116,6 +122,19 @@ impl SweepTable {
             )));
         }
         Ok(symbols)
+    }
+
+    /// How many symbols to read at once, by the size of the largest one's files.
+    fn loads_at_a_time(&self, symbols: &[String]) -> usize {
+        let bytes = |symbol: &String| -> u64 {
+            let files = Dataset::open(&self.data_root)
+                .and_then(|dataset| dataset.files(symbol, self.request.interval))
+                // What is wrong with it, loading will say.
+                .unwrap_or_default();
+            files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+        };
+        let largest = symbols.iter().map(bytes).max().unwrap_or(0).saturating_mul(MEMORY_PER_FILE_BYTE);
+        usize::try_from(LOADING_BYTES / largest.max(1)).unwrap_or(usize::MAX).max(1)
     }
 
     fn series_of(&self, runtime: &SweepRuntime, symbol: String) -> std::result::Result<SeriesId, PlanError> {
@@ -140,16 +159,30 @@ const MAX_QUERY_UNITS: usize = 1 << 16;
 /// # Errors
 /// DataFusion refuses the source (an internal fault).
 pub fn plan_units(job: &Arc<SweepJob>, units: &[Unit], output: Output) -> Result<Arc<SweepExec>> {
-    let partitions = units
-        .iter()
-        .map(|unit| {
-            let symbol = job.spec.series.get(unit.series).map_or("", |series| series.symbol.as_str());
+    plan_groups(job, units.chunks(1), output)
+}
+
+/// The plan of some groups of units of a job: one partition per group. The units of a group go to whoever is free, many at
+/// once to a GPU.
+///
+/// # Errors
+/// DataFusion refuses the source (an internal fault).
+pub(crate) fn plan_groups<'u>(
+    job: &Arc<SweepJob>,
+    groups: impl Iterator<Item = &'u [Unit]>,
+    output: Output,
+) -> Result<Arc<SweepExec>> {
+    let symbol = |unit: &Unit| job.spec.series.get(unit.series).map_or("", |series| series.symbol.as_str());
+    let partitions = groups
+        .map(|units| {
+            let from = units.iter().map(|unit| unit.rows.start.cast_signed());
+            let to = units.iter().map(|unit| unit.rows.end.cast_signed());
             let batch = RecordBatch::try_new(
                 schema::units(),
                 vec![
-                    Arc::new(StringArray::from(vec![symbol])),
-                    Arc::new(Int64Array::from(vec![unit.rows.start.cast_signed()])),
-                    Arc::new(Int64Array::from(vec![unit.rows.end.cast_signed()])),
+                    Arc::new(StringArray::from_iter_values(units.iter().map(symbol))),
+                    Arc::new(Int64Array::from_iter_values(from)),
+                    Arc::new(Int64Array::from_iter_values(to)),
                 ],
             )?;
             Ok(vec![batch])

@@ -1,30 +1,22 @@
-//! Computing one unit: load the bars, simulate every valid combination of the span, keep the rows that are wanted.
+//! A unit of work from its name to its result: found in the store, or computed from the bars and put into the store.
 //!
 //! Pure but for the bars it reads and the store it writes. Called on a thread of its own, never on the async runtime.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polybolos_engine::metrics::{Metric, MetricContext, Trials, per_period_sharpe};
+use polybolos_engine::metrics::MetricContext;
 use polybolos_engine::strategy::Strategy;
-use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepSpec, Unit};
-use polybolos_kernels::bars::Bars;
-use polybolos_kernels::cuda::{CudaError, CudaSweep, CudaSweepError};
+use polybolos_engine::sweep::{SeriesId, SweepSpec, Unit};
 use polybolos_kernels::program::Program;
-use polybolos_kernels::sim::SimConfig;
-use polybolos_kernels::stats::Stats;
-use polybolos_kernels::sweep::{Sweep, SweepError};
 
+use crate::compute::{Computation, GPU_BLOCK_COMBOS, OnGpu};
 use crate::error::PlanError;
-use crate::gpu::{GpuLease, Gpus};
+use crate::gpu::Gpus;
 use crate::runtime::{LoadedBars, SweepRuntime};
-use crate::store::{UnitResult, UnitStore, UnitSummary};
-
-/// Combinations handed to the kernels at once. They share what their parameters have in common; the kernels look at the cancel
-/// flag many times within a block.
-const BLOCK_COMBOS: usize = 1 << 14;
+use crate::store::{StagedParquet, UnitResult, UnitStore};
 
 /// A specification with its strategy compiled and its places known; shared by all units of a plan.
 #[derive(Debug)]
@@ -50,6 +42,106 @@ pub struct FinishedUnit {
     pub reused: bool,
     /// Context for the metrics of its rows; trials are not known yet.
     pub context: MetricContext,
+}
+
+/// Who may take units of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takers {
+    /// Threads and GPUs.
+    Anybody,
+    /// Threads: a GPU does not take the bars.
+    Threads,
+    /// Threads: a GPU failed.
+    ThreadsInsteadOfGpu,
+}
+
+/// Units that wait for whoever is free: a thread takes one at a time, a GPU as many as it works off in about a second.
+#[derive(Debug)]
+pub struct UnitQueue {
+    waiting: Mutex<VecDeque<Unit>>,
+    takers: Takers,
+}
+
+impl UnitQueue {
+    /// The units in the order in which they are taken. A GPU takes no more than the units of one series that follow each
+    /// other.
+    pub fn new(units: impl IntoIterator<Item = Unit>) -> UnitQueue {
+        UnitQueue::of(units.into_iter().collect(), Takers::Anybody)
+    }
+
+    fn of(units: VecDeque<Unit>, takers: Takers) -> UnitQueue {
+        UnitQueue { waiting: Mutex::new(units), takers }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Unit>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting().is_empty()
+    }
+
+    fn next(&self) -> Option<Unit> {
+        self.waiting().pop_front()
+    }
+
+    /// The units of the same series that come after `unit`, as many as have at most `rows` rows together with it.
+    fn more(&self, unit: &Unit, rows: u64) -> Vec<Unit> {
+        let mut waiting = self.waiting();
+        let mut left = rows.saturating_sub(unit.rows.end - unit.rows.start);
+        let mut more = Vec::new();
+        while let Some(next) = waiting.front() {
+            let rows = next.rows.end - next.rows.start;
+            if next.series != unit.series || rows > left {
+                break;
+            }
+            left -= rows;
+            more.extend(waiting.pop_front());
+        }
+        more
+    }
+}
+
+/// A unit that is computed or found, and in the store once it is committed.
+#[derive(Debug)]
+pub struct StagedUnit {
+    /// Which one.
+    pub unit: Unit,
+    /// What came out.
+    pub finished: FinishedUnit,
+    file: Option<StagedParquet>,
+}
+
+impl StagedUnit {
+    /// Puts the unit into the store and counts it as done. Waits for the disk; computes nothing.
+    ///
+    /// # Errors
+    /// A store that cannot be written.
+    pub fn commit(self, runtime: &SweepRuntime) -> Result<(), PlanError> {
+        let StagedUnit { finished: FinishedUnit { reused, .. }, file, .. } = self;
+        file.map_or(Ok(()), StagedParquet::commit)?;
+        runtime.progress.units.fetch_add(1, Ordering::Relaxed);
+        if reused {
+            runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What became of the units that were taken from a queue.
+#[derive(Debug, Default)]
+pub struct Worked {
+    /// Computed or found.
+    pub staged: Vec<StagedUnit>,
+    /// Left over by a GPU, one queue each: they are for threads.
+    pub left: Vec<UnitQueue>,
+}
+
+impl Worked {
+    fn found(&mut self, unit: Unit, result: UnitResult, context: MetricContext) {
+        let finished = FinishedUnit { result, reused: true, context };
+        self.staged.push(StagedUnit { unit, finished, file: None });
+    }
 }
 
 impl SweepJob {
@@ -103,259 +195,112 @@ impl SweepJob {
         }
     }
 
-    /// Finds a unit in the store or computes and stores it, and counts it as done. `cancel` stops this unit, the runtime's
-    /// flag all units.
+    /// Takes the next unit of a queue, or on a GPU the next ones, and finds them in the store or computes them. Gives nothing
+    /// for an empty queue. `cancel` stops these units, the runtime's flag all units.
     ///
     /// # Errors
     /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
     /// [`PlanError::Cancelled`].
-    pub fn run(
+    pub fn work(
         &self,
         runtime: &SweepRuntime,
-        unit: &Unit,
+        queue: &UnitQueue,
         cancel: &AtomicBool,
-    ) -> Result<FinishedUnit, PlanError> {
-        let finished = self.load_or_compute(runtime, unit, cancel)?;
-        runtime.progress.units.fetch_add(1, Ordering::Relaxed);
-        if finished.reused {
-            runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
+    ) -> Result<Worked, PlanError> {
+        let mut worked = Worked::default();
+        if queue.is_empty() {
+            return Ok(worked);
         }
-        Ok(finished)
+        // First who, then what: whoever waits for a GPU keeps no unit from those who do not.
+        let gpus = runtime.gpus.as_ref().filter(|_| queue.takers == Takers::Anybody);
+        let lease = gpus.and_then(Gpus::lease);
+        let Some(unit) = queue.next() else { return Ok(worked) };
+        let loaded = self.loaded(runtime, &unit)?;
+        let context = MetricContext::new(&loaded.bars, &self.strategy.config());
+        if let Some(result) = self.stored(&unit) {
+            worked.found(unit, result, context);
+            return Ok(worked);
+        }
+        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, cancel };
+        let Some(lease) = lease else {
+            let result = computation.on_thread(&unit)?;
+            if queue.takers == Takers::ThreadsInsteadOfGpu {
+                runtime.progress.gpu_fallbacks.fetch_add(result.summary.combos, Ordering::Relaxed);
+            }
+            worked.staged.push(self.stage(unit, result, context)?);
+            return Ok(worked);
+        };
+        let rows = lease.bar_combos / (loaded.bars.len() as u64).max(1);
+        let mut units = vec![unit];
+        for unit in queue.more(&units[0], rows.min(GPU_BLOCK_COMBOS as u64)) {
+            match self.stored(&unit) {
+                Some(result) => worked.found(unit, result, context),
+                None => units.push(unit),
+            }
+        }
+        let OnGpu { results, has_failed } = computation.on_gpu(&units, lease)?;
+        let mut units = units.into_iter();
+        for (result, unit) in results.into_iter().zip(units.by_ref()) {
+            worked.staged.push(self.stage(unit, result, context)?);
+        }
+        let takers = if has_failed { Takers::ThreadsInsteadOfGpu } else { Takers::Threads };
+        worked.left = units.map(|unit| UnitQueue::of(VecDeque::from([unit]), takers)).collect();
+        Ok(worked)
     }
 
-    /// [`SweepJob::run`] without counting.
+    /// Finds a unit in the store, or computes it on this thread and stores it, without counting it.
     pub(crate) fn load_or_compute(
         &self,
         runtime: &SweepRuntime,
         unit: &Unit,
         cancel: &AtomicBool,
     ) -> Result<FinishedUnit, PlanError> {
-        let series =
-            self.spec.series.get(unit.series).ok_or_else(|| {
-                PlanError::NotFound(format!("the sweep has no symbol number {}", unit.series))
-            })?;
-        let stored = self.store().zip(self.spec.unit_digest(&self.strategy, unit));
-        let loaded = self.bars(runtime, series)?;
+        let loaded = self.loaded(runtime, unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
-        if let Some(result) = stored.as_ref().and_then(|(store, digest)| store.read(*digest)) {
+        if let Some(result) = self.stored(unit) {
             return Ok(FinishedUnit { result, reused: true, context });
         }
-        let result = self.compute(runtime, unit, &loaded, &context, cancel)?;
-        if let Some((store, digest)) = stored {
-            store.write(digest, &result)?;
-        }
-        Ok(FinishedUnit { result, reused: false, context })
+        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, cancel };
+        let result = computation.on_thread(unit)?;
+        let StagedUnit { finished, file, .. } = self.stage(unit.clone(), result, context)?;
+        file.map_or(Ok(()), StagedParquet::commit)?;
+        Ok(finished)
     }
 
-    fn compute(
-        &self,
-        runtime: &SweepRuntime,
-        unit: &Unit,
-        loaded: &LoadedBars,
-        context: &MetricContext,
-        cancel: &AtomicBool,
-    ) -> Result<UnitResult, PlanError> {
-        let symbol = &self.spec.series[unit.series].symbol;
-        let bars = &loaded.bars;
-        let mut started = Instant::now();
-        let config = self.strategy.config();
-        let lease = runtime.gpus.as_ref().and_then(Gpus::lease);
-        let mut engine = Engine::new(&self.program, bars, config, lease.as_ref(), runtime)
-            .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
-        let space = self.strategy.space();
-        let width = space.params().len();
-        let mut kept = Kept::new(&self.spec.request.keep)?;
-        let mut trials = Trials::default();
-        let mut combos = 0u64;
-        let mut valid = space.valid_rows(unit.rows.clone()).peekable();
-        let (mut rows, mut values, mut stats) = (Vec::new(), Vec::new(), Vec::new());
-        while valid.peek().is_some() {
-            rows.clear();
-            rows.extend(valid.by_ref().take(BLOCK_COMBOS));
-            values.clear();
-            values.resize(rows.len() * width, 0.0);
-            for (index, &row) in rows.iter().enumerate() {
-                space.fill(row, &mut values[index * width..(index + 1) * width]);
-            }
-            if cancel.load(Ordering::Relaxed) {
-                return Err(PlanError::Cancelled);
-            }
-            stats.clear();
-            stats.resize(rows.len(), Stats::default());
-            engine.run_block(&values, &mut stats).map_err(|error| kernel_error(symbol, &rows, error))?;
-            for stats in &stats {
-                trials.push(per_period_sharpe(stats));
-            }
-            kept.extend(rows.iter().copied().zip(stats.iter().copied()), context);
-            combos += rows.len() as u64;
-            let progress = &runtime.progress;
-            progress.combos.fetch_add(rows.len() as u64, Ordering::Relaxed);
-            progress.bar_combos.fetch_add(rows.len() as u64 * bars.len() as u64, Ordering::Relaxed);
-            let now = Instant::now();
-            let spent = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
-            progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
-            if let Some(gpus) = &runtime.gpus {
-                let bar_combos = rows.len() as u64 * bars.len() as u64;
-                gpus.measured(lease.is_some(), bar_combos, (now - started).as_secs_f64());
-            }
-            started = now;
-        }
-        engine.finish();
-        Ok(UnitResult { rows: kept.finish(context), summary: UnitSummary { combos, trials } })
+    fn loaded(&self, runtime: &SweepRuntime, unit: &Unit) -> Result<Arc<LoadedBars>, PlanError> {
+        let missing = || PlanError::NotFound(format!("the sweep has no symbol number {}", unit.series));
+        self.bars(runtime, self.spec.series.get(unit.series).ok_or_else(missing)?)
+    }
+
+    fn stored(&self, unit: &Unit) -> Option<UnitResult> {
+        self.store()?.read(self.spec.unit_digest(&self.strategy, unit)?)
+    }
+
+    /// What was computed, with its file for the store, if there is one.
+    fn stage(&self, unit: Unit, result: UnitResult, context: MetricContext) -> Result<StagedUnit, PlanError> {
+        let store = self.store().zip(self.spec.unit_digest(&self.strategy, &unit));
+        let file = store.map(|(store, digest)| store.stage(digest, &result)).transpose()?;
+        Ok(StagedUnit { unit, finished: FinishedUnit { result, reused: false, context }, file })
     }
 }
 
-/// What simulates a unit's combinations; the bits are the same.
-enum Simulator<'e> {
-    Cpu(Box<Sweep<'e>>),
-    Gpu(Box<CudaSweep<'e>>),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A unit's simulator, and what another one is made of.
-struct Engine<'e> {
-    program: &'e Program,
-    bars: &'e Bars,
-    config: SimConfig,
-    runtime: &'e SweepRuntime,
-    simulator: Simulator<'e>,
-}
-
-impl<'e> Engine<'e> {
-    /// The leased GPU, or the processor where there is none or it cannot take the bars.
-    fn new(
-        program: &'e Program,
-        bars: &'e Bars,
-        config: SimConfig,
-        lease: Option<&GpuLease<'_>>,
-        runtime: &'e SweepRuntime,
-    ) -> Result<Engine<'e>, SweepError> {
-        let on_gpu = match lease {
-            Some(lease) => {
-                let launcher = Arc::clone(&lease.launcher);
-                match CudaSweep::new(program, bars, &config, launcher, lease.budget_bytes) {
-                    Ok(sweep) => Some(Simulator::Gpu(Box::new(sweep))),
-                    Err(CudaSweepError::Sweep(error)) => return Err(error),
-                    Err(CudaSweepError::Cuda(error)) => {
-                        note_failure(runtime, error);
-                        None
-                    }
-                }
-            }
-            None => None,
-        };
-        let simulator = match on_gpu {
-            Some(simulator) => simulator,
-            None => Simulator::Cpu(Box::new(Sweep::new(program, bars, &config)?)),
-        };
-        Ok(Engine { program, bars, config, runtime, simulator })
-    }
-
-    fn run_block(&mut self, values: &[f64], out: &mut [Stats]) -> Result<(), SweepError> {
-        let cancel = &self.runtime.cancel;
-        let sweep = match &mut self.simulator {
-            Simulator::Cpu(sweep) => return sweep.run_block(values, out, cancel),
-            Simulator::Gpu(sweep) => sweep,
-        };
-        match sweep.run_block(values, out, cancel) {
-            Ok(()) => Ok(()),
-            Err(CudaSweepError::Sweep(error)) => Err(error),
-            Err(CudaSweepError::Cuda(error)) => {
-                note_failure(self.runtime, error);
-                self.runtime.progress.gpu_fallbacks.fetch_add(out.len() as u64, Ordering::Relaxed);
-                let mut sweep = Box::new(Sweep::new(self.program, self.bars, &self.config)?);
-                let result = sweep.run_block(values, out, cancel);
-                self.simulator = Simulator::Cpu(sweep);
-                result
-            }
-        }
-    }
-
-    /// Counts where combinations ran.
-    fn finish(self) {
-        let Simulator::Gpu(sweep) = self.simulator else { return };
-        let (placement, progress) = (sweep.placement(), &self.runtime.progress);
-        progress.gpu_combos.fetch_add(placement.device, Ordering::Relaxed);
-        progress.gpu_fallbacks.fetch_add(placement.failed, Ordering::Relaxed);
-        if let Some(error) = placement.failure.clone() {
-            note_failure(self.runtime, error);
-        }
-    }
-}
-
-fn note_failure(runtime: &SweepRuntime, error: CudaError) {
-    if let Some(gpus) = &runtime.gpus {
-        gpus.failed(error);
-    }
-}
-
-/// A kernel's error with the grid row it is about; `rows` are those of the block.
-pub(crate) fn kernel_error(symbol: &str, rows: &[u64], error: SweepError) -> PlanError {
-    let at = |index: usize, reason: String| PlanError::Kernel {
-        symbol: symbol.to_owned(),
-        row: rows.get(index).copied().unwrap_or_default(),
-        reason,
-    };
-    match error {
-        SweepError::Cancelled { .. } => PlanError::Cancelled,
-        SweepError::Combination { row, error } => at(row, error.to_string()),
-        other => at(0, other.to_string()),
-    }
-}
-
-/// The rows a unit or a sweep keeps: all of them, or the best so far.
-pub(crate) struct Kept {
-    rows: Vec<(u64, Stats)>,
-    top: Option<Top>,
-}
-
-struct Top {
-    count: usize,
-    metric: &'static Metric,
-    ranking: Ranking,
-}
-
-impl Top {
-    /// Leaves the `count` best of `rows`; of equal ones the earlier row.
-    fn prune(&self, rows: &mut Vec<(u64, Stats)>, context: &MetricContext) {
-        let mut ranked: Vec<(Option<f64>, (u64, Stats))> = rows
-            .drain(..)
-            .filter(|(_, stats)| stats.trades >= self.ranking.min_trades)
-            .map(|row| (self.metric.compute(&row.1, context), row))
-            .collect();
-        ranked.sort_by(|a, b| self.metric.compare(a.0, b.0).then_with(|| a.1.0.cmp(&b.1.0)));
-        ranked.truncate(self.count);
-        rows.extend(ranked.into_iter().map(|(_, row)| row));
-    }
-}
-
-impl Kept {
-    pub(crate) fn new(keep: &Keep) -> Result<Kept, PlanError> {
-        let top = match keep {
-            Keep::All => None,
-            Keep::Top { count, ranking } => Some(Top {
-                count: usize::try_from(*count).unwrap_or(usize::MAX),
-                metric: ranking.metric()?,
-                ranking: ranking.clone(),
-            }),
-        };
-        Ok(Kept { rows: Vec::new(), top })
-    }
-
-    pub(crate) fn extend(&mut self, rows: impl Iterator<Item = (u64, Stats)>, context: &MetricContext) {
-        self.rows.extend(rows);
-        if let Some(top) = &self.top
-            && self.rows.len() > top.count.saturating_mul(2).max(1 << 12)
-        {
-            top.prune(&mut self.rows, context);
-        }
-    }
-
-    /// The kept rows, ascending.
-    pub(crate) fn finish(mut self, context: &MetricContext) -> Vec<(u64, Stats)> {
-        if let Some(top) = &self.top {
-            top.prune(&mut self.rows, context);
-            self.rows.sort_by_key(|(row, _)| *row);
-        }
-        self.rows
+    #[test]
+    fn a_gpu_takes_the_units_of_one_series_that_fit() {
+        let unit = |series, index: u64| Unit { series, rows: index * 10..index * 10 + 10 };
+        let queue = UnitQueue::new([unit(0, 0), unit(0, 1), unit(0, 2), unit(1, 0), unit(1, 1)]);
+        let first = queue.next();
+        assert_eq!(first, Some(unit(0, 0)));
+        let first = unit(0, 0);
+        assert_eq!(queue.more(&first, 5), vec![], "a unit is never cut");
+        assert_eq!(queue.more(&first, 20), vec![unit(0, 1)]);
+        assert_eq!(queue.more(&first, u64::MAX), vec![unit(0, 2)]);
+        assert_eq!(queue.more(&first, u64::MAX), vec![], "the next is of another series");
+        assert_eq!(queue.next(), Some(unit(1, 0)));
+        assert_eq!(queue.more(&unit(1, 0), 100), vec![unit(1, 1)]);
+        assert_eq!(queue.next(), None);
     }
 }

@@ -14,8 +14,8 @@ use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::Ranking;
 use polybolos_market_data::Dataset;
 use polybolos_plan::catalogue::sweep_folder;
-use polybolos_plan::results::top;
 use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::top::top;
 use serde_json::json;
 
 use crate::args::{Cli, Command, DataCommand, DemoArgs, SweepArgs, SynthArgs};
@@ -198,7 +198,7 @@ fn swept(args: &SweepArgs, style: Style) -> Result<Swept, CliError> {
     let periods_per_year = MetricContext::new(&bars, &config).periods_per_year;
     block_on(async {
         let report = sweep::drive(&runtime, &table, style).await?;
-        let best = top(results, &report.manifest, &ranking, args.top).await?;
+        let best = top(results, &report.manifest, &ranking, args.top)?;
         let map = heatmap::of_sweep(results, &report.manifest, None, None, &ranking.metric).await?;
         Ok(Swept { report, ranking, best, map, periods_per_year })
     })

@@ -10,8 +10,9 @@ use datafusion::parquet::arrow::ArrowWriter;
 use polybolos_engine::sweep::Ranking;
 use polybolos_plan::atomic_file;
 use polybolos_plan::catalogue::{self, Manifest, State, ValuesRecord, sweep_folder};
-use polybolos_plan::results::{rows, top};
+use polybolos_plan::results::rows;
 use polybolos_plan::results_table::state_name;
+use polybolos_plan::top::top;
 use serde_json::json;
 
 use crate::args::ResultsCommand;
@@ -32,7 +33,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             ranking.metric()?;
             let manifest = complete(&results.results, sweep_id.as_deref())?;
             let manifest = only_symbol(manifest, symbol.as_deref())?;
-            let best = block_on(async { Ok(top(&results.results, &manifest, &ranking, count).await?) })?;
+            let best = top(&results.results, &manifest, &ranking, count)?;
             if style.json {
                 return output::json(&output::rows_json(&best)?);
             }

@@ -8,12 +8,12 @@ use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, default_unit_rows};
 use polybolos_plan::catalogue::{Manifest, TradeMismatchRecord, sweep_folder};
 use polybolos_plan::gpu::{GpuPolicy, Gpus};
-use polybolos_plan::results::top;
 use polybolos_plan::run::{SweepReport, run_sweep};
 use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
+use polybolos_plan::top::top;
 use polybolos_plan::unit::SweepJob;
 use serde_json::json;
 
@@ -37,12 +37,9 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
         let gpus = runtime.gpus.as_ref().map_or(0, Gpus::len);
         return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, gpus, style);
     }
-    let (report, best) = block_on(async {
-        let report = drive(&runtime, &table, style).await?;
-        report_fallbacks(&runtime);
-        let best = top(&args.results.results, &report.manifest, &ranking, args.top).await?;
-        Ok((report, best))
-    })?;
+    let report = block_on(drive(&runtime, &table, style))?;
+    report_fallbacks(&runtime);
+    let best = top(&args.results.results, &report.manifest, &ranking, args.top)?;
     let folder = sweep_folder(&args.results.results, &report.manifest.sweep_id);
     if style.json {
         let manifest = &report.manifest;
@@ -150,8 +147,8 @@ pub(crate) async fn drive(
     table: &SweepTable,
     style: Style,
 ) -> Result<SweepReport, CliError> {
-    let places = Places { data: Some(table.data_root.clone()), results: table.results_root.clone() };
-    let context = session(runtime, &places).await?;
+    // A sweep reads its bars itself: no table has to be found and registered first.
+    let context = session(runtime, &Places::default()).await?;
     let cancel = Arc::clone(&runtime.cancel);
     let interrupts = tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {

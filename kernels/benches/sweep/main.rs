@@ -1,12 +1,15 @@
 //! The sweep beside a bar-by-bar loop, in one process: `cargo bench -p polybolos-kernels --bench sweep [FILTER] [--profile]`.
+//! A filter is a part of a line's title: `W1 bar`, `single`, `growth`.
 //!
 //! W1 and W2 are the house's reference workloads: 43,800 bars; an SMA cross over 50 x 100 combinations, and an RSI reversion
 //! with stop and target over 20 x 4 x 5 x 4 x 5. The sweep computes its indicators and every metric's statistics; the loop gets
 //! its indicators for nothing and six metrics. One thread; medians of whole blocks, the two alternating; `--profile`
-//! runs the sweep alone, for a profiler.
+//! runs the sweep alone, for a profiler. After them what trades otherwise, one combination alone, and the time by bars and
+//! combinations.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
 
+mod general;
 mod market;
 mod naive;
 mod workload;
@@ -23,8 +26,9 @@ use polybolos_kernels::simd::Isa;
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
 
+use crate::general::{Setup, Stake, Wishes};
 use crate::naive::Report;
-use crate::workload::Workload;
+use crate::workload::{QUOTE, RISK, STOP, TARGET, Terms, Workload};
 
 /// What the product allocates with.
 #[global_allocator]
@@ -35,6 +39,8 @@ type Naive = fn(&Bars, &[Vec<f64>], &[f64]) -> Report;
 
 const BARS: usize = 43_800;
 const RUNS: usize = 9;
+/// Of one combination alone.
+const SINGLE_RUNS: usize = 199;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
@@ -43,10 +49,16 @@ fn main() {
         "{:<34} {:>9} {:>9} {:>8} {:>8} {:>7}",
         "workload", "ms", "G bars/s", "ns/trade", "naive ms", "ratio"
     );
-    let w1 = workload::averages(100, true, false);
+    let averages = |is_long, is_short, terms| workload::averages(100, is_long, is_short, terms);
+    let w1 = averages(true, false, Terms::Plain);
     let w2 = workload::reversion();
-    let short = workload::averages(100, false, true);
-    let both = workload::averages(100, true, true);
+    let others: [(&str, Workload, Naive); 5] = [
+        ("W1-short", averages(false, true, Terms::Plain), cross::<true>),
+        ("W1-both", averages(true, true, Terms::Plain), both_sides),
+        ("W1-quote", averages(true, false, Terms::Quote), quote),
+        ("W1-risk", averages(true, false, Terms::Risk), risk),
+        ("W1-both-levels", averages(true, true, Terms::Levels), both_sides_with_levels),
+    ];
     for returns in [Returns::Bar, Returns::Daily] {
         let config = SimConfig { returns, ..SimConfig::default() };
         let name = format!("{returns:?}").to_lowercase();
@@ -60,8 +72,74 @@ fn main() {
             run("W1", &w1, cross::<false>, isa);
             run("W2", &w2, reversion, isa);
         }
-        run("W1-short", &short, cross::<true>, Isa::detect());
-        run("W1-both", &both, cross::<false>, Isa::detect());
+        for (title, work, naive) in &others {
+            run(title, work, *naive, Isa::detect());
+        }
+    }
+    if "single".contains(&filter) {
+        println!(
+            "\n{:<12} {:>9} {:>11} {:>8} {:>8} {:>9}",
+            "single", "tables us", "backtest us", "trades", "ns/trade", "naive us"
+        );
+        single("W1", &bars, &averages(true, false, Terms::Plain).only(15 * 100 + 20), cross::<false>);
+        single("W2", &bars, &workload::reversion().only(9 * 400 + 110), reversion);
+    }
+    if "growth".contains(&filter) {
+        growth();
+    }
+}
+
+/// One combination alone, and once more on the same bars: the tables over them are made once.
+fn single(title: &str, bars: &Bars, work: &Workload, naive: Naive) {
+    let config = SimConfig { returns: Returns::Bar, ..SimConfig::default() };
+    let series = inputs(bars, work, work.row(0));
+    let (mut tables, mut backtest, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    let mut out = [Stats::default()];
+    for _ in 0..SINGLE_RUNS {
+        let started = Instant::now();
+        let mut sweep = Sweep::new(&work.program, bars, &config).unwrap();
+        tables.push(started.elapsed().as_secs_f64());
+        // Whatever is made with the first combination is made.
+        sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();
+        let started = Instant::now();
+        sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();
+        backtest.push(started.elapsed().as_secs_f64());
+        let started = Instant::now();
+        let report = black_box(naive(bars, &series, work.row(0)));
+        slow.push(started.elapsed().as_secs_f64());
+        check(&report, &out[0], config.returns);
+    }
+    let (tables, backtest, slow) = (median(tables), median(backtest), median(slow));
+    let per_trade = backtest * 1e9 / out[0].trades as f64;
+    println!(
+        "{title:<12} {:>9.1} {:>11.1} {:>8} {per_trade:>8.0} {:>9.1}",
+        tables * 1e6,
+        backtest * 1e6,
+        out[0].trades,
+        slow * 1e6
+    );
+}
+
+/// W1 by bars and combinations: seconds, and what a thousand bar-combinations cost.
+fn growth() {
+    println!(
+        "\n{:<12} {:>12} {:>10} {:>12} {:>10}",
+        "growth", "combinations", "ms", "ns per 1000", "G bars/s"
+    );
+    for count in [4_380, 43_800, 438_000] {
+        let bars = market::bars(count, 7);
+        for slow in [10, 100, 1_000] {
+            let work = workload::averages(slow, true, false, Terms::Plain);
+            let mut out = vec![Stats::default(); work.combinations()];
+            let config = SimConfig { returns: Returns::Bar, ..SimConfig::default() };
+            let work_of = (count * work.combinations()) as f64;
+            let runs = if work_of > 5e9 { 1 } else { RUNS };
+            let time = || sweep_once(&bars, &work, &config, Isa::detect(), &mut out);
+            let seconds = median(std::iter::repeat_with(time).take(runs).collect());
+            let (ms, per_thousand, rate) = (seconds * 1e3, seconds * 1e12 / work_of, work_of / seconds / 1e9);
+            let combinations = work.combinations();
+            println!("{count:<12} {combinations:>12} {ms:>10.2} {per_thousand:>12.1} {rate:>10.2}");
+        }
     }
 }
 
@@ -94,15 +172,13 @@ fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive:
         }
         slow.push(started.elapsed().as_secs_f64() * combinations as f64 / sampled.len() as f64);
     }
-    let is_long = work.program.rules.short_enter.is_none();
-    let is_one_sided = is_long || work.program.rules.long_enter.is_none();
-    for (report, &row) in reports.iter().zip(&sampled).filter(|_| is_one_sided) {
+    for (report, &row) in reports.iter().zip(&sampled) {
         check(report, &out[row], config.returns);
     }
     let trades: u64 = out.iter().map(|stats| stats.trades).sum();
     let (fast, slow) = (median(fast), median(slow));
     println!(
-        "{title:<34} {:>9.2} {:>9.2} {:>8.1} {:>8.0} {:>7.1}",
+        "{title:<34} {:>9.3} {:>9.2} {:>8.1} {:>8.2} {:>7.1}",
         fast * 1e3,
         (bars.len() * combinations) as f64 / fast / 1e9,
         fast * 1e9 / trades as f64,
@@ -148,6 +224,40 @@ fn reversion(bars: &Bars, series: &[Vec<f64>], params: &[f64]) -> Report {
     let enter = |t: usize| t > 0 && rsi[t] < lower && rsi[t - 1] >= lower;
     let leave = |t: usize| t > 0 && rsi[t] > upper && rsi[t - 1] <= upper;
     naive::run::<true, false>(bars, 10_000.0, enter, leave, params[3], params[4])
+}
+
+/// Both sides of a cross.
+fn crosses(series: &[Vec<f64>]) -> impl Fn(usize) -> Wishes + '_ {
+    let (fast, slow) = (&series[0], &series[1]);
+    move |t| {
+        let above = t > 0 && fast[t] > slow[t] && fast[t - 1] <= slow[t - 1];
+        let below = t > 0 && fast[t] < slow[t] && fast[t - 1] >= slow[t - 1];
+        Wishes { long_enter: above, long_exit: below, short_enter: below, short_exit: above }
+    }
+}
+
+fn both_sides(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
+    general::run(bars, 10_000.0, &Setup { stake: Stake::All, levels: None }, crosses(series))
+}
+
+fn both_sides_with_levels(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
+    let setup = Setup { stake: Stake::All, levels: Some((STOP, TARGET)) };
+    general::run(bars, 10_000.0, &setup, crosses(series))
+}
+
+/// The long side of a cross.
+fn long_cross(series: &[Vec<f64>]) -> impl Fn(usize) -> Wishes + '_ {
+    let both = crosses(series);
+    move |t| Wishes { short_enter: false, short_exit: false, ..both(t) }
+}
+
+fn quote(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
+    general::run(bars, 10_000.0, &Setup { stake: Stake::Quote(QUOTE), levels: None }, long_cross(series))
+}
+
+fn risk(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
+    let setup = Setup { stake: Stake::Risk(RISK), levels: Some((STOP, TARGET)) };
+    general::run(bars, 10_000.0, &setup, long_cross(series))
 }
 
 /// The two agree, where both were asked the same.

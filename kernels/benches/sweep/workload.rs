@@ -15,6 +15,12 @@ impl Workload {
         self.values.len() / self.program.params
     }
 
+    /// One of the combinations alone.
+    pub(crate) fn only(mut self, row: usize) -> Workload {
+        self.values = self.row(row).to_vec();
+        self
+    }
+
     pub(crate) fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.program.params..(row + 1) * self.program.params]
     }
@@ -43,8 +49,26 @@ fn rules(builder: &mut ProgramBuilder) -> Rules {
     }
 }
 
-/// W1: 50 fast x `slow` slow averages crossing, all-in; long, short or both.
-pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool) -> Workload {
+/// How much is put into a position, and levels as fractions of its entry price.
+pub(crate) const QUOTE: f64 = 1_000.0;
+pub(crate) const RISK: f64 = 0.01;
+pub(crate) const STOP: f64 = 0.03;
+pub(crate) const TARGET: f64 = 0.06;
+
+/// What the averages are traded with, beside all of the equity and no levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terms {
+    Plain,
+    /// A fixed amount.
+    Quote,
+    /// A fixed risk, with stop and target.
+    Risk,
+    /// Stop and target.
+    Levels,
+}
+
+/// W1: 50 fast x `slow` slow averages crossing; long, short or both.
+pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool, terms: Terms) -> Workload {
     let mut builder = ProgramBuilder::new(2);
     let fast = indicator(&mut builder, "sma", 0);
     let other = indicator(&mut builder, "sma", 1);
@@ -56,6 +80,16 @@ pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool) -> Workload {
     }
     if is_short {
         (rules.short_enter, rules.short_exit) = (below, above);
+    }
+    let mut constant = |value| builder.push(Op::Const(value), &[], 0).unwrap();
+    if terms == Terms::Quote {
+        rules.size = Size::Quote(constant(QUOTE));
+    }
+    if terms == Terms::Risk {
+        rules.size = Size::Risk(constant(RISK));
+    }
+    if matches!(terms, Terms::Risk | Terms::Levels) {
+        (rules.stop_loss, rules.take_profit) = (Some(constant(STOP)), Some(constant(TARGET)));
     }
     let slows = (0..slow).map(|i| 60 + 2 * i);
     let values =

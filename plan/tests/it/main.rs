@@ -3,6 +3,11 @@
 
 mod bars_table;
 mod functions;
+mod gpu;
+#[path = "../../../kernels/tests/it/cuda/host.rs"]
+#[allow(dead_code, reason = "the kernels' own tests look at more of it")]
+mod host;
 mod sql_guide;
 mod sweeps;
 mod synthetic;
+mod top;

@@ -36,6 +36,7 @@ use polybolos_plan::schema::number_at;
 use polybolos_plan::session::{Places, cluster_state, register, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
+use polybolos_plan::top::top;
 use polybolos_plan::unit::SweepJob;
 
 use crate::synthetic::{START_MS, bars, write_bars};
@@ -55,24 +56,24 @@ stop_loss: stop
 
 /// Combinations of the grid for which fast < slow: 6 x 8 x 2 less (6,6) (7,6) (8,6) (8,8), twice.
 const COMBOS: u64 = 88;
-const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
+pub(crate) const SYMBOLS: [&str; 3] = ["AAAUSDT", "BBBUSDT", "CCCUSDT"];
 
 /// A dataset, a results folder and what is run on them.
-struct Bench {
-    folder: tempfile::TempDir,
-    strategy: String,
-    overrides: Overrides,
-    keep: Keep,
-    precision: Precision,
-    unit_rows: Option<u64>,
-    threads: usize,
-    results: &'static str,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) strategy: String,
+    pub(crate) overrides: Overrides,
+    pub(crate) keep: Keep,
+    pub(crate) precision: Precision,
+    pub(crate) unit_rows: Option<u64>,
+    pub(crate) threads: usize,
+    pub(crate) results: &'static str,
     /// Path of the document as the user typed it.
-    source: &'static str,
+    pub(crate) source: &'static str,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         for (seed, symbol) in SYMBOLS.iter().enumerate() {
             let rows = bars(seed as u64 + 1, START_MS, 900 + 100 * seed);
@@ -95,7 +96,7 @@ impl Bench {
         self.folder.path().join("data")
     }
 
-    fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> PathBuf {
         self.folder.path().join(self.results)
     }
 
@@ -119,18 +120,18 @@ impl Bench {
         table
     }
 
-    async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
+    pub(crate) async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
         let places = Places { data: Some(self.data().display().to_string()), results: Some(self.results()) };
         let context = session(runtime, &places).await?;
         run_sweep(&context, runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
     }
 
-    async fn run(&self) -> SweepReport {
+    pub(crate) async fn run(&self) -> SweepReport {
         self.run_on(&SweepRuntime::new(self.threads)).await.unwrap()
     }
 
     /// Result files by name.
-    fn files(&self, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
         SYMBOLS
             .iter()
             .map(|symbol| {
@@ -140,13 +141,13 @@ impl Bench {
             .collect()
     }
 
-    fn rows(&self, report: &SweepReport) -> RecordBatch {
+    pub(crate) fn rows(&self, report: &SweepReport) -> RecordBatch {
         let batches: Vec<RecordBatch> =
             results::rows(&self.results(), &report.manifest).collect::<Result<_, _>>().unwrap();
         concat_batches(&batches[0].schema(), &batches).unwrap()
     }
 
-    fn units(&self) -> Vec<PathBuf> {
+    pub(crate) fn units(&self) -> Vec<PathBuf> {
         let mut units = Vec::new();
         for folder in fs::read_dir(self.results().join("units")).unwrap() {
             units.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
@@ -279,7 +280,7 @@ async fn keeping_the_top_keeps_the_best_rows_and_all_the_trials() {
     trades.sort_unstable();
     let min_trades = trades[trades.len() / 2].cast_unsigned();
     let ranking = Ranking { metric: "sharpe".to_owned(), min_trades };
-    let best = results::top(&all.results(), &all_report.manifest, &ranking, 1000).await.unwrap();
+    let best = top(&all.results(), &all_report.manifest, &ranking, 1000).unwrap();
     let best = concat_batches(&best[0].schema(), &best).unwrap();
     let expected_of = |symbol: &str| {
         let symbols = best.column_by_name("symbol").unwrap().as_string::<i32>();

@@ -1,0 +1,137 @@
+//! The best rows of a sweep, from its result files.
+//!
+//! What rows are ranked by is read of all of them, the rest of the columns only of the best: a ranking of millions of rows is
+//! a matter of three columns.
+
+use std::fs::File;
+use std::path::Path;
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use polybolos_engine::metrics::Metric;
+use polybolos_engine::sweep::Ranking;
+
+use crate::catalogue::{Manifest, result_file};
+use crate::error::PlanError;
+use crate::runtime::in_parallel;
+use crate::schema::number_at;
+
+/// A row that may be among the best.
+struct Candidate {
+    /// Its metric.
+    value: Option<f64>,
+    /// Index into the sweep's series.
+    series: usize,
+    /// Number of the row in the grid.
+    row: i64,
+    /// Place of the row in its file.
+    place: usize,
+}
+
+/// The best rows of a complete sweep over all its symbols, by `ranking`; equal ones by symbol and row. Blocks.
+///
+/// # Errors
+/// An unknown metric, or result files that cannot be read.
+pub fn top(
+    results: &Path,
+    manifest: &Manifest,
+    ranking: &Ranking,
+    count: usize,
+) -> Result<Vec<RecordBatch>, PlanError> {
+    let metric = ranking.metric()?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let all: Vec<usize> = (0..manifest.series.len()).collect();
+    let path = |series: usize| result_file(results, &manifest.sweep_id, &manifest.series[series].symbol);
+    let best = |candidates: &mut Vec<Candidate>| {
+        candidates.sort_unstable_by(|a, b| {
+            let symbol = |candidate: &Candidate| &manifest.series[candidate.series].symbol;
+            let by_value = metric.compare(a.value, b.value);
+            by_value.then_with(|| symbol(a).cmp(symbol(b))).then_with(|| a.row.cmp(&b.row))
+        });
+        candidates.truncate(count);
+    };
+    let of_series = in_parallel(threads, &all, |&series| {
+        let mut candidates = Vec::new();
+        for_each_candidate(&path(series), metric, ranking.min_trades, |value, row, place| {
+            candidates.push(Candidate { value, series, row, place });
+            if candidates.len() > count.saturating_mul(2).max(1 << 12) {
+                best(&mut candidates);
+            }
+        })?;
+        Ok(candidates)
+    })?;
+    let mut candidates: Vec<Candidate> = of_series.into_iter().flatten().collect();
+    best(&mut candidates);
+
+    // The places of each file in order, and where each of them comes in the ranking.
+    let mut places: Vec<(usize, Vec<(usize, usize)>)> =
+        all.iter().map(|&series| (series, Vec::new())).collect();
+    for (rank, candidate) in candidates.iter().enumerate() {
+        places[candidate.series].1.push((candidate.place, rank));
+    }
+    places.retain(|(_, places)| !places.is_empty());
+    places.iter_mut().for_each(|(_, places)| places.sort_unstable());
+    let read = in_parallel(threads, &places, |(series, places)| rows_at(&path(*series), places))?;
+    let batches: Vec<RecordBatch> = read.into_iter().flatten().collect();
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let mut order = vec![0; candidates.len()];
+    let ranks = places.iter().flat_map(|(_, places)| places.iter().map(|&(_, rank)| rank));
+    for (index, rank) in ranks.enumerate() {
+        order[rank] = index as u64;
+    }
+    let failed = |error| PlanError::Query(format!("best rows of {}: {error}", manifest.sweep_id));
+    let rows = concat_batches(&first.schema(), &batches).map_err(failed)?;
+    Ok(vec![take_record_batch(&rows, &UInt64Array::from(order)).map_err(failed)?])
+}
+
+/// Gives the metric, the number and the place of each row of a result file that has enough trades.
+fn for_each_candidate(
+    path: &Path,
+    metric: &Metric,
+    min_trades: u64,
+    mut take: impl FnMut(Option<f64>, i64, usize),
+) -> Result<(), PlanError> {
+    let failed = |error: &dyn std::fmt::Display| PlanError::file(path, error);
+    let reader = open(path)?;
+    let columns = ProjectionMask::columns(reader.parquet_schema(), ["row", "trades", metric.name]);
+    let batches = reader.with_projection(columns).build().map_err(|error| failed(&error))?;
+    let mut place = 0;
+    for batch in batches {
+        let batch = batch.map_err(|error| failed(&error))?;
+        let whole = |name: &str| {
+            let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+            (column.null_count() == 0).then(|| column.values())
+        };
+        let (Some(rows), Some(trades)) = (whole("row"), whole("trades")) else {
+            return Err(failed(&"has no columns `row` and `trades` of whole numbers"));
+        };
+        for (index, (&row, &trades)) in rows.iter().zip(trades).enumerate() {
+            if trades.cast_unsigned() >= min_trades {
+                take(number_at(&batch, metric.name, index), row, place + index);
+            }
+        }
+        place += batch.num_rows();
+    }
+    Ok(())
+}
+
+/// The rows of a result file at ascending places.
+fn rows_at(path: &Path, places: &[(usize, usize)]) -> Result<Vec<RecordBatch>, PlanError> {
+    let mut next = 0;
+    let mut selectors = Vec::with_capacity(2 * places.len());
+    for &(place, _) in places {
+        selectors.extend([RowSelector::skip(place - next), RowSelector::select(1)]);
+        next = place + 1;
+    }
+    let reader = open(path)?.with_row_selection(RowSelection::from(selectors)).build();
+    let batches = reader.map_err(|error| PlanError::file(path, error))?;
+    batches.map(|batch| batch.map_err(|error| PlanError::file(path, error))).collect()
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, PlanError> {
+    let file = File::open(path).map_err(|error| PlanError::file(path, error))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| PlanError::file(path, error))
+}
