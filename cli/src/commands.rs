@@ -7,11 +7,14 @@ mod demo;
 mod devices;
 mod explain;
 mod indicators;
+mod jobs;
 mod replay;
 mod results;
+mod scheduler;
 mod sql;
 mod strategy_file;
 mod sweep;
+mod sweep_remote;
 
 use clap::CommandFactory as _;
 
@@ -39,6 +42,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
+        Command::Jobs(command) => jobs::run(command, style),
+        Command::Scheduler(args) => scheduler::run(&args),
         Command::Devices(args) => devices::run(&args, style),
         Command::Config(command) => config::run(command, style),
         Command::Completions { shell } => {

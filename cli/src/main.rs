@@ -7,8 +7,10 @@ mod clock;
 mod commands;
 mod error;
 mod heatmap;
+mod logs;
 mod output;
 mod progress;
+mod remote;
 
 use std::process::ExitCode;
 

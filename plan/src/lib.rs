@@ -10,6 +10,7 @@ pub mod atomic_file;
 pub mod bars_table;
 pub mod catalogue;
 pub mod codec;
+pub mod conclude;
 pub mod error;
 pub mod functions;
 pub mod gpu;

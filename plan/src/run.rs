@@ -126,7 +126,8 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| PlanError::Query(error.to_string()))?
 }
 
-fn new_manifest(
+/// The manifest of a sweep that begins now; one that was begun before keeps its beginning. Blocks on file reads.
+pub(crate) fn new_manifest(
     job: &SweepJob,
     runtime: &SweepRuntime,
     known: Option<&Manifest>,

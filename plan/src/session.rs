@@ -96,10 +96,21 @@ pub async fn session(
 /// # Errors
 /// The catalogue or the dataset is there but cannot be read.
 pub async fn register(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
+    context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
+    register_tables(context, places).await
+}
+
+/// [`register`] without `sweep()`, which reads a file that its user names: for servers.
+///
+/// # Errors
+/// The catalogue or the dataset is there but cannot be read.
+pub async fn register_tables(
+    context: &SessionContext,
+    places: &Places,
+) -> std::result::Result<(), PlanError> {
     for function in window_functions() {
         context.register_udwf(function.as_ref().clone());
     }
-    context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
     if let Some(data) = &places.data {
         match bars_table(&context.state(), data).await {
             Ok(table) => {

@@ -4,6 +4,7 @@
 //! guessing. Nothing here does I/O.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod convert;
 pub mod frame;
 

@@ -1,0 +1,214 @@
+//! A sweep at work as the coordinator sees it: its job, its cut into units, how fast it goes; and statuses for people.
+
+use std::sync::Arc;
+
+use polybolos_engine::sweep::SweepSpec;
+use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::unit::SweepJob;
+use polybolos_proto::cluster::unit_report::Outcome;
+use polybolos_proto::cluster::{self as wire, UnitName, UnitReport};
+use polybolos_proto::sweep::Spec;
+use prost::Message as _;
+
+use super::fleet::Fleet;
+use super::meter::Meter;
+use crate::catalogue::SweepRow;
+use crate::driver::{self, SweepId, SweepState};
+use crate::query::Roots;
+
+/// See the module.
+pub(super) struct ActiveSweep {
+    pub(super) job: Arc<SweepJob>,
+    pub(super) owner: String,
+    /// Grid rows of a unit: the cut never changes once the sweep was submitted.
+    pub(super) unit_rows: u64,
+    pub(super) units: u64,
+    pub(super) submitted_ms: i64,
+    pub(super) started_ms: Option<i64>,
+    /// Of units that were reported finished.
+    finished_bar_combos: u64,
+    pub(super) kernel_seconds: f64,
+    pub(super) ran_on_gpu: bool,
+    /// Bar-combinations done, those inside running units included.
+    done_bar_combos: u64,
+    meter: Meter,
+}
+
+impl ActiveSweep {
+    pub(super) fn new(job: Arc<SweepJob>, owner: String, unit_rows: u64, submitted_ms: i64) -> ActiveSweep {
+        let units = job.spec.unit_count(job.strategy.space().len(), Some(unit_rows));
+        ActiveSweep {
+            job,
+            owner,
+            unit_rows,
+            units,
+            submitted_ms,
+            started_ms: None,
+            finished_bar_combos: 0,
+            kernel_seconds: 0.0,
+            ran_on_gpu: false,
+            done_bar_combos: 0,
+            meter: Meter::default(),
+        }
+    }
+
+    /// A sweep as the catalogue has it.
+    pub(super) fn of_row(row: &SweepRow, roots: &Roots) -> Result<ActiveSweep, String> {
+        let spec = Spec::decode(row.spec.as_slice()).map_err(|error| format!("the specification is damaged: {error}"))?;
+        let spec = SweepSpec::try_from(spec).map_err(|error| error.to_string())?;
+        let job = SweepJob::new(spec, roots.data.clone(), Some(roots.results.clone()))
+            .map_err(|error| error.to_string())?;
+        if job.spec.id(&job.strategy) != row.sweep.as_str() {
+            return Err("another version of polybolos computed it; submit it again".to_owned());
+        }
+        let mut active = ActiveSweep::new(Arc::new(job), row.owner.clone(), row.unit_rows, row.submitted_ms);
+        active.started_ms = row.started_ms;
+        Ok(active)
+    }
+
+    /// The specification for the catalogue.
+    pub(super) fn spec_bytes(&self) -> Vec<u8> {
+        Spec::from(&self.job.spec).encode_to_vec()
+    }
+
+    /// Bars over all symbols.
+    pub(super) fn bars(&self) -> u64 {
+        self.job.spec.series.iter().map(|series| series.bars).sum()
+    }
+
+    /// Whether the result files of this very sweep are there.
+    pub(super) fn is_complete(&self, roots: &Roots) -> bool {
+        let sweep_id = self.job.spec.id(&self.job.strategy);
+        let manifest = Manifest::read(&roots.results, &sweep_id);
+        manifest.ok().flatten().is_some_and(|manifest| manifest.is_complete(&roots.results))
+    }
+
+    /// The number of a unit by its name.
+    pub(super) fn number(&self, name: &UnitName) -> Option<u64> {
+        let rows = self.job.strategy.space().len();
+        self.job.spec.unit_number(rows, Some(self.unit_rows), &name.symbol, name.row_from)
+    }
+
+    /// Counts what an ended unit did.
+    pub(super) fn ended(&mut self, report: &UnitReport) {
+        if report.outcome() == Outcome::Computed {
+            self.finished_bar_combos += report.bar_combos;
+        }
+        self.kernel_seconds += report.kernel_seconds;
+        self.ran_on_gpu |= report.on_gpu && report.outcome() == Outcome::Computed;
+    }
+
+    /// Marks how far it is.
+    pub(super) fn mark(&mut self, sweep: &SweepId, fleet: &Fleet, now_ms: i64) {
+        let own = fleet.running().filter(|running| {
+            running.unit.as_ref().is_some_and(|unit| unit.sweep_id == sweep.as_str())
+        });
+        self.done_bar_combos = self.finished_bar_combos + own.map(|running| running.bar_combos_done).sum::<u64>();
+        self.meter.mark(now_ms, self.done_bar_combos);
+    }
+
+    pub(super) fn status(
+        &self,
+        status: &driver::SweepStatus,
+        fleet: &Fleet,
+        roots: &Roots,
+        now_ms: i64,
+    ) -> wire::SweepStatus {
+        let rate = self.meter.per_second(now_ms);
+        let rows = self.job.strategy.space().len();
+        let whole = rows as f64 * self.bars() as f64;
+        let left = status.units_total.saturating_sub(status.units_done) as f64 / status.units_total.max(1) as f64;
+        let running = fleet.running().filter(|running| {
+            running.unit.as_ref().is_some_and(|unit| unit.sweep_id == status.sweep.as_str())
+        });
+        wire::SweepStatus {
+            sweep_id: status.sweep.as_str().to_owned(),
+            state: state_to_wire(status.state).into(),
+            owner: status.owner.clone(),
+            units_total: status.units_total,
+            units_done: status.units_done,
+            units_reused: status.units_reused,
+            units_failed: status.units_failed,
+            units_running: running.count() as u64,
+            grid_rows: rows,
+            symbols: self.job.spec.series.len() as u32,
+            bars: self.bars(),
+            bar_combos_done: self.done_bar_combos,
+            bar_combos_per_second: rate,
+            eta_seconds: (rate > 0.0).then(|| whole * left / rate),
+            submitted_ms: self.submitted_ms,
+            started_ms: self.started_ms,
+            finished_ms: None,
+            failures: status.failures.iter().map(|failure| self.failure(failure)).collect(),
+            message: status.message.clone(),
+            executors: fleet.statuses(now_ms),
+            kernel_seconds: self.kernel_seconds,
+            results: results_folder(status.sweep.as_str(), roots),
+        }
+    }
+
+    fn failure(&self, failure: &driver::UnitFailure) -> wire::UnitFailure {
+        failure_to_wire(&self.job, self.unit_rows, failure)
+    }
+}
+
+fn failure_to_wire(job: &SweepJob, unit_rows: u64, failure: &driver::UnitFailure) -> wire::UnitFailure {
+    let unit = job.spec.unit_at(job.strategy.space().len(), Some(unit_rows), failure.unit);
+    let series = unit.as_ref().and_then(|unit| job.spec.series.get(unit.series));
+    wire::UnitFailure {
+        symbol: series.map_or_else(String::new, |series| series.symbol.clone()),
+        row_from: unit.as_ref().map_or(0, |unit| unit.rows.start),
+        row_to: unit.as_ref().map_or(0, |unit| unit.rows.end),
+        attempts: failure.attempts,
+        reason: failure.reason.clone(),
+    }
+}
+
+fn results_folder(sweep_id: &str, roots: &Roots) -> String {
+    sweep_folder(&roots.results, sweep_id).display().to_string()
+}
+
+fn state_to_wire(state: SweepState) -> wire::SweepState {
+    match state {
+        SweepState::Queued => wire::SweepState::Queued,
+        SweepState::Running => wire::SweepState::Running,
+        SweepState::Writing => wire::SweepState::Writing,
+        SweepState::Complete => wire::SweepState::Complete,
+        SweepState::Failed => wire::SweepState::Failed,
+        SweepState::Cancelled => wire::SweepState::Cancelled,
+    }
+}
+
+/// The status of a sweep that is not at work.
+pub(super) fn status_of_row(row: &SweepRow, roots: &Roots) -> wire::SweepStatus {
+    let active = if row.failures.is_empty() { None } else { ActiveSweep::of_row(row, roots).ok() };
+    let failures = row.failures.iter().map(|failure| match &active {
+        Some(active) => active.failure(failure),
+        // The units of another version's sweep have no names here.
+        None => wire::UnitFailure {
+            symbol: format!("unit {}", failure.unit),
+            attempts: failure.attempts,
+            reason: failure.reason.clone(),
+            ..wire::UnitFailure::default()
+        },
+    });
+    wire::SweepStatus {
+        sweep_id: row.sweep.as_str().to_owned(),
+        state: state_to_wire(row.state).into(),
+        owner: row.owner.clone(),
+        units_total: row.units,
+        units_done: row.units_done,
+        units_reused: row.units_reused,
+        units_failed: row.units_failed,
+        grid_rows: row.grid_rows,
+        symbols: u32::try_from(row.symbols).unwrap_or(u32::MAX),
+        bars: row.bars,
+        submitted_ms: row.submitted_ms,
+        started_ms: row.started_ms,
+        finished_ms: row.finished_ms,
+        failures: failures.collect(),
+        message: row.message.clone(),
+        results: results_folder(row.sweep.as_str(), roots),
+        ..wire::SweepStatus::default()
+    }
+}
