@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use config::{ConfigError, DriverConfig};
 pub use event::{
-    Action, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome,
+    Action, AskId, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome,
 };
 pub use status::SweepStatus;
 
@@ -45,6 +45,8 @@ struct Owner {
 pub struct Driver {
     config: DriverConfig,
     now_ms: u64,
+    /// The last time everything that was due was seen to.
+    turned_ms: u64,
     slots: u32,
     /// By number, which is the order of submission.
     sweeps: BTreeMap<u64, Sweep>,
@@ -54,6 +56,7 @@ pub struct Driver {
     jobs: BTreeMap<JobId, Job>,
     sweeps_seen: u64,
     jobs_seen: u64,
+    asks_seen: u64,
     /// Units in flight that were not reported finished.
     open: u64,
     /// Units of jobs that have not ended.
@@ -74,6 +77,7 @@ impl Driver {
         Ok(Driver {
             config,
             now_ms: 0,
+            turned_ms: 0,
             slots: 0,
             sweeps: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -82,6 +86,7 @@ impl Driver {
             jobs: BTreeMap::new(),
             sweeps_seen: 0,
             jobs_seen: 0,
+            asks_seen: 0,
             open: 0,
             held: 0,
             wanted: None,
@@ -103,14 +108,14 @@ impl Driver {
                 return actions;
             }
             Event::Submitted { sweep, owner, units, resume } => self.submitted(sweep, &owner, units, resume),
-            Event::Examined { sweep, range, missing } => {
+            Event::Examined { sweep, ask, missing } => {
                 if let Some(sweep) = self.sweep_mut(&sweep) {
-                    sweep.examined(&range, missing);
+                    sweep.examined(ask, missing);
                 }
             }
-            Event::ExamineFailed { sweep, range, reason } => {
+            Event::ExamineFailed { sweep, ask, reason } => {
                 if let Some(sweep) = self.by_id.get(&sweep).and_then(|number| self.sweeps.get_mut(number)) {
-                    sweep.examine_failed(self.now_ms, &range, &reason, &self.config);
+                    sweep.examine_failed(self.now_ms, ask, &reason, &self.config);
                 }
             }
             Event::Slots(slots) => self.slots = slots,
@@ -136,9 +141,10 @@ impl Driver {
         actions
     }
 
-    /// When the next [`Event::Tick`] is due, in the clock of [`Driver::handle`]; absent while only events can change anything.
+    /// When the next [`Event::Tick`] is due, in the clock of [`Driver::handle`]; absent while only events can change anything. After a
+    /// tick it lies ahead; after a report it may be now.
     pub fn wake_ms(&self) -> Option<u64> {
-        self.sweeps.values().filter_map(|sweep| sweep.wake_ms(self.now_ms)).min()
+        self.sweeps.values().filter_map(|sweep| sweep.wake_ms(self.turned_ms)).min()
     }
 
     /// No sweep is queued or at work.
@@ -301,18 +307,25 @@ impl Driver {
 
     /// Everything that follows from what is known now.
     fn turn(&mut self, actions: &mut Vec<Action>) {
-        self.end_settled(actions);
+        self.turned_ms = self.now_ms;
         self.start_queued(actions);
+        // Every end lets a queued sweep start, and one without missing units could end at once.
+        while self.end_settled(actions) {
+            self.start_queued(actions);
+        }
         self.open = self.sweeps.values().map(|sweep| sweep.open).sum();
         self.held = self.sweeps.values().map(|sweep| sweep.flights.len() as u64).sum();
         self.submit_jobs(actions);
         for sweep in self.sweeps.values_mut() {
-            actions.extend(sweep.ask(self.now_ms, &self.config));
+            if let Some(action) = sweep.ask(self.now_ms, AskId(self.asks_seen + 1), &self.config) {
+                self.asks_seen += 1;
+                actions.push(action);
+            }
         }
     }
 
-    /// Ends or merges sweeps that have nothing left to run.
-    fn end_settled(&mut self, actions: &mut Vec<Action>) {
+    /// Ends or merges sweeps that have nothing left to run. Returns whether one has ended.
+    fn end_settled(&mut self, actions: &mut Vec<Action>) -> bool {
         let mut failed = Vec::new();
         for (&number, sweep) in &mut self.sweeps {
             sweep.wake(self.now_ms);
@@ -325,9 +338,11 @@ impl Driver {
                 actions.push(Action::Merge { sweep: id.clone() });
             }
         }
+        let has_ended = !failed.is_empty();
         for (number, message) in failed {
             self.end(number, SweepState::Failed, message, actions);
         }
+        has_ended
     }
 
     /// Starts queued sweeps, oldest first, whose owners may have another one at work.

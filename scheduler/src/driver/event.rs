@@ -43,6 +43,10 @@ impl fmt::Display for JobId {
     }
 }
 
+/// Number of a question to the store: an answer that comes late is not taken for the answer to a later question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub(super) u64);
+
 /// What happened. Reports may be lost, doubled, late or out of order; so may anything about a sweep or a job that has ended.
 ///
 /// The shell owes the driver one answer to each action: an [`Action::Examine`] is answered by `Examined` or `ExamineFailed`, an
@@ -65,17 +69,17 @@ pub enum Event {
     Examined {
         /// The sweep.
         sweep: SweepId,
-        /// The units looked up, as asked for.
-        range: Range<u64>,
-        /// Those whose object is not there, ascending.
+        /// Number of the question.
+        ask: AskId,
+        /// Units of the range whose object is not there, ascending.
         missing: Vec<u64>,
     },
     /// The store could not be looked through.
     ExamineFailed {
         /// The sweep.
         sweep: SweepId,
-        /// The units asked for.
-        range: Range<u64>,
+        /// Number of the question.
+        ask: AskId,
         /// Why, for people.
         reason: String,
     },
@@ -166,6 +170,8 @@ pub enum JobOutcome {
 pub enum Action {
     /// Tell which of these units are not in the store.
     Examine {
+        /// Number of the question, to be given back with the answer.
+        ask: AskId,
         /// The sweep.
         sweep: SweepId,
         /// The units to look up.

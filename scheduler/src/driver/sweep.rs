@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::config::DriverConfig;
-use super::event::{JobId, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome};
-use super::event::{Action, Ending};
+use super::event::{
+    Action, AskId, Ending, JobId, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome,
+};
 
 /// What a sweep is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub(super) struct Sweep {
     /// Units below were looked up.
     pub(super) cursor: u64,
     /// The look-up under way.
-    pub(super) asked: Option<Range<u64>>,
+    pub(super) asked: Option<(AskId, Range<u64>)>,
     /// Missing units, next first.
     pub(super) ready: VecDeque<u64>,
     /// (due, unit): failed, and named by a report.
@@ -196,7 +197,7 @@ impl Sweep {
     }
 
     /// The next look-up, if it is time for one: a window ahead of what is being run.
-    pub(super) fn ask(&mut self, now_ms: u64, config: &DriverConfig) -> Option<Action> {
+    pub(super) fn ask(&mut self, now_ms: u64, ask: AskId, config: &DriverConfig) -> Option<Action> {
         let window = u64::from(config.window_units);
         let has_room = (self.ready.len() as u64) < window && !self.is_clogged(config);
         if self.phase != Phase::Running || self.asked.is_some() || self.is_paused(now_ms) || !has_room {
@@ -206,16 +207,20 @@ impl Sweep {
         if range.is_empty() {
             return None;
         }
-        self.asked = Some(range.clone());
-        Some(Action::Examine { sweep: self.id.clone(), range })
+        self.asked = Some((ask, range.clone()));
+        Some(Action::Examine { ask, sweep: self.id.clone(), range })
     }
 
-    /// The answer to a look-up. One that was not asked for changes nothing.
-    pub(super) fn examined(&mut self, range: &Range<u64>, mut missing: Vec<u64>) {
-        if self.asked.as_ref() != Some(range) {
+    /// The units of a question, if it is the one that waits for an answer.
+    fn answered(&mut self, ask: AskId) -> Option<Range<u64>> {
+        self.asked.take_if(|(asked, _)| *asked == ask).map(|(_, range)| range)
+    }
+
+    /// The answer to a look-up.
+    pub(super) fn examined(&mut self, ask: AskId, mut missing: Vec<u64>) {
+        let Some(range) = self.answered(ask) else {
             return;
-        }
-        self.asked = None;
+        };
         self.pauses = 0;
         missing.retain(|unit| range.contains(unit));
         missing.sort_unstable();
@@ -225,10 +230,9 @@ impl Sweep {
         self.ready.extend(missing);
     }
 
-    /// The look-up failed. One that was not asked for changes nothing.
-    pub(super) fn examine_failed(&mut self, now_ms: u64, range: &Range<u64>, reason: &str, config: &DriverConfig) {
-        if self.asked.as_ref() == Some(range) {
-            self.asked = None;
+    /// The look-up failed.
+    pub(super) fn examine_failed(&mut self, now_ms: u64, ask: AskId, reason: &str, config: &DriverConfig) {
+        if self.answered(ask).is_some() {
             let reason = format!("the store of finished units cannot be read: {}", clip(reason));
             self.pause_longer(now_ms, reason, config);
         }
@@ -396,15 +400,15 @@ impl Sweep {
         Action::Record { sweep: self.id.clone(), change: StateChange::Ended(ending) }
     }
 
-    /// When something falls due by itself, after `now_ms`. What is due already waits for something else than time.
-    pub(super) fn wake_ms(&self, now_ms: u64) -> Option<u64> {
+    /// When something falls due by itself, after `seen_ms`. What was due then waits for something else than time.
+    pub(super) fn wake_ms(&self, seen_ms: u64) -> Option<u64> {
         if self.phase == Phase::Queued {
             return None;
         }
         if let Some(pause) = &self.pause {
             return Some(pause.until_ms);
         }
-        let later = (now_ms.saturating_add(1), 0)..;
+        let later = (seen_ms.saturating_add(1), 0)..;
         let retry = self.retries.range(later.clone()).next().map(|&(due_ms, _)| due_ms);
         let group = self.groups.range(later.clone()).next().map(|(&(due_ms, _), _)| due_ms);
         let lone = self.lones.range(later).next().map(|&(due_ms, _)| due_ms);
