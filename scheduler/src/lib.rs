@@ -4,4 +4,5 @@
 //! [`driver`] decides what runs when, without doing anything itself; [`catalogue`] remembers which sweeps were asked for.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod driver;
