@@ -22,9 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use crate::ballista::{Ballista, JobState};
-use crate::catalogue::{Catalogue, CatalogueError, NewSweepRow, SweepRow};
+use crate::catalogue::{self, Catalogue, CatalogueError, Entry, SweepRow};
 use crate::driver::{
-    Action, Driver, DriverConfig, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitOutcome,
+    Action, Driver, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitOutcome,
 };
 use crate::query::Roots;
 
@@ -158,7 +158,7 @@ pub(crate) struct Parts {
     pub(crate) ballista: Ballista,
     pub(crate) runtime: Arc<SweepRuntime>,
     pub(crate) roots: Roots,
-    pub(crate) driver: DriverConfig,
+    pub(crate) driver: Driver,
     pub(crate) sweeps_per_owner: usize,
     pub(crate) executor_timeout_s: u64,
     /// Wall clock, milliseconds since the epoch.
@@ -172,7 +172,7 @@ impl Coordinator {
         let handle = Handle(outbox.clone());
         let Parts { catalogue, ballista, runtime, roots, driver, sweeps_per_owner, executor_timeout_s, now_ms } = parts;
         let mut coordinator = Coordinator {
-            driver: Driver::new(driver).map_err(|error| CatalogueError::other(error.to_string()))?,
+            driver,
             catalogue,
             ballista,
             runtime,
@@ -195,7 +195,8 @@ impl Coordinator {
     /// Goes on with a sweep of an earlier process.
     fn take_up(&mut self, row: SweepRow) -> Result<(), CatalogueError> {
         let sweep = row.sweep.clone();
-        match ActiveSweep::of_row(&row, &self.roots) {
+        let (_, spec) = self.catalogue.documents(&sweep)?;
+        match ActiveSweep::of_row(&row, &spec, &self.roots) {
             Ok(active) => {
                 let (owner, units) = (row.owner, row.units);
                 tracing::info!(sweep = %sweep, units, "unfinished sweep taken up again");
@@ -259,7 +260,7 @@ impl Coordinator {
         let now = u64::try_from((self.now_ms)()).unwrap_or_default();
         for action in self.driver.handle(now, event) {
             match action {
-                Action::Examine { sweep, range } => self.examine(sweep, range),
+                Action::Examine { ask, sweep, range } => self.examine(ask, sweep, range),
                 Action::SubmitJob { job, sweep, units } => self.submit_job(job, sweep, units),
                 Action::CancelJob { job } => self.cancel_job(job),
                 Action::Merge { sweep } => self.merge(sweep),
@@ -318,25 +319,30 @@ impl Coordinator {
             cluster_unit_rows(&job.spec.series, rows, u64::from(self.fleet.slots()), rate)
         });
         let active = ActiveSweep::new(job, new.owner, unit_rows, (self.now_ms)());
-        let row = NewSweepRow {
+        let entry = catalogue::NewSweep {
             sweep: sweep.clone(),
             owner: active.owner.clone(),
+            request: active.request_bytes(),
             spec: active.spec_bytes(),
             unit_rows,
             units: active.units,
             grid_rows: rows,
-            symbols: active.job.spec.series.len() as u64,
+            symbols: active.job.spec.series.len() as u32,
             bars: active.bars(),
         };
         let unavailable = |error: CatalogueError| Status::unavailable(error.to_string());
-        let row = self.catalogue.submit(&row, active.submitted_ms).map_err(unavailable)?;
-        if row.state == SweepState::Complete && active.is_complete(&self.roots) {
-            return Ok((true, active::status_of_row(&row, &self.roots)));
-        }
-        let row = self.catalogue.reopen(&sweep, active.submitted_ms).map_err(unavailable)?;
+        let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(unavailable)? {
+            Entry::Inserted(row) => row,
+            Entry::Known(row) if row.state == SweepState::Complete && active.is_complete(&self.roots) => {
+                return Ok((true, active::status_of_row(&row, Vec::new(), &self.roots)));
+            }
+            // A sweep keeps the cut that it was first submitted with: its finished units are found again.
+            Entry::Known(_) => {
+                self.catalogue.restart(&sweep, &active.owner, active.submitted_ms).map_err(unavailable)?
+            }
+        };
         let (owner, units) = (row.owner.clone(), row.units);
-        // A sweep keeps the cut that it was first submitted with: its finished units are found again.
-        let active = ActiveSweep::of_row(&row, &self.roots).map_err(Status::internal)?;
+        let active = ActiveSweep::of_row(&row, &entry.spec, &self.roots).map_err(Status::internal)?;
         tracing::info!(sweep = %sweep, owner, units, unit_rows = row.unit_rows, "sweep submitted");
         self.active.insert(sweep.clone(), active);
         self.happen(Event::Submitted { sweep: sweep.clone(), owner, units, resume: false });
@@ -361,17 +367,30 @@ impl Coordinator {
             return Ok(Some(active.status(&status, &self.fleet, &self.roots, (self.now_ms)())));
         }
         let row = self.catalogue.get(sweep).map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(row.map(|row| active::status_of_row(&row, &self.roots)))
+        row.map(|row| self.status_of_row(&row)).transpose()
+    }
+
+    /// The status of a sweep that is not at work, its failed units by name.
+    fn status_of_row(&self, row: &SweepRow) -> Result<wire::SweepStatus, Status> {
+        let unavailable = |error: CatalogueError| Status::unavailable(error.to_string());
+        let failures = self.catalogue.failures(&row.sweep).map_err(unavailable)?;
+        if failures.is_empty() {
+            return Ok(active::status_of_row(row, Vec::new(), &self.roots));
+        }
+        let (_, spec) = self.catalogue.documents(&row.sweep).map_err(unavailable)?;
+        let active = ActiveSweep::of_row(row, &spec, &self.roots).ok();
+        let failures = failures.iter().map(|failure| active::failure_of(active.as_ref(), failure)).collect();
+        Ok(active::status_of_row(row, failures, &self.roots))
     }
 
     fn list(&self, limit: u32, only_active: bool) -> Result<Vec<wire::SweepStatus>, Status> {
         let rows = self.catalogue.list(limit, only_active).map_err(|error| Status::unavailable(error.to_string()))?;
         let now_ms = (self.now_ms)();
         let statuses = rows.iter().map(|row| match (self.active.get(&row.sweep), self.driver.status(&row.sweep)) {
-            (Some(active), Some(status)) => active.status(&status, &self.fleet, &self.roots, now_ms),
-            _ => active::status_of_row(row, &self.roots),
+            (Some(active), Some(status)) => Ok(active.status(&status, &self.fleet, &self.roots, now_ms)),
+            _ => self.status_of_row(row),
         });
-        Ok(statuses.collect())
+        statuses.collect()
     }
 
     fn report(&mut self, report: ReportRequest) -> Vec<String> {

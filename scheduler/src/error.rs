@@ -43,6 +43,9 @@ pub enum ServerError {
     /// Ballista's scheduler did not start.
     #[error("Ballista's scheduler: {0}")]
     Ballista(String),
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Settings(String),
     /// A listener ended.
     #[error("{what} stopped: {reason}")]
     Stopped {

@@ -22,7 +22,7 @@ use crate::access::{INTERNAL_HEADER, Needs, Tokens, needs};
 use crate::ballista::{Ballista, BallistaSettings, MESSAGE_BYTES};
 use crate::catalogue::Catalogue;
 use crate::coordinator::{Coordinator, Parts};
-use crate::driver::DriverConfig;
+use crate::driver::{Driver, DriverConfig};
 use crate::error::ServerError;
 use crate::listener::{Doorman, Peer, TlsFiles};
 use crate::pages;
@@ -122,7 +122,7 @@ impl Server {
             ballista: ballista.clone(),
             runtime: Arc::clone(&runtime),
             roots: roots.clone(),
-            driver: settings.driver.clone(),
+            driver: Driver::new(settings.driver.clone()).map_err(|error| ServerError::Settings(error.to_string()))?,
             sweeps_per_owner: settings.sweeps_per_user,
             executor_timeout_s: settings.executor_timeout_s,
             now_ms: settings.now_ms,

@@ -53,8 +53,8 @@ impl ActiveSweep {
     }
 
     /// A sweep as the catalogue has it.
-    pub(super) fn of_row(row: &SweepRow, roots: &Roots) -> Result<ActiveSweep, String> {
-        let spec = Spec::decode(row.spec.as_slice()).map_err(|error| format!("the specification is damaged: {error}"))?;
+    pub(super) fn of_row(row: &SweepRow, spec: &[u8], roots: &Roots) -> Result<ActiveSweep, String> {
+        let spec = Spec::decode(spec).map_err(|error| format!("the specification is damaged: {error}"))?;
         let spec = SweepSpec::try_from(spec).map_err(|error| error.to_string())?;
         let job = SweepJob::new(spec, roots.data.clone(), Some(roots.results.clone()))
             .map_err(|error| error.to_string())?;
@@ -69,6 +69,11 @@ impl ActiveSweep {
     /// The specification for the catalogue.
     pub(super) fn spec_bytes(&self) -> Vec<u8> {
         Spec::from(&self.job.spec).encode_to_vec()
+    }
+
+    /// What was asked for, for the catalogue.
+    pub(super) fn request_bytes(&self) -> Vec<u8> {
+        polybolos_proto::sweep::Request::from(&self.job.spec.request).encode_to_vec()
     }
 
     /// Bars over all symbols.
@@ -148,20 +153,29 @@ impl ActiveSweep {
     }
 
     fn failure(&self, failure: &driver::UnitFailure) -> wire::UnitFailure {
-        failure_to_wire(&self.job, self.unit_rows, failure)
+        let unit = self.job.spec.unit_at(self.job.strategy.space().len(), Some(self.unit_rows), failure.unit);
+        let series = unit.as_ref().and_then(|unit| self.job.spec.series.get(unit.series));
+        wire::UnitFailure {
+            symbol: series.map_or_else(String::new, |series| series.symbol.clone()),
+            row_from: unit.as_ref().map_or(0, |unit| unit.rows.start),
+            row_to: unit.as_ref().map_or(0, |unit| unit.rows.end),
+            attempts: failure.attempts,
+            reason: failure.reason.clone(),
+        }
     }
 }
 
-fn failure_to_wire(job: &SweepJob, unit_rows: u64, failure: &driver::UnitFailure) -> wire::UnitFailure {
-    let unit = job.spec.unit_at(job.strategy.space().len(), Some(unit_rows), failure.unit);
-    let series = unit.as_ref().and_then(|unit| job.spec.series.get(unit.series));
-    wire::UnitFailure {
-        symbol: series.map_or_else(String::new, |series| series.symbol.clone()),
-        row_from: unit.as_ref().map_or(0, |unit| unit.rows.start),
-        row_to: unit.as_ref().map_or(0, |unit| unit.rows.end),
-        attempts: failure.attempts,
-        reason: failure.reason.clone(),
-    }
+/// A failed unit by name; where the sweep was another version's its units have only numbers here.
+pub(super) fn failure_of(active: Option<&ActiveSweep>, failure: &driver::UnitFailure) -> wire::UnitFailure {
+    active.map_or_else(
+        || wire::UnitFailure {
+            symbol: format!("unit {}", failure.unit),
+            attempts: failure.attempts,
+            reason: failure.reason.clone(),
+            ..wire::UnitFailure::default()
+        },
+        |active| active.failure(failure),
+    )
 }
 
 fn results_folder(sweep_id: &str, roots: &Roots) -> String {
@@ -180,18 +194,11 @@ fn state_to_wire(state: SweepState) -> wire::SweepState {
 }
 
 /// The status of a sweep that is not at work.
-pub(super) fn status_of_row(row: &SweepRow, roots: &Roots) -> wire::SweepStatus {
-    let active = if row.failures.is_empty() { None } else { ActiveSweep::of_row(row, roots).ok() };
-    let failures = row.failures.iter().map(|failure| match &active {
-        Some(active) => active.failure(failure),
-        // The units of another version's sweep have no names here.
-        None => wire::UnitFailure {
-            symbol: format!("unit {}", failure.unit),
-            attempts: failure.attempts,
-            reason: failure.reason.clone(),
-            ..wire::UnitFailure::default()
-        },
-    });
+pub(super) fn status_of_row(
+    row: &SweepRow,
+    failures: Vec<wire::UnitFailure>,
+    roots: &Roots,
+) -> wire::SweepStatus {
     wire::SweepStatus {
         sweep_id: row.sweep.as_str().to_owned(),
         state: state_to_wire(row.state).into(),
@@ -201,12 +208,12 @@ pub(super) fn status_of_row(row: &SweepRow, roots: &Roots) -> wire::SweepStatus 
         units_reused: row.units_reused,
         units_failed: row.units_failed,
         grid_rows: row.grid_rows,
-        symbols: u32::try_from(row.symbols).unwrap_or(u32::MAX),
+        symbols: row.symbols,
         bars: row.bars,
         submitted_ms: row.submitted_ms,
         started_ms: row.started_ms,
         finished_ms: row.finished_ms,
-        failures: failures.collect(),
+        failures,
         message: row.message.clone(),
         results: results_folder(row.sweep.as_str(), roots),
         ..wire::SweepStatus::default()

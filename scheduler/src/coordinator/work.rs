@@ -9,7 +9,7 @@ use polybolos_plan::conclude::{Conclusion, conclude};
 use polybolos_plan::unit::SweepJob;
 
 use super::{Coordinator, Message, RunningJob};
-use crate::driver::{Event, JobId, JobOutcome, SweepId};
+use crate::driver::{AskId, Event, JobId, JobOutcome, SweepId};
 
 /// Those of some units of a sweep whose results are in the store, or are not. Blocks on file reads.
 fn in_store(job: &SweepJob, unit_rows: u64, units: impl Iterator<Item = u64>, wanted: bool) -> Vec<u64> {
@@ -36,12 +36,12 @@ impl Coordinator {
         });
     }
 
-    pub(super) fn examine(&self, sweep: SweepId, range: Range<u64>) {
+    pub(super) fn examine(&self, ask: AskId, sweep: SweepId, range: Range<u64>) {
         let Some(active) = self.active.get(&sweep) else { return };
         let (job, unit_rows) = (Arc::clone(&active.job), active.unit_rows);
         self.beside(move || {
-            let missing = in_store(&job, unit_rows, range.clone(), false);
-            Message::Happened(Event::Examined { sweep, range, missing })
+            let missing = in_store(&job, unit_rows, range, false);
+            Message::Happened(Event::Examined { sweep, ask, missing })
         });
     }
 
