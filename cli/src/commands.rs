@@ -5,6 +5,7 @@ mod config;
 mod data;
 mod demo;
 mod devices;
+mod executor;
 mod explain;
 mod indicators;
 mod replay;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
+        Command::Executor(args) => executor::run(&args),
         Command::Devices(args) => devices::run(&args, style),
         Command::Config(command) => config::run(command, style),
         Command::Completions { shell } => {

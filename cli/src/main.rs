@@ -6,7 +6,9 @@ mod args;
 mod clock;
 mod commands;
 mod error;
+mod faults;
 mod heatmap;
+mod logs;
 mod output;
 mod progress;
 
