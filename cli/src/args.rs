@@ -1,5 +1,7 @@
 //! The command line. Every option that a server or script may want to fix has an environment twin.
 
+mod executor;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -8,6 +10,8 @@ use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
+
+pub(crate) use executor::{ExecutorArgs, LogFormat};
 
 /// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
 #[derive(Debug, Parser)]
@@ -48,6 +52,8 @@ pub(crate) enum Command {
     Jobs(JobsCommand),
     /// Run a cluster's scheduler.
     Scheduler(SchedulerArgs),
+    /// Compute for a cluster: join its scheduler and run what it sends, until stopped.
+    Executor(ExecutorArgs),
     /// List the GPUs of this machine and test each for two seconds.
     Devices(DevicesArgs),
     /// Show effective settings, check a strategy document, print its JSON Schema.
@@ -175,15 +181,6 @@ pub(crate) struct SchedulerArgs {
     /// How log lines look.
     #[arg(long, env = "POLYBOLOS_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-}
-
-/// How log lines look. What is logged is set by RUST_LOG.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// The bars of one symbol.

@@ -5,6 +5,7 @@ mod config;
 mod data;
 mod demo;
 mod devices;
+mod executor;
 mod explain;
 mod indicators;
 mod jobs;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),
         Command::Scheduler(args) => scheduler::run(&args),
+        Command::Executor(args) => executor::run(&args),
         Command::Devices(args) => devices::run(&args, style),
         Command::Config(command) => config::run(command, style),
         Command::Completions { shell } => {

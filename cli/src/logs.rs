@@ -1,38 +1,23 @@
-//! Logs of the servers, and when they are told to stop.
+//! Logs of the commands that serve: to stderr, chosen by `RUST_LOG`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, stderr};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// What is logged unless RUST_LOG says otherwise: our own lines, and of the libraries what is wrong.
-const DEFAULT_FILTER: &str = "warn,polybolos=info,polybolos_scheduler=info,polybolos_executor=info";
+/// What is logged unless `RUST_LOG` says otherwise. Ballista writes several lines per task.
+const DEFAULT_FILTER: &str =
+    "info,ballista_core=warn,ballista_executor=warn,ballista_scheduler=warn,datafusion=warn";
 
-/// Begins to log to stderr.
+/// Starts logging; a second call changes nothing.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call (in a test) changes nothing.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let started = match format {
+        LogFormat::Text => logs.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
-}
-
-/// Ready at the first SIGINT or SIGTERM.
-pub(crate) async fn termination() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
+    // Logs were started before.
+    drop(started);
 }

@@ -6,6 +6,7 @@ mod args;
 mod clock;
 mod commands;
 mod error;
+mod faults;
 mod heatmap;
 mod logs;
 mod output;

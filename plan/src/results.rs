@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
+use crate::observer::UnitProgress;
 use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
@@ -52,7 +53,7 @@ pub fn write_series(
     series: &SeriesId,
     units: &[Unit],
 ) -> Result<SeriesTotals, PlanError> {
-    let never = AtomicBool::new(false);
+    let progress = UnitProgress::following(Arc::clone(&runtime.cancel));
     let mut trials = Trials::default();
     let mut combos = 0;
     let store = job.store();
@@ -60,7 +61,7 @@ pub fn write_series(
         let stored = store.as_ref().zip(job.spec.unit_digest(&job.strategy, unit));
         let summary = match stored.and_then(|(store, digest)| store.summary(digest)) {
             Some(summary) => summary,
-            None => job.load_or_compute(runtime, unit, &never)?.result.summary,
+            None => job.load_or_compute(runtime, unit, &progress)?.result.summary,
         };
         trials.merge(&summary.trials);
         combos += summary.combos;
@@ -90,13 +91,13 @@ pub fn write_series(
         match &job.spec.request.keep {
             Keep::All => {
                 for unit in units {
-                    write(&job.load_or_compute(runtime, unit, &never)?.result.rows)?;
+                    write(&job.load_or_compute(runtime, unit, &progress)?.result.rows)?;
                 }
             }
             keep @ Keep::Top { .. } => {
                 let mut kept = Kept::new(keep)?;
                 for unit in units {
-                    let rows = job.load_or_compute(runtime, unit, &never)?.result.rows;
+                    let rows = job.load_or_compute(runtime, unit, &progress)?.result.rows;
                     kept.extend(rows.into_iter(), &context);
                 }
                 for rows in kept.finish(&context).chunks(ROW_GROUP_ROWS) {

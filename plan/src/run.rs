@@ -191,18 +191,27 @@ async fn compute_units(
             })
             // One more than computes keeps every permit taken while a unit is being handed over.
             .buffer_unordered(runtime.threads + 1)
-            .try_fold(0, |sum, batches| async move { Ok(sum + computed_units(&batches)) });
+            .map(|batches| computed_units(&batches?))
+            .try_fold(0, |sum, computed| async move { Ok(sum + computed) });
         computed += receipts.await?;
     }
 }
 
 /// Receipts that say "computed", not "found in the store".
-fn computed_units(receipts: &[RecordBatch]) -> u64 {
-    receipts
-        .iter()
-        .filter_map(|batch| batch.column_by_name("reused")?.as_boolean_opt())
-        .map(|reused| reused.values().len() as u64 - reused.true_count() as u64)
-        .sum()
+///
+/// # Errors
+/// One says that its unit can never be done.
+fn computed_units(receipts: &[RecordBatch]) -> Result<u64, PlanError> {
+    let mut computed = 0;
+    for receipt in receipts {
+        let failures = receipt.column_by_name("failure").and_then(|column| column.as_string_opt::<i32>());
+        if let Some(failure) = failures.and_then(|failures| failures.iter().flatten().next()) {
+            return Err(PlanError::Unit(failure.to_owned()));
+        }
+        let reused = receipt.column_by_name("reused").and_then(|column| column.as_boolean_opt());
+        computed += reused.map_or(0, |reused| reused.len() as u64 - reused.true_count() as u64);
+    }
+    Ok(computed)
 }
 
 fn write_results(

@@ -59,6 +59,17 @@ fn cluster_config() -> SessionConfig {
         .set_usize("ballista.scheduler.max_partitions_per_task", 1)
 }
 
+/// Largest message between scheduler, executors and clients, in bytes. All tasks for an executor travel in one message, and
+/// one that is too large costs the executor.
+pub const MAX_MESSAGE_BYTES: u32 = 64 << 20;
+
+/// What tasks on an executor start from: the process's runtime, and the limits of its connections.
+pub fn executor_config(runtime: &Arc<SweepRuntime>) -> SessionConfig {
+    cluster_config()
+        .set_usize("ballista.client.grpc_max_message_size", MAX_MESSAGE_BYTES as usize)
+        .with_extension(Arc::clone(runtime))
+}
+
 /// The state that Ballista's client, scheduler and executors are made from: our codecs, and our functions, which are sent by
 /// name and looked up where they run.
 ///

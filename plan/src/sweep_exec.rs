@@ -5,12 +5,11 @@
 //! unit. As an interior node it computes exactly the units its input hands it, however the partitions are dealt out.
 
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use datafusion::arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -21,12 +20,11 @@ use datafusion::physical_plan::execution_plan::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
-use polybolos_engine::sweep::Unit;
 
-use crate::error::PlanError;
 use crate::runtime::SweepRuntime;
-use crate::schema::{self, RowLabels};
-use crate::unit::{FinishedUnit, SweepJob};
+use crate::schema;
+use crate::unit::SweepJob;
+use crate::unit_run::{UnitRow, UnitRun};
 
 /// What leaves the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +41,7 @@ pub struct SweepExec {
     job: Arc<SweepJob>,
     output: Output,
     input: Arc<dyn ExecutionPlan>,
+    stop: Option<Arc<AtomicBool>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -60,7 +59,15 @@ impl SweepExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        SweepExec { job, output, input, properties }
+        SweepExec { job, output, input, stop: None, properties }
+    }
+
+    /// The same operator with a flag that stops its units within milliseconds once it is set. It belongs to the process and
+    /// does not travel.
+    #[must_use]
+    pub fn with_stop(&self, stop: Arc<AtomicBool>) -> SweepExec {
+        let input = Arc::clone(&self.input);
+        SweepExec { stop: Some(stop), ..SweepExec::new(Arc::clone(&self.job), self.output, input) }
     }
 
     /// The job it runs.
@@ -120,7 +127,10 @@ impl ExecutionPlan for SweepExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(SweepExec::new(Arc::clone(&self.job), self.output, input))),
+            (Some(input), true) => {
+                let stop = self.stop.clone();
+                Ok(Arc::new(SweepExec { stop, ..SweepExec::new(Arc::clone(&self.job), self.output, input) }))
+            }
             _ => Err(DataFusionError::Internal("SweepExec has exactly one input".to_owned())),
         }
     }
@@ -139,34 +149,15 @@ impl ExecutionPlan for SweepExec {
             output: self.output,
             schema: self.schema(),
             runtime,
-            stop: Arc::default(),
+            stop: self.stop.clone(),
         });
-        let stop = StopOnDrop(Arc::clone(&run.stop));
         let input = self.input.execute(partition, context)?;
-        let rows = input.map_ok(|batch| futures::stream::iter(batch_units(&batch))).try_flatten().and_then(
-            move |unit| {
-                let _alive_with_the_stream = &stop;
-                Arc::clone(&run).start(unit)
-            },
-        );
+        let rows = input
+            .map_ok(|batch| futures::stream::iter(batch_units(&batch)))
+            .try_flatten()
+            .and_then(move |unit| Arc::clone(&run).start(unit));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.boxed())))
     }
-}
-
-/// A stream that is dropped before its end (a LIMIT was met, a query was cancelled) stops its unit too.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A unit as its input row says it.
-struct UnitRow {
-    symbol: String,
-    row_from: u64,
-    row_to: u64,
 }
 
 fn batch_units(batch: &RecordBatch) -> Vec<Result<UnitRow>> {
@@ -190,73 +181,4 @@ fn batch_units(batch: &RecordBatch) -> Vec<Result<UnitRow>> {
             })
         })
         .collect()
-}
-
-struct UnitRun {
-    job: Arc<SweepJob>,
-    output: Output,
-    schema: SchemaRef,
-    runtime: Arc<SweepRuntime>,
-    stop: Arc<AtomicBool>,
-}
-
-impl UnitRun {
-    /// Waits for a permit, then computes on a blocking thread: the async runtime never does arithmetic.
-    async fn start(self: Arc<Self>, row: UnitRow) -> Result<RecordBatch> {
-        let permit = Arc::clone(&self.runtime.permits)
-            .acquire_owned()
-            .await
-            .map_err(|error| DataFusionError::Execution(error.to_string()))?;
-        let work = tokio::task::spawn_blocking(move || {
-            let batch = self.compute(&row);
-            drop(permit);
-            batch
-        });
-        work.await.map_err(|error| DataFusionError::Execution(format!("a unit's thread failed: {error}")))?
-    }
-
-    fn compute(&self, row: &UnitRow) -> Result<RecordBatch> {
-        if let ControlFlow::Break(error) = self.stopped() {
-            return Err(error.into());
-        }
-        let series =
-            self.job.spec.series.iter().position(|series| series.symbol == row.symbol).ok_or_else(|| {
-                DataFusionError::Internal(format!("unit of {}, which is not in the sweep", row.symbol))
-            })?;
-        let unit = Unit { series, rows: row.row_from..row.row_to };
-        let finished = self.job.run(&self.runtime, &unit, &self.stop)?;
-        match self.output {
-            Output::Rows => self.rows(&row.symbol, &finished),
-            Output::Receipts => self.receipt(row, &finished),
-        }
-    }
-
-    fn stopped(&self) -> ControlFlow<PlanError> {
-        if self.runtime.is_cancelled() || self.stop.load(Ordering::Relaxed) {
-            ControlFlow::Break(PlanError::Cancelled)
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-
-    fn rows(&self, symbol: &str, finished: &FinishedUnit) -> Result<RecordBatch> {
-        let labels = RowLabels { sweep_id: None, symbol, interval: self.job.spec.request.interval.name() };
-        let space = self.job.strategy.space();
-        Ok(schema::row_batch(&self.schema, space, &labels, &finished.result.rows, &finished.context)?)
-    }
-
-    fn receipt(&self, row: &UnitRow, finished: &FinishedUnit) -> Result<RecordBatch> {
-        let count = |value: u64| Arc::new(Int64Array::from(vec![value.cast_signed()]));
-        Ok(RecordBatch::try_new(
-            Arc::clone(&self.schema),
-            vec![
-                Arc::new(StringArray::from(vec![row.symbol.as_str()])),
-                count(row.row_from),
-                count(row.row_to),
-                count(finished.result.summary.combos),
-                count(finished.result.rows.len() as u64),
-                Arc::new(BooleanArray::from(vec![finished.reused])),
-            ],
-        )?)
-    }
 }

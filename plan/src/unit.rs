@@ -19,6 +19,7 @@ use polybolos_kernels::sweep::{Sweep, SweepError};
 
 use crate::error::PlanError;
 use crate::gpu::{GpuLease, Gpus};
+use crate::observer::UnitProgress;
 use crate::runtime::{LoadedBars, SweepRuntime};
 use crate::store::{UnitResult, UnitStore, UnitSummary};
 
@@ -95,8 +96,8 @@ impl SweepJob {
         }
     }
 
-    /// Finds a unit in the store or computes and stores it, and counts it as done. `cancel` stops this unit, the runtime's
-    /// flag all units.
+    /// Finds a unit in the store or computes and stores it, and counts it as done. `progress` follows this unit
+    /// and stops it.
     ///
     /// # Errors
     /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
@@ -105,9 +106,9 @@ impl SweepJob {
         &self,
         runtime: &SweepRuntime,
         unit: &Unit,
-        cancel: &AtomicBool,
+        progress: &UnitProgress,
     ) -> Result<FinishedUnit, PlanError> {
-        let finished = self.load_or_compute(runtime, unit, cancel)?;
+        let finished = self.load_or_compute(runtime, unit, progress)?;
         runtime.progress.units.fetch_add(1, Ordering::Relaxed);
         if finished.reused {
             runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +121,7 @@ impl SweepJob {
         &self,
         runtime: &SweepRuntime,
         unit: &Unit,
-        cancel: &AtomicBool,
+        progress: &UnitProgress,
     ) -> Result<FinishedUnit, PlanError> {
         let series =
             self.spec.series.get(unit.series).ok_or_else(|| {
@@ -132,7 +133,7 @@ impl SweepJob {
         if let Some(result) = stored.as_ref().and_then(|(store, digest)| store.read(*digest)) {
             return Ok(FinishedUnit { result, reused: true, context });
         }
-        let result = self.compute(runtime, unit, &loaded, &context, cancel)?;
+        let result = self.compute(runtime, unit, &loaded, &context, progress)?;
         if let Some((store, digest)) = stored {
             store.write(digest, &result)?;
         }
@@ -145,15 +146,16 @@ impl SweepJob {
         unit: &Unit,
         loaded: &LoadedBars,
         context: &MetricContext,
-        cancel: &AtomicBool,
+        progress: &UnitProgress,
     ) -> Result<UnitResult, PlanError> {
         let symbol = &self.spec.series[unit.series].symbol;
         let bars = &loaded.bars;
         let mut started = Instant::now();
         let config = self.strategy.config();
         let lease = runtime.gpus.as_ref().and_then(Gpus::lease);
-        let mut engine = Engine::new(self.strategy.program(), bars, config, lease.as_ref(), runtime)
-            .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
+        let mut engine =
+            Engine::new(self.strategy.program(), bars, config, lease.as_ref(), runtime, progress.flag())
+                .map_err(|error| kernel_error(symbol, &[unit.rows.start], error))?;
         let space = self.strategy.space();
         let width = space.params().len();
         let mut kept = Kept::new(&self.spec.request.keep)?;
@@ -169,7 +171,7 @@ impl SweepJob {
             for (index, &row) in rows.iter().enumerate() {
                 space.fill(row, &mut values[index * width..(index + 1) * width]);
             }
-            if cancel.load(Ordering::Relaxed) {
+            if progress.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
             stats.clear();
@@ -180,14 +182,14 @@ impl SweepJob {
             }
             kept.extend(rows.iter().copied().zip(stats.iter().copied()), context);
             combos += rows.len() as u64;
-            let progress = &runtime.progress;
-            progress.combos.fetch_add(rows.len() as u64, Ordering::Relaxed);
-            progress.bar_combos.fetch_add(rows.len() as u64 * bars.len() as u64, Ordering::Relaxed);
+            let bar_combos = rows.len() as u64 * bars.len() as u64;
+            runtime.progress.combos.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            runtime.progress.bar_combos.fetch_add(bar_combos, Ordering::Relaxed);
             let now = Instant::now();
             let spent = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
-            progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
+            runtime.progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
+            progress.note(bar_combos, spent, lease.is_some());
             if let Some(gpus) = &runtime.gpus {
-                let bar_combos = rows.len() as u64 * bars.len() as u64;
                 gpus.measured(lease.is_some(), bar_combos, (now - started).as_secs_f64());
             }
             started = now;
@@ -209,6 +211,7 @@ struct Engine<'e> {
     bars: &'e Bars,
     config: SimConfig,
     runtime: &'e SweepRuntime,
+    cancel: &'e AtomicBool,
     simulator: Simulator<'e>,
 }
 
@@ -220,6 +223,7 @@ impl<'e> Engine<'e> {
         config: SimConfig,
         lease: Option<&GpuLease<'_>>,
         runtime: &'e SweepRuntime,
+        cancel: &'e AtomicBool,
     ) -> Result<Engine<'e>, SweepError> {
         let on_gpu = match lease {
             Some(lease) => {
@@ -239,11 +243,11 @@ impl<'e> Engine<'e> {
             Some(simulator) => simulator,
             None => Simulator::Cpu(Box::new(Sweep::new(program, bars, &config)?)),
         };
-        Ok(Engine { program, bars, config, runtime, simulator })
+        Ok(Engine { program, bars, config, runtime, cancel, simulator })
     }
 
     fn run_block(&mut self, values: &[f64], out: &mut [Stats]) -> Result<(), SweepError> {
-        let cancel = &self.runtime.cancel;
+        let cancel = self.cancel;
         let sweep = match &mut self.simulator {
             Simulator::Cpu(sweep) => return sweep.run_block(values, out, cancel),
             Simulator::Gpu(sweep) => sweep,

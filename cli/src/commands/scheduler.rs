@@ -23,7 +23,7 @@ pub(crate) fn run(args: &SchedulerArgs) -> Result<(), CliError> {
         let server = Server::open(settings).await.map_err(failed)?;
         let [grpc, http] = server.addresses;
         tracing::info!(%grpc, %http, "scheduler ready");
-        server.run(logs::termination()).await.map_err(failed)?;
+        server.run(termination()).await.map_err(failed)?;
         tracing::info!("scheduler stopped; unfinished sweeps go on when it is started again");
         Ok(())
     })
@@ -91,4 +91,21 @@ fn advertised(bind: IpAddr) -> String {
 fn hostname() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+async fn termination() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
 }

@@ -10,7 +10,7 @@ use polybolos_plan::catalogue::{Manifest, sweep_folder};
 use polybolos_plan::gpu::{GpuPolicy, Gpus};
 use polybolos_plan::results::top;
 use polybolos_plan::run::{SweepReport, run_sweep};
-use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::runtime::{RuntimeSettings, SweepRuntime};
 use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
@@ -21,9 +21,9 @@ use crate::args::{Backend, KeepArg, Precision, SweepArgs};
 use crate::clock::now_ms;
 use crate::commands::{Style, block_on, explain, strategy_file, sweep_remote};
 use crate::error::CliError;
-use crate::output;
 use crate::progress::SweepProgress;
 use crate::remote::Cluster;
+use crate::{faults, output};
 
 /// Rows that are kept without asking.
 const MAX_UNASKED_ROWS: u64 = 10_000_000;
@@ -42,7 +42,12 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
         ask_for_keep(args, table.grid_rows())?;
         return sweep_remote::run(args, &table, &ranking, &cluster, style);
     }
-    let runtime = SweepRuntime::with_gpus(threads(args.threads), gpus(args.backend)?);
+    let runtime = SweepRuntime::with_settings(RuntimeSettings {
+        threads: threads(args.threads),
+        gpus: gpus(args.backend)?,
+        faults: faults::from_environment(|message| output::message(&format!("warning: {message}"))),
+        ..RuntimeSettings::default()
+    });
     ask_for_keep(args, table.grid_rows().saturating_mul(table.symbols()?.len() as u64))?;
     if args.explain {
         let gpus = runtime.gpus.as_ref().map_or(0, Gpus::len);
