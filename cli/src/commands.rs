@@ -18,6 +18,7 @@ mod sweep;
 mod sweep_remote;
 
 use clap::CommandFactory as _;
+use tokio::runtime::Runtime;
 
 use crate::args::{Cli, Command};
 use crate::error::CliError;
@@ -58,11 +59,15 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
 
 /// Runs a future on a runtime of its own, made for this command.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    async_runtime()?.block_on(future)
+}
+
+/// What futures run on.
+pub(crate) fn async_runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Query planning recurses deeply.
         .thread_stack_size(8 << 20)
         .build()
-        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))?
-        .block_on(future)
+        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))
 }

@@ -8,7 +8,7 @@ use crate::args::LogFormat;
 
 /// What is logged unless `RUST_LOG` says otherwise. Ballista writes several lines per task.
 const DEFAULT_FILTER: &str =
-    "info,ballista_core=warn,ballista_executor=warn,ballista_scheduler=warn,datafusion=warn";
+    "info,ballista=warn,ballista_core=warn,ballista_executor=warn,ballista_scheduler=warn,datafusion=warn";
 
 /// Starts logging; a second call changes nothing.
 pub(crate) fn start(format: LogFormat) {

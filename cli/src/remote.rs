@@ -1,6 +1,7 @@
 //! A cluster as this program talks to it: one connection, the token on every call, and errors that say what to do.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::buffer::Buffer;
@@ -11,6 +12,7 @@ use polybolos_proto::cluster::{
     CancelRequest, GetRequest, ListRequest, QueryReply, QueryRequest, SubmitReply, SubmitRequest,
     SweepStatus, TopRequest, WatchRequest,
 };
+use tokio::runtime::Runtime;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -18,6 +20,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::args::ClusterArgs;
+use crate::commands::async_runtime;
 use crate::error::CliError;
 
 /// Where the token is read from.
@@ -63,6 +66,8 @@ impl From<RemoteError> for CliError {
 /// A connection to a scheduler.
 #[derive(Clone)]
 pub(crate) struct Cluster {
+    /// The connection lives on it.
+    runtime: Arc<Runtime>,
     url: String,
     client: SweepsClient<InterceptedService<Channel, Bearer>>,
 }
@@ -106,9 +111,19 @@ impl Cluster {
             }
             endpoint = endpoint.tls_config(tls).map_err(|error| wrong(&error))?;
         }
-        let client = SweepsClient::with_interceptor(endpoint.connect_lazy(), Bearer(token(is_tls, url)?))
+        let runtime = Arc::new(async_runtime()?);
+        let channel = {
+            let _inside = runtime.enter();
+            endpoint.connect_lazy()
+        };
+        let client = SweepsClient::with_interceptor(channel, Bearer(token(is_tls, url)?))
             .max_decoding_message_size(MESSAGE_BYTES);
-        Ok(Cluster { url: url.to_owned(), client })
+        Ok(Cluster { runtime, url: url.to_owned(), client })
+    }
+
+    /// Waits for what is asked of the cluster.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        self.runtime.block_on(future)
     }
 
     /// The error of a call as its user should read it.

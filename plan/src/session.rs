@@ -19,7 +19,7 @@ use crate::catalogue;
 use crate::codec::{SweepLogicalCodec, SweepPhysicalCodec};
 use crate::error::PlanError;
 use crate::functions::window_functions;
-use crate::results_table::{results_table, sweeps_table};
+use crate::results_table::{results_table, sweeps_table, sweeps_view};
 use crate::runtime::SweepRuntime;
 use crate::sweep_exec::Output;
 use crate::sweep_table::SweepTable;
@@ -108,14 +108,31 @@ pub async fn session(
 /// The catalogue or the dataset is there but cannot be read.
 pub async fn register(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
     context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
-    register_tables(context, places).await
+    register_files(context, places).await?;
+    if let Some(results) = &places.results {
+        context.register_table("sweeps", sweeps_table(&catalogue::list(results)?)?)?;
+    }
+    Ok(())
 }
 
-/// [`register`] without `sweep()`, which reads a file that its user names: for servers.
+/// [`register`] for a server whose queries run on executors: without `sweep()`, which reads a file that its user names, and
+/// with `sweeps` in a form that travels.
 ///
 /// # Errors
 /// The catalogue or the dataset is there but cannot be read.
-pub async fn register_tables(
+pub async fn register_on_server(
+    context: &SessionContext,
+    places: &Places,
+) -> std::result::Result<(), PlanError> {
+    register_files(context, places).await?;
+    if let Some(results) = &places.results {
+        context.register_table("sweeps", sweeps_view(&catalogue::list(results)?)?)?;
+    }
+    Ok(())
+}
+
+/// Our functions, and the tables that are files.
+async fn register_files(
     context: &SessionContext,
     places: &Places,
 ) -> std::result::Result<(), PlanError> {
@@ -131,12 +148,10 @@ pub async fn register_tables(
             Err(error) => return Err(PlanError::NotFound(error.to_string())),
         }
     }
-    if let Some(results) = &places.results {
-        let manifests = catalogue::list(results)?;
-        context.register_table("sweeps", sweeps_table(&manifests)?)?;
-        if let Some(table) = results_table(results, &manifests)? {
-            context.register_table("results", table)?;
-        }
+    if let Some(results) = &places.results
+        && let Some(table) = results_table(results, &catalogue::list(results)?)?
+    {
+        context.register_table("results", table)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::args::JobsCommand;
 use crate::clock::date_time;
-use crate::commands::{Style, block_on, sweep_remote};
+use crate::commands::{Style, sweep_remote};
 use crate::error::CliError;
 use crate::output::{self, number_cell, thousands};
 use crate::remote::Cluster;
@@ -15,12 +15,12 @@ pub(crate) fn run(command: JobsCommand, style: Style) -> Result<(), CliError> {
     match command {
         JobsCommand::List { cluster, active, limit } => {
             let cluster = Cluster::required(&cluster)?;
-            let sweeps = block_on(async { Ok(cluster.list(limit, active).await?) })?;
+            let sweeps = cluster.wait(async { Ok(cluster.list(limit, active).await?) })?;
             list(&sweeps, style)
         }
         JobsCommand::Watch { cluster, sweep_id } => {
             let cluster = Cluster::required(&cluster)?;
-            let status = block_on(async {
+            let status = cluster.wait(async {
                 let sweep_id = match sweep_id {
                     Some(sweep_id) => sweep_id,
                     None => newest_active(&cluster).await?,
@@ -32,7 +32,7 @@ pub(crate) fn run(command: JobsCommand, style: Style) -> Result<(), CliError> {
         }
         JobsCommand::Cancel { cluster, sweep_id } => {
             let cluster = Cluster::required(&cluster)?;
-            let was_active = block_on(async { Ok(cluster.cancel(&sweep_id).await?) })?;
+            let was_active = cluster.wait(async { Ok(cluster.cancel(&sweep_id).await?) })?;
             if style.json {
                 return output::json(&json!({ "sweep_id": sweep_id, "was_active": was_active }));
             }

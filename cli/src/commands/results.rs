@@ -33,7 +33,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
         ResultsCommand::Show { sweep_id, results, cluster } => match Cluster::of(&cluster)? {
             Some(cluster) => {
                 let wanted = sweep_id.unwrap_or_default();
-                let manifest = block_on(async { Ok(cluster.describe(&wanted).await?) })?;
+                let manifest = cluster.wait(async { Ok(cluster.describe(&wanted).await?) })?;
                 show(&manifest, "on the cluster", style)
             }
             None => {
@@ -115,7 +115,7 @@ fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest,
 fn remote_list(cluster: &Cluster, style: Style) -> Result<(), CliError> {
     let columns = "sweep_id, state, started, finished, strategy, \"interval\", symbols, combos, rows, seconds";
     let sql = format!("SELECT {columns} FROM sweeps ORDER BY started DESC, sweep_id");
-    let sweeps = block_on(async { Ok(cluster.query(sql).await?.all().await?) })?;
+    let sweeps = cluster.wait(async { Ok(cluster.query(sql).await?.all().await?) })?;
     if style.json {
         return output::json(&output::rows_json(&sweeps)?);
     }
@@ -136,7 +136,7 @@ fn remote_top(
                 .to_owned(),
         ));
     }
-    block_on(async {
+    cluster.wait(async {
         let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
         let request = TopRequest {
             sweep_id: manifest.sweep_id.clone(),
@@ -156,7 +156,7 @@ fn remote_export(
     style: Style,
 ) -> Result<(), CliError> {
     check_extension(out)?;
-    let (sweep_id, batches) = block_on(async {
+    let (sweep_id, batches) = cluster.wait(async {
         let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
         let mut columns = vec!["sweep_id", "row", "symbol", "\"interval\""];
         let params: Vec<String> =

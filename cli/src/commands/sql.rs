@@ -13,8 +13,8 @@ use crate::remote::Cluster;
 
 pub(crate) fn run(args: &SqlArgs, style: Style) -> Result<(), CliError> {
     let batches = match Cluster::of(&args.cluster)? {
-        Some(cluster) => block_on(async {
-            Ok(cluster.query(interval_as_column(&args.query)).await?.all().await?)
+        Some(cluster) => cluster.wait(async {
+            Ok(cluster.query(interval_as_column(&args.query).into_owned()).await?.all().await?)
         })?,
         None => here(args)?,
     };

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::args::{Backend, SweepArgs};
-use crate::commands::{Style, block_on, sweep};
+use crate::commands::{Style, sweep};
 use crate::error::CliError;
 use crate::output::{self, message, thousands};
 use crate::progress::{LINE, bar};
@@ -50,7 +50,7 @@ pub(crate) fn run(
         request: Some((&table.request).into()),
         unit_rows: args.unit_rows,
     };
-    let status = block_on(async {
+    let status = cluster.wait(async {
         let reply = cluster.submit(request).await?;
         let submitted = reply.status.unwrap_or_default();
         if args.detach {
@@ -88,7 +88,7 @@ fn finished(
     status: &SweepStatus,
     style: Style,
 ) -> Result<(), CliError> {
-    let (manifest, best) = block_on(async {
+    let (manifest, best) = cluster.wait(async {
         let manifest = cluster.describe(&status.sweep_id).await?;
         let top = TopRequest {
             sweep_id: status.sweep_id.clone(),
