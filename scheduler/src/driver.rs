@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 pub use config::{ConfigError, DriverConfig};
 pub use event::{
-    Action, AskId, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome,
+    Action, AskId, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure,
+    UnitOutcome,
 };
 pub use status::SweepStatus;
 
@@ -102,7 +103,9 @@ impl Driver {
         match event {
             Event::UnitReported { sweep, unit, outcome } => {
                 // The one frequent event: a look at all sweeps only when what waits has become possible.
-                if self.unit_reported(&sweep, unit, outcome) && self.wanted.is_some_and(|units| units <= self.hole()) {
+                if self.unit_reported(&sweep, unit, outcome)
+                    && self.wanted.is_some_and(|units| units <= self.hole())
+                {
                     self.turn(&mut actions);
                 }
                 return actions;
@@ -170,7 +173,8 @@ impl Driver {
 
     /// Unit numbers held in memory, over all sweeps: in flight, ahead or waiting.
     pub fn units_in_memory(&self) -> u64 {
-        let of = |sweep: &Sweep| sweep.flights.len() + sweep.ready.len() + sweep.waiting() + sweep.troubles.len();
+        let of =
+            |sweep: &Sweep| sweep.flights.len() + sweep.ready.len() + sweep.waiting() + sweep.troubles.len();
         self.sweeps.values().map(|sweep| of(sweep) as u64).sum()
     }
 
@@ -239,7 +243,11 @@ impl Driver {
             JobKind::Regular => sweep.put_back(job.units),
             JobKind::Group | JobKind::Lone => sweep.suspect(self.now_ms, job.units),
         }
-        sweep.pause_longer(self.now_ms, format!("the cluster did not take a job: {}", clip(reason)), &self.config);
+        sweep.pause_longer(
+            self.now_ms,
+            format!("the cluster did not take a job: {}", clip(reason)),
+            &self.config,
+        );
     }
 
     fn job_ended(&mut self, id: JobId, outcome: &JobOutcome, mut present: Vec<u64>) {
@@ -329,7 +337,9 @@ impl Driver {
         let mut failed = Vec::new();
         for (&number, sweep) in &mut self.sweeps {
             sweep.wake(self.now_ms);
-            if sweep.tally.failed > self.config.failed_units_max || (sweep.is_settled() && sweep.tally.failed > 0) {
+            if sweep.tally.failed > self.config.failed_units_max
+                || (sweep.is_settled() && sweep.tally.failed > 0)
+            {
                 failed.push((number, sweep.failure()));
             } else if sweep.is_settled() && sweep.pause.is_none() {
                 sweep.phase = Phase::Writing;
@@ -416,7 +426,8 @@ impl Driver {
         for (&number, sweep) in &self.sweeps {
             let used = in_flight.get(&*sweep.owner).copied().unwrap_or(0);
             let quota = self.config.owner_in_flight_max.unwrap_or(u64::MAX);
-            if let Some(offer) = offer(sweep, limit).filter(|offer| used.saturating_add(offer.units) <= quota) {
+            if let Some(offer) = offer(sweep, limit).filter(|offer| used.saturating_add(offer.units) <= quota)
+            {
                 offers.insert(number, offer);
                 offering_owners.insert(sweep.owner.clone(), ());
             }

@@ -81,6 +81,7 @@ impl Sweep {
             return;
         }
         if end.job.kind == JobKind::Regular && end.job.condemned {
+            self.last_trouble = Some(reason.to_owned());
             self.suspect_by_deaths(units, soon_ms, end.config);
         } else if is_explained && matches!(end.outcome, JobOutcome::Failed(_)) && !end.job.condemned {
             self.put_back(units);
@@ -96,7 +97,8 @@ impl Sweep {
 
     /// A regular job was stopped because of units that several executors died with: those are suspects, the others are not.
     fn suspect_by_deaths(&mut self, units: Vec<u64>, due_ms: u64, config: &DriverConfig) {
-        let died = |unit: &u64| self.troubles.get(unit).is_some_and(|t| t.deaths >= config.deaths_until_suspect);
+        let died =
+            |unit: &u64| self.troubles.get(unit).is_some_and(|t| t.deaths >= config.deaths_until_suspect);
         let (suspects, others) = units.into_iter().partition(died);
         self.suspect(due_ms, suspects);
         self.put_back(others);
