@@ -21,7 +21,7 @@ const BEHAVIOURS: [Behaviour; 6] = [
     Behaviour::Vanishes,
 ];
 
-/// Mishaps that can be blamed on a unit stay below the number of attempts when `is_gentle`, so that who fails is certain.
+/// A world by its seed. Mishaps that can be blamed on a unit stay below the number of attempts when `is_gentle`, so that who fails is certain.
 fn scenario(seed: u64, is_gentle: bool) -> Scenario {
     let mut chance = Chance::new(seed ^ 0x5eed);
     let mut sweeps = Vec::new();
@@ -137,8 +137,8 @@ fn run(seeds: std::ops::Range<u64>, is_gentle: bool) {
             check(&world, is_gentle);
         }));
         if let Err(panic) = outcome {
-            println!("seed {seed}, gentle {is_gentle}: {:?}", world.scenario);
-            std::panic::resume_unwind(panic);
+            let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            panic!("{why}\nseed {seed}, gentle {is_gentle}: {:?}", world.scenario);
         }
     }
 }
