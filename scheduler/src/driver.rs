@@ -19,7 +19,7 @@ mod settle;
 mod status;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use config::{ConfigError, DriverConfig};
@@ -62,7 +62,7 @@ pub struct Driver {
     open: u64,
     /// Units of jobs that have not ended.
     held: u64,
-    /// Units of the job that waits for others in flight to end.
+    /// Room in flight with which the job that waits for it can be submitted.
     wanted: Option<u64>,
     /// The job whose only unit is on probation, if any.
     lone_job: Option<JobId>,
@@ -422,17 +422,21 @@ impl Driver {
             *in_flight.entry(&sweep.owner).or_default() += sweep.open;
         }
         let mut offers = BTreeMap::new();
-        let mut offering_owners = BTreeMap::new();
+        let mut offering_owners = BTreeSet::new();
         for (&number, sweep) in &self.sweeps {
             let used = in_flight.get(&*sweep.owner).copied().unwrap_or(0);
             let quota = self.config.owner_in_flight_max.unwrap_or(u64::MAX);
-            if let Some(offer) = offer(sweep, limit).filter(|offer| used.saturating_add(offer.units) <= quota)
-            {
-                offers.insert(number, offer);
-                offering_owners.insert(sweep.owner.clone(), ());
+            match offer(sweep, limit) {
+                Some(offer) if used.saturating_add(offer.units) <= quota => {
+                    offers.insert(number, offer);
+                    offering_owners.insert(sweep.owner.clone());
+                }
+                // A report may make room under the quota; how much is wanted differs by owner.
+                Some(_) => self.wanted = Some(1),
+                None => {}
             }
         }
-        let owner = self.owner_turns.next(|owner| offering_owners.contains_key(owner))?;
+        let owner = self.owner_turns.next(|owner| offering_owners.contains(owner))?;
         let number = self.owners.get_mut(&owner)?.turns.next(|number| offers.contains_key(number))?;
         Some((number, owner, offers.remove(&number)?))
     }

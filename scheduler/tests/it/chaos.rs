@@ -148,6 +148,27 @@ fn after_a_few_mishaps_exactly_the_units_that_cannot_be_done_have_failed() {
     run(0..1_000, true);
 }
 
+/// On one or two executors every unit is a neighbour of one that kills.
+#[test]
+fn neighbours_of_units_that_kill_executors_are_kept() {
+    for seed in 0..100 {
+        let mut chance = Chance::new(seed);
+        let slots = chance.between(2, 8) as u32;
+        let sweeps = vec![Plan::new("ada", 40, 0), Plan::new("ben", 40, chance.between(0, 5_000))];
+        let mut world = Scenario::calm(seed, vec![slots; 1 + seed as usize % 2], (50, 2_000), sweeps);
+        for sweep in 0..2 {
+            for _ in 0..6 {
+                world.behaviours.insert((sweep, chance.between(0, 39)), Behaviour::KillsExecutor);
+            }
+        }
+        world.jobs_in_any_order = chance.percent(50);
+        world.healthy_ms = HEALTHY_MS;
+        let mut world = World::new(world);
+        world.run(END_MS, World::is_over);
+        check(&world, true);
+    }
+}
+
 #[test]
 fn whatever_goes_wrong_every_sweep_ends_and_a_complete_one_is_whole() {
     run(10_000..11_000, false);

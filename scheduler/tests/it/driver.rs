@@ -1,5 +1,7 @@
 //! What the driver asks for, step by step, and what it tells people.
 
+use std::collections::VecDeque;
+
 use polybolos_scheduler::driver::{
     Action, AskId, Driver, DriverConfig, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState,
     SweepStatus, UnitFailure, UnitOutcome,
@@ -256,6 +258,84 @@ fn one_death_is_the_machines_and_two_are_suspicious() {
 }
 
 #[test]
+fn a_suspect_runs_apart_from_everything_it_could_harm_or_be_harmed_by() {
+    let mut desk = Desk::missing(6, 4);
+    let jobs = desk.jobs();
+    assert_eq!(jobs.iter().map(|(_, units)| units.len()).collect::<Vec<_>>(), [4, 2]);
+    desk.tell(Event::ExecutorLost { held: vec![(id(), 4)] });
+    desk.tell(Event::ExecutorLost { held: vec![(id(), 4)] });
+    desk.end_job(jobs[1].0, JobOutcome::Lost, &[5]);
+    desk.wait();
+    assert_eq!(desk.jobs(), [], "the first job is still running");
+
+    // Another sweep gets a suspect of its own meanwhile.
+    let other = SweepId::new("other");
+    desk.tell(Event::Submitted { sweep: other.clone(), owner: "ben".to_owned(), units: 1, resume: false });
+    let (ask, _) = desk.asked().unwrap();
+    desk.tell(Event::Examined { sweep: other.clone(), ask, missing: vec![0] });
+    let (job, _) = desk.only_job();
+    desk.end_job(job, JobOutcome::Lost, &[]);
+
+    desk.end_job(jobs[0].0, JobOutcome::Succeeded, &[0, 1, 2, 3]);
+    let (lone, units) = desk.only_job();
+    assert_eq!(units, [4]);
+    desk.wait();
+    assert_eq!(desk.jobs(), [], "one suspect at a time, whosever it is");
+    desk.tell(Event::ExecutorLost { held: vec![(id(), 4), (other.clone(), 0)] });
+    desk.end_job(lone, JobOutcome::Lost, &[]);
+    assert_eq!(desk.only_job().1, [0], "the other's turn");
+}
+
+/// Units that each of two owners gets out of 1,000 after a time in which only one of them had something to run: the second one's store is
+/// slow, or it comes while a refused job makes the first one wait.
+#[test]
+fn nobody_saves_up_turns_while_having_nothing_to_run() {
+    for is_refused in [false, true] {
+        let mut driver = Driver::new(DriverConfig::default()).unwrap();
+        driver.handle(0, Event::Slots(10));
+        let (busy, late) = (SweepId::new("busy"), SweepId::new("late"));
+        let submit = |sweep: &SweepId, owner: &str| {
+            let (sweep, owner) = (sweep.clone(), owner.to_owned());
+            Event::Submitted { sweep, owner, units: 1_000_000, resume: false }
+        };
+        let mut events = VecDeque::from([submit(&busy, "ada")]);
+        if !is_refused {
+            events.push_back(submit(&late, "ben"));
+        }
+        let (mut jobs, mut submitted, mut slow) = (VecDeque::<(JobId, Vec<u64>)>::new(), Vec::new(), None);
+        for step in 0..5_000 {
+            if step == 2_000 && is_refused {
+                let (job, _) = jobs.pop_back().unwrap();
+                events.extend([Event::JobRefused { job, reason: String::new() }, submit(&late, "ben")]);
+            } else if step == 3_500 {
+                events.extend(slow.take());
+                submitted.clear();
+            }
+            let event = events.pop_front().unwrap_or_else(|| {
+                let (job, units) = jobs.pop_front().expect("there is always a job");
+                Event::JobEnded { job, outcome: JobOutcome::Succeeded, present: units }
+            });
+            for action in driver.handle(step, event) {
+                match action {
+                    Action::Examine { ask, sweep, range } => {
+                        let is_slow = sweep == late && !is_refused && step < 3_500;
+                        let answer = Event::Examined { sweep, ask, missing: range.collect() };
+                        if is_slow { slow = Some(answer) } else { events.push_back(answer) }
+                    }
+                    Action::SubmitJob { job, sweep, units } => {
+                        submitted.extend(units.iter().map(|_| sweep == busy));
+                        jobs.push_back((job, units));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let busy_units = submitted[..1_000].iter().filter(|&&is_busy| is_busy).count();
+        assert!((450..=550).contains(&busy_units), "refused {is_refused}: {busy_units} of 1,000 units");
+    }
+}
+
+#[test]
 fn without_executors_nothing_is_submitted_and_nothing_is_counted() {
     let mut desk = Desk::missing(1, 0);
     assert_eq!(desk.actions, []);
@@ -271,6 +351,54 @@ fn without_executors_nothing_is_submitted_and_nothing_is_counted() {
     }
     desk.end_job(desk.only_job().0, JobOutcome::Succeeded, &[0]);
     assert_eq!(desk.status().state, SweepState::Writing);
+}
+
+#[test]
+fn room_under_a_quota_is_used_as_soon_as_units_are_reported() {
+    let config = DriverConfig { owner_in_flight_max: Some(4), ..DriverConfig::default() };
+    let mut desk = Desk { driver: Driver::new(config).unwrap(), now_ms: 0, actions: Vec::new() };
+    desk.tell(Event::Slots(100));
+    desk.tell(Event::Submitted { sweep: id(), owner: "ada".to_owned(), units: 9, resume: false });
+    desk.examined(&(0..9).collect::<Vec<_>>());
+    assert_eq!(desk.jobs().into_iter().map(|(_, units)| units).collect::<Vec<_>>(), [[0, 1], [2, 3]]);
+    desk.report(0, UnitOutcome::Computed);
+    assert_eq!(desk.jobs(), []);
+    desk.report(2, UnitOutcome::Computed);
+    assert_eq!(desk.only_job().1, [4, 5]);
+}
+
+#[test]
+fn jobs_that_never_end_do_not_pile_up() {
+    let mut desk = Desk::missing(1_000, 4);
+    let mut jobs = VecDeque::from(desk.jobs());
+    let mut submitted = 0;
+    while let Some((_, units)) = jobs.pop_front() {
+        submitted += units.len();
+        for unit in units {
+            desk.report(unit, UnitOutcome::Computed);
+            jobs.extend(desk.jobs());
+        }
+    }
+    assert_eq!(submitted, 2 * 3 * 4, "twice what may be in flight");
+    assert_eq!(desk.counts(), (submitted as u64, 0, 0, 0));
+}
+
+#[test]
+fn reasons_and_failures_are_kept_short() {
+    let config = DriverConfig { failures_kept: 3, ..DriverConfig::default() };
+    let mut desk = Desk { driver: Driver::new(config).unwrap(), now_ms: 0, actions: Vec::new() };
+    desk.tell(Event::Slots(10));
+    desk.tell(Event::Submitted { sweep: id(), owner: "ada".to_owned(), units: 10, resume: false });
+    desk.examined(&(0..10).collect::<Vec<_>>());
+    let (job, _) = desk.only_job();
+    for unit in (0..10).rev() {
+        desk.report(unit, UnitOutcome::Permanent("é".repeat(1_000)));
+    }
+    desk.end_job(job, JobOutcome::Succeeded, &[]);
+    let ending = desk.ending();
+    assert_eq!(ending.units_failed, 10);
+    assert_eq!(ending.failures.iter().map(|failure| failure.unit).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(ending.failures.iter().all(|failure| failure.reason == "é".repeat(500)));
 }
 
 #[test]
