@@ -368,6 +368,19 @@ fn room_under_a_quota_is_used_as_soon_as_units_are_reported() {
 }
 
 #[test]
+fn room_made_by_reports_is_filled_before_the_jobs_end() {
+    let mut desk = Desk::missing(100, 10);
+    let jobs = desk.jobs();
+    assert_eq!(jobs.iter().map(|(_, units)| units.len()).collect::<Vec<_>>(), [10, 10, 10]);
+    for unit in [0, 21, 2, 23, 4, 25, 6, 27, 8] {
+        desk.report(unit, UnitOutcome::Computed);
+        assert_eq!(desk.jobs(), [], "unit {unit}");
+    }
+    desk.report(29, UnitOutcome::Computed);
+    assert_eq!(desk.only_job().1, (30..40).collect::<Vec<_>>());
+}
+
+#[test]
 fn jobs_that_never_end_do_not_pile_up() {
     let mut desk = Desk::missing(1_000, 4);
     let mut jobs = VecDeque::from(desk.jobs());
