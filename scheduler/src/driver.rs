@@ -98,7 +98,7 @@ impl Driver {
     /// Takes in an event at a time in milliseconds of any clock; one that goes back only delays. The actions are to be done in order.
     /// Events about what is unknown or over change nothing.
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Action> {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.now_ms = now_ms;
         let mut actions = Vec::new();
         match event {
             Event::UnitReported { sweep, unit, outcome } => {
@@ -220,7 +220,7 @@ impl Driver {
             let Some(job) = self.jobs.get_mut(&flight.job) else {
                 continue;
             };
-            if !job.condemned && (is_suspect || job.kind != JobKind::Regular) {
+            if is_suspect && !job.condemned {
                 job.condemned = true;
                 actions.push(Action::CancelJob { job: flight.job });
             }
