@@ -37,7 +37,9 @@ pub enum CatalogueError {
         file: PathBuf,
     },
     /// From a newer version.
-    #[error("{file} has schema version {found}, this program knows up to {known}; run the version of polybolos that wrote it")]
+    #[error(
+        "{file} has schema version {found}, this program knows up to {known}; run the version of polybolos that wrote it"
+    )]
     Newer {
         /// The file.
         file: PathBuf,
@@ -197,7 +199,11 @@ impl Catalogue {
     /// A count too large, or the disk.
     pub fn insert_or_get(&mut self, new: &NewSweep, now_ms: i64) -> Result<Entry, CatalogueError> {
         let integer = |column, value| {
-            i64::try_from(value).map_err(|_| CatalogueError::TooLarge { sweep: new.sweep.clone(), column, value })
+            i64::try_from(value).map_err(|_| CatalogueError::TooLarge {
+                sweep: new.sweep.clone(),
+                column,
+                value,
+            })
         };
         let unit_rows = integer("unit_rows", new.unit_rows)?;
         let units = integer("units", new.units)?;
@@ -254,7 +260,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// The sweep is not known or has ended; or the disk.
-    pub fn record(&mut self, sweep: &SweepId, change: &StateChange, now_ms: i64) -> Result<(), CatalogueError> {
+    pub fn record(
+        &mut self,
+        sweep: &SweepId,
+        change: &StateChange,
+        now_ms: i64,
+    ) -> Result<(), CatalogueError> {
         let row = self.known(sweep)?;
         let wanted = match change {
             StateChange::Started => SweepState::Running,

@@ -19,12 +19,13 @@ mod settle;
 mod status;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use config::{ConfigError, DriverConfig};
 pub use event::{
-    Action, AskId, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure, UnitOutcome,
+    Action, AskId, Ending, Event, JobId, JobOutcome, StateChange, SweepId, SweepState, UnitFailure,
+    UnitOutcome,
 };
 pub use status::SweepStatus;
 
@@ -61,7 +62,7 @@ pub struct Driver {
     open: u64,
     /// Units of jobs that have not ended.
     held: u64,
-    /// Units of the job that waits for others in flight to end.
+    /// Room in flight with which the job that waits for it can be submitted.
     wanted: Option<u64>,
     /// The job whose only unit is on probation, if any.
     lone_job: Option<JobId>,
@@ -97,12 +98,14 @@ impl Driver {
     /// Takes in an event at a time in milliseconds of any clock; one that goes back only delays. The actions are to be done in order.
     /// Events about what is unknown or over change nothing.
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Action> {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.now_ms = now_ms;
         let mut actions = Vec::new();
         match event {
             Event::UnitReported { sweep, unit, outcome } => {
                 // The one frequent event: a look at all sweeps only when what waits has become possible.
-                if self.unit_reported(&sweep, unit, outcome) && self.wanted.is_some_and(|units| units <= self.hole()) {
+                if self.unit_reported(&sweep, unit, outcome)
+                    && self.wanted.is_some_and(|units| units <= self.hole())
+                {
                     self.turn(&mut actions);
                 }
                 return actions;
@@ -170,7 +173,8 @@ impl Driver {
 
     /// Unit numbers held in memory, over all sweeps: in flight, ahead or waiting.
     pub fn units_in_memory(&self) -> u64 {
-        let of = |sweep: &Sweep| sweep.flights.len() + sweep.ready.len() + sweep.waiting() + sweep.troubles.len();
+        let of =
+            |sweep: &Sweep| sweep.flights.len() + sweep.ready.len() + sweep.waiting() + sweep.troubles.len();
         self.sweeps.values().map(|sweep| of(sweep) as u64).sum()
     }
 
@@ -216,7 +220,7 @@ impl Driver {
             let Some(job) = self.jobs.get_mut(&flight.job) else {
                 continue;
             };
-            if !job.condemned && (is_suspect || job.kind != JobKind::Regular) {
+            if is_suspect && !job.condemned {
                 job.condemned = true;
                 actions.push(Action::CancelJob { job: flight.job });
             }
@@ -239,7 +243,11 @@ impl Driver {
             JobKind::Regular => sweep.put_back(job.units),
             JobKind::Group | JobKind::Lone => sweep.suspect(self.now_ms, job.units),
         }
-        sweep.pause_longer(self.now_ms, format!("the cluster did not take a job: {}", clip(reason)), &self.config);
+        sweep.pause_longer(
+            self.now_ms,
+            format!("the cluster did not take a job: {}", clip(reason)),
+            &self.config,
+        );
     }
 
     fn job_ended(&mut self, id: JobId, outcome: &JobOutcome, mut present: Vec<u64>) {
@@ -329,7 +337,9 @@ impl Driver {
         let mut failed = Vec::new();
         for (&number, sweep) in &mut self.sweeps {
             sweep.wake(self.now_ms);
-            if sweep.tally.failed > self.config.failed_units_max || (sweep.is_settled() && sweep.tally.failed > 0) {
+            if sweep.tally.failed > self.config.failed_units_max
+                || (sweep.is_settled() && sweep.tally.failed > 0)
+            {
                 failed.push((number, sweep.failure()));
             } else if sweep.is_settled() && sweep.pause.is_none() {
                 sweep.phase = Phase::Writing;
@@ -412,16 +422,21 @@ impl Driver {
             *in_flight.entry(&sweep.owner).or_default() += sweep.open;
         }
         let mut offers = BTreeMap::new();
-        let mut offering_owners = BTreeMap::new();
+        let mut offering_owners = BTreeSet::new();
         for (&number, sweep) in &self.sweeps {
             let used = in_flight.get(&*sweep.owner).copied().unwrap_or(0);
             let quota = self.config.owner_in_flight_max.unwrap_or(u64::MAX);
-            if let Some(offer) = offer(sweep, limit).filter(|offer| used.saturating_add(offer.units) <= quota) {
-                offers.insert(number, offer);
-                offering_owners.insert(sweep.owner.clone(), ());
+            match offer(sweep, limit) {
+                Some(offer) if used.saturating_add(offer.units) <= quota => {
+                    offers.insert(number, offer);
+                    offering_owners.insert(sweep.owner.clone());
+                }
+                // A report may make room under the quota; how much is wanted differs by owner.
+                Some(_) => self.wanted = Some(1),
+                None => {}
             }
         }
-        let owner = self.owner_turns.next(|owner| offering_owners.contains_key(owner))?;
+        let owner = self.owner_turns.next(|owner| offering_owners.contains(owner))?;
         let number = self.owners.get_mut(&owner)?.turns.next(|number| offers.contains_key(number))?;
         Some((number, owner, offers.remove(&number)?))
     }

@@ -65,7 +65,8 @@ pub(super) fn prepare(file: &Path, connection: &mut Connection) -> Result<(), Ca
 
 /// Version of the schema in the file, which is left as it is: it may be somebody else's, or a newer program's.
 fn version(file: &Path, connection: &Connection) -> Result<i64, CatalogueError> {
-    let number = |sql| connection.query_row(sql, [], |row| row.get(0)).map_err(|source| explain(file, source));
+    let number =
+        |sql| connection.query_row(sql, [], |row| row.get(0)).map_err(|source| explain(file, source));
     let application: i64 = number("PRAGMA application_id")?;
     let version: i64 = number("PRAGMA user_version")?;
     let tables: i64 = number("SELECT count(*) FROM sqlite_schema")?;

@@ -49,9 +49,9 @@ pub struct AskId(pub(super) u64);
 
 /// What happened. Reports may be lost, doubled, late or out of order; so may anything about a sweep or a job that has ended.
 ///
-/// The shell owes the driver one answer to each action: an [`Action::Examine`] is answered by `Examined` or `ExamineFailed`, an
-/// [`Action::Merge`] by `Merged` or `MergeFailed`, an [`Action::SubmitJob`] by `JobRefused` or, once, `JobEnded`, soon after an
-/// [`Action::CancelJob`].
+/// The shell owes the driver one answer to each action, whatever happens to the thread that works on it: an [`Action::Examine`] is
+/// answered by `Examined` or `ExamineFailed`, an [`Action::Merge`] by `Merged` or `MergeFailed`, an [`Action::SubmitJob`] by `JobRefused`
+/// or, once, `JobEnded`, soon after an [`Action::CancelJob`]. Only a sweep that has ended is owed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A sweep was asked for and its row is in the catalogue. Ignored while the sweep is at work.
@@ -96,8 +96,9 @@ pub enum Event {
     },
     /// An executor vanished without a word; a drained one does not. Told once per executor.
     ExecutorLost {
-        /// Every unit it had been handed and had not ended. Ballista runs them again elsewhere and never counts, so a unit that kills
-        /// its executor would kill all, one after another: this event is how that is noticed.
+        /// Every unit it had been handed and had not ended, by Ballista's account: the executor's own last report may be older than
+        /// the unit it died of, and a unit that is never named here is never suspected. Ballista runs them again elsewhere and never
+        /// counts, so a unit that kills its executor would kill all, one after another; this event is how that is noticed.
         held: Vec<(SweepId, u64)>,
     },
     /// Ballista did not take a job.

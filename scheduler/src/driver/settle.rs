@@ -43,7 +43,10 @@ impl Sweep {
                 continue;
             }
             match report {
-                Some(UnitOutcome::Permanent(reason)) => self.fail(unit, &reason, end.config),
+                Some(UnitOutcome::Permanent(reason)) => {
+                    let attempts = self.count_attempt(unit);
+                    self.fail(unit, attempts, &reason, end.config);
+                }
                 Some(UnitOutcome::Transient(reason)) => {
                     is_explained = true;
                     self.strike(unit, &reason, end.job.kind == JobKind::Lone, &end);
@@ -81,6 +84,7 @@ impl Sweep {
             return;
         }
         if end.job.kind == JobKind::Regular && end.job.condemned {
+            self.last_trouble = Some(reason.to_owned());
             self.suspect_by_deaths(units, soon_ms, end.config);
         } else if is_explained && matches!(end.outcome, JobOutcome::Failed(_)) && !end.job.condemned {
             self.put_back(units);
@@ -96,7 +100,8 @@ impl Sweep {
 
     /// A regular job was stopped because of units that several executors died with: those are suspects, the others are not.
     fn suspect_by_deaths(&mut self, units: Vec<u64>, due_ms: u64, config: &DriverConfig) {
-        let died = |unit: &u64| self.troubles.get(unit).is_some_and(|t| t.deaths >= config.deaths_until_suspect);
+        let died =
+            |unit: &u64| self.troubles.get(unit).is_some_and(|t| t.deaths >= config.deaths_until_suspect);
         let (suspects, others) = units.into_iter().partition(died);
         self.suspect(due_ms, suspects);
         self.put_back(others);
@@ -109,14 +114,18 @@ impl Sweep {
         }
     }
 
-    /// Counts an attempt against a unit; it is tried again later, or has failed.
-    fn strike(&mut self, unit: u64, reason: &str, is_alone: bool, end: &JobEnd<'_>) {
+    /// Attempts at the unit, with the one that just ended.
+    fn count_attempt(&mut self, unit: u64) -> u32 {
         let trouble = self.troubles.entry(unit).or_default();
         trouble.attempts += 1;
-        let attempts = trouble.attempts;
+        trouble.attempts
+    }
+
+    /// Counts an attempt against a unit; it is tried again later, or has failed.
+    fn strike(&mut self, unit: u64, reason: &str, is_alone: bool, end: &JobEnd<'_>) {
+        let attempts = self.count_attempt(unit);
         if attempts >= end.config.attempts_max {
-            trouble.attempts -= 1;
-            self.fail(unit, reason, end.config);
+            self.fail(unit, attempts, reason, end.config);
             return;
         }
         self.last_trouble = Some(reason.to_owned());
@@ -128,13 +137,13 @@ impl Sweep {
         }
     }
 
-    /// The unit will not be done; this was one more attempt.
-    fn fail(&mut self, unit: u64, reason: &str, config: &DriverConfig) {
-        let before = self.troubles.remove(&unit).map_or(0, |trouble| trouble.attempts);
+    /// The unit will not be done.
+    fn fail(&mut self, unit: u64, attempts: u32, reason: &str, config: &DriverConfig) {
+        self.troubles.remove(&unit);
         self.tally.failed += 1;
         self.last_trouble = Some(reason.to_owned());
         let place = self.failures.partition_point(|failure| failure.unit < unit);
-        self.failures.insert(place, UnitFailure { unit, attempts: before + 1, reason: reason.to_owned() });
+        self.failures.insert(place, UnitFailure { unit, attempts, reason: reason.to_owned() });
         self.failures.truncate(config.failures_kept as usize);
     }
 }

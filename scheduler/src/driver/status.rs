@@ -74,17 +74,26 @@ impl Driver {
         let trouble = sweep.last_trouble.as_deref().unwrap_or_default();
         if sweep.lone_job.is_some() || sweep.grouped + sweep.lones.len() > 0 {
             let suspects = sweep.grouped + sweep.lones.len() + usize::from(sweep.lone_job.is_some());
-            return format!("looking for the unit that ends its jobs ({suspects} left to try apart): {trouble}");
+            return format!(
+                "looking for the unit that ends its jobs ({suspects} left to try apart): {trouble}"
+            );
         }
         if !sweep.retries.is_empty() {
-            return format!("{} units wait for another attempt; the last failed: {trouble}", sweep.retries.len());
+            return format!(
+                "{} units wait for another attempt; the last failed: {trouble}",
+                sweep.retries.len()
+            );
         }
         if sweep.flights.is_empty() && !sweep.ready.is_empty() {
             let running = self.sweeps.values().filter(|other| other.phase != Phase::Queued).count();
             return format!("waiting for its turn: {running} sweeps share {} slots", self.slots);
         }
         if sweep.tally.failed > 0 {
-            return format!("{} units failed, the others are finished first: {trouble}", sweep.tally.failed);
+            let failed = sweep.tally.failed;
+            return format!(
+                "{failed} of {} units failed, the others are finished first: {trouble}",
+                sweep.units
+            );
         }
         if sweep.is_resumed && sweep.cursor < sweep.units && sweep.flights.is_empty() {
             return "the scheduler was started again: looking up what is finished".to_owned();

@@ -239,7 +239,13 @@ impl Sweep {
     }
 
     /// What could be submitted now, at most `limit` units.
-    pub(super) fn offer(&self, now_ms: u64, limit: u64, is_lone_free: bool, config: &DriverConfig) -> Option<Offer> {
+    pub(super) fn offer(
+        &self,
+        now_ms: u64,
+        limit: u64,
+        is_lone_free: bool,
+        config: &DriverConfig,
+    ) -> Option<Offer> {
         if self.phase != Phase::Running || self.is_paused(now_ms) || self.lone_job.is_some() {
             return None;
         }
@@ -382,7 +388,11 @@ impl Sweep {
     /// Why the sweep has failed, for people.
     pub(super) fn failure(&self) -> String {
         let reason = self.failures.first().map_or("", |failure| failure.reason.as_str());
-        let kept = if self.is_settled() { "the others are kept" } else { "too many to go on; what is finished is kept" };
+        let kept = if self.is_settled() {
+            "the others are kept"
+        } else {
+            "too many to go on; what is finished is kept"
+        };
         format!("{} of {} units failed, {kept}: {reason}", self.tally.failed, self.units)
     }
 

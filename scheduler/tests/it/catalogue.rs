@@ -53,8 +53,14 @@ fn a_sweep_is_remembered_through_its_life() {
     let Entry::Inserted(row) = open().insert_or_get(&new_sweep("sma-1"), 1_000).unwrap() else {
         panic!("it is new");
     };
-    assert_eq!((row.state, row.submitted_ms, row.started_ms, row.finished_ms), (SweepState::Queued, 1_000, None, None));
-    assert_eq!((row.unit_rows, row.units, row.grid_rows, row.symbols, row.bars), (4_096, 10_275, 100_000, 411, 1 << 40));
+    assert_eq!(
+        (row.state, row.submitted_ms, row.started_ms, row.finished_ms),
+        (SweepState::Queued, 1_000, None, None)
+    );
+    assert_eq!(
+        (row.unit_rows, row.units, row.grid_rows, row.symbols, row.bars),
+        (4_096, 10_275, 100_000, 411, 1 << 40)
+    );
     let other_cut = NewSweep { unit_rows: 1, owner: "eve".to_owned(), ..new_sweep("sma-1") };
     assert_eq!(open().insert_or_get(&other_cut, 2_000).unwrap(), Entry::Known(row));
     assert_eq!(open().documents(&sweep).unwrap(), (vec![0, 1, 255], vec![7; 3_000]));
@@ -62,7 +68,11 @@ fn a_sweep_is_remembered_through_its_life() {
     open().record(&sweep, &StateChange::Started, 3_000).unwrap();
     open().record(&sweep, &StateChange::Started, 9_000).unwrap();
     let row = open().get(&sweep).unwrap().unwrap();
-    assert_eq!((row.state, row.started_ms), (SweepState::Running, Some(3_000)), "a resumed sweep started once");
+    assert_eq!(
+        (row.state, row.started_ms),
+        (SweepState::Running, Some(3_000)),
+        "a resumed sweep started once"
+    );
     open().record(&sweep, &StateChange::Writing, 9_500).unwrap();
     assert_eq!(open().get(&sweep).unwrap().unwrap().state, SweepState::Writing);
     assert_eq!(open().active().unwrap().len(), 1);
@@ -77,8 +87,14 @@ fn a_sweep_is_remembered_through_its_life() {
     assert_eq!(open().active().unwrap(), []);
 
     let row = open().restart(&sweep, "eve", 20_000).unwrap();
-    assert_eq!((row.state, row.submitted_ms, row.started_ms, row.finished_ms), (SweepState::Queued, 20_000, None, None));
-    assert_eq!((row.owner.as_str(), row.unit_rows, row.units_done, row.message.as_str()), ("eve", 4_096, 0, ""));
+    assert_eq!(
+        (row.state, row.submitted_ms, row.started_ms, row.finished_ms),
+        (SweepState::Queued, 20_000, None, None)
+    );
+    assert_eq!(
+        (row.owner.as_str(), row.unit_rows, row.units_done, row.message.as_str()),
+        ("eve", 4_096, 0, "")
+    );
     assert_eq!(open().failures(&sweep).unwrap(), []);
     assert_eq!(open().active().unwrap(), [row]);
 }
@@ -119,7 +135,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     catalogue.record(&id("a"), &ending(SweepState::Complete), 1).unwrap();
     let before = catalogue.get(&id("a")).unwrap();
     let late = catalogue.record(&id("a"), &ending(SweepState::Failed), 2).unwrap_err();
-    assert_eq!(late.to_string(), "sweep a is complete and cannot become failed; submit it again to start it over");
+    assert_eq!(
+        late.to_string(),
+        "sweep a is complete and cannot become failed; submit it again to start it over"
+    );
     assert_eq!(catalogue.get(&id("a")).unwrap(), before);
 
     let large = NewSweep { units: u64::MAX, ..new_sweep("b") };
@@ -167,7 +186,8 @@ fn what_was_replied_is_there_after_a_kill() {
 
     let catalogue = Catalogue::open(folder.path()).unwrap();
     for name in &replied {
-        let row = catalogue.get(&id(name)).unwrap().unwrap_or_else(|| panic!("{name} was replied and is gone"));
+        let row =
+            catalogue.get(&id(name)).unwrap().unwrap_or_else(|| panic!("{name} was replied and is gone"));
         assert_eq!(row.state, SweepState::Failed, "{name}");
         assert_eq!(catalogue.failures(&id(name)).unwrap().len(), 2, "{name}");
     }
@@ -202,10 +222,22 @@ fn a_file_that_cannot_be_trusted_is_refused() {
     };
     type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
     let cases: [Case<'_>; 8] = [
-        ("newer", &|f| sql(f, "PRAGMA user_version = 99"), "has schema version 99, this program knows up to 1; run the version"),
+        (
+            "newer",
+            &|f| sql(f, "PRAGMA user_version = 99"),
+            "has schema version 99, this program knows up to 1; run the version",
+        ),
         ("negative version", &|f| sql(f, "PRAGMA user_version = -1"), "is damaged (schema version -1)"),
-        ("foreign", &|f| sql(f, "PRAGMA application_id = 7"), "is a database of another program; give --state another folder"),
-        ("no database", &|f| bytes(f, |b| b[..16].fill(b'x')), "is damaged (file is not a database); restore it, or move it away"),
+        (
+            "foreign",
+            &|f| sql(f, "PRAGMA application_id = 7"),
+            "is a database of another program; give --state another folder",
+        ),
+        (
+            "no database",
+            &|f| bytes(f, |b| b[..16].fill(b'x')),
+            "is damaged (file is not a database); restore it, or move it away",
+        ),
         ("overwritten", &|f| bytes(f, |b| b[4_096..].fill(0xa5)), "is damaged ("),
         ("cut off", &|f| bytes(f, |b| b.truncate(4_096)), "is damaged ("),
         ("state", &|f| sql(f, "UPDATE sweeps SET state = 'done'"), "`done` is not a state of a sweep"),

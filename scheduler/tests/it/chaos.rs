@@ -21,7 +21,7 @@ const BEHAVIOURS: [Behaviour; 6] = [
     Behaviour::Vanishes,
 ];
 
-/// Mishaps that can be blamed on a unit stay below the number of attempts when `is_gentle`, so that who fails is certain.
+/// A world by its seed. Mishaps that can be blamed on a unit stay below the number of attempts when `is_gentle`, so that who fails is certain.
 fn scenario(seed: u64, is_gentle: bool) -> Scenario {
     let mut chance = Chance::new(seed ^ 0x5eed);
     let mut sweeps = Vec::new();
@@ -137,8 +137,8 @@ fn run(seeds: std::ops::Range<u64>, is_gentle: bool) {
             check(&world, is_gentle);
         }));
         if let Err(panic) = outcome {
-            println!("seed {seed}, gentle {is_gentle}: {:?}", world.scenario);
-            std::panic::resume_unwind(panic);
+            let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            panic!("{why}\nseed {seed}, gentle {is_gentle}: {:?}", world.scenario);
         }
     }
 }
@@ -146,6 +146,27 @@ fn run(seeds: std::ops::Range<u64>, is_gentle: bool) {
 #[test]
 fn after_a_few_mishaps_exactly_the_units_that_cannot_be_done_have_failed() {
     run(0..1_000, true);
+}
+
+/// On one or two executors every unit is a neighbour of one that kills.
+#[test]
+fn neighbours_of_units_that_kill_executors_are_kept() {
+    for seed in 0..100 {
+        let mut chance = Chance::new(seed);
+        let slots = chance.between(2, 8) as u32;
+        let sweeps = vec![Plan::new("ada", 40, 0), Plan::new("ben", 40, chance.between(0, 5_000))];
+        let mut world = Scenario::calm(seed, vec![slots; 1 + seed as usize % 2], (50, 2_000), sweeps);
+        for sweep in 0..2 {
+            for _ in 0..6 {
+                world.behaviours.insert((sweep, chance.between(0, 39)), Behaviour::KillsExecutor);
+            }
+        }
+        world.jobs_in_any_order = chance.percent(50);
+        world.healthy_ms = HEALTHY_MS;
+        let mut world = World::new(world);
+        world.run(END_MS, World::is_over);
+        check(&world, true);
+    }
 }
 
 #[test]

@@ -58,11 +58,19 @@ impl World {
     /// Gives waiting tasks to free slots.
     pub(super) fn dispatch(&mut self) {
         loop {
-            let free = |executor: &Executor| executor.slots as usize - executor.tasks.len().min(executor.slots as usize);
-            let Some((&id, _)) = self.executors.iter().filter(|(_, e)| free(e) > 0).max_by_key(|(_, e)| free(e)) else {
+            let free = |executor: &Executor| {
+                executor.slots as usize - executor.tasks.len().min(executor.slots as usize)
+            };
+            let Some((&id, _)) =
+                self.executors.iter().filter(|(_, e)| free(e) > 0).max_by_key(|(_, e)| free(e))
+            else {
                 return;
             };
-            let next = self.jobs.iter_mut().filter(|(_, job)| !job.waiting.is_empty()).min_by_key(|(_, job)| job.rank);
+            let next = self
+                .jobs
+                .iter_mut()
+                .filter(|(_, job)| !job.waiting.is_empty())
+                .min_by_key(|(_, job)| job.rank);
             let Some((&job, next)) = next else {
                 return;
             };
@@ -165,7 +173,8 @@ impl World {
         for executor in self.executors.values_mut() {
             executor.tasks.retain(|_, task| task.job != Some(id));
         }
-        let present = job.units.iter().copied().filter(|&unit| self.store.contains(&(job.sweep, unit))).collect();
+        let present =
+            job.units.iter().copied().filter(|&unit| self.store.contains(&(job.sweep, unit))).collect();
         let in_ms = self.chance.between(1, 100);
         self.answer(in_ms, Event::JobEnded { job: id, outcome, present });
     }
@@ -223,7 +232,8 @@ impl World {
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         if !ids.is_empty() {
             let id = ids[self.chance.between(0, ids.len() as u64 - 1) as usize];
-            let outcome = if self.chance.percent(50) { JobOutcome::Lost } else { JobOutcome::Failed("?".to_owned()) };
+            let outcome =
+                if self.chance.percent(50) { JobOutcome::Lost } else { JobOutcome::Failed("?".to_owned()) };
             self.job_ends(id, outcome);
         }
     }

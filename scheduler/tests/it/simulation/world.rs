@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use polybolos_scheduler::driver::{Action, AskId, Driver, Ending, Event, JobId, StateChange, SweepId, SweepState};
+use polybolos_scheduler::driver::{
+    Action, AskId, Driver, Ending, Event, JobId, StateChange, SweepId, SweepState,
+};
 
 use super::ballista::{Executor, Job};
 use super::{Chance, Scenario};
@@ -15,11 +17,20 @@ pub(super) enum Note {
     Inside(Event),
     /// From an executor.
     Report(Event),
-    TaskEnds { executor: u64, task: u64 },
-    ExecutorStarts { slots: u32 },
-    NoExecutorsFor { since_ms: u64 },
+    TaskEnds {
+        executor: u64,
+        task: u64,
+    },
+    ExecutorStarts {
+        slots: u32,
+    },
+    NoExecutorsFor {
+        since_ms: u64,
+    },
     Death,
-    Outage { back_ms: u64 },
+    Outage {
+        back_ms: u64,
+    },
     JobFails,
     Crash,
     Restart,
@@ -111,7 +122,8 @@ impl World {
         }
         for (sweep, plan) in scenario.sweeps.iter().enumerate() {
             world.post(plan.submit_ms, Note::Submit(sweep));
-            for (at_ms, note) in [(plan.cancel_ms, Note::Cancel(sweep)), (plan.again_ms, Note::Submit(sweep))] {
+            for (at_ms, note) in [(plan.cancel_ms, Note::Cancel(sweep)), (plan.again_ms, Note::Submit(sweep))]
+            {
                 if let Some(at_ms) = at_ms {
                     world.post(at_ms, note);
                 }
@@ -312,10 +324,17 @@ impl World {
 
     fn submit_job(&mut self, job: JobId, sweep: usize, units: Vec<u64>) {
         assert!(!units.is_empty() && units.is_sorted_by(|a, b| a < b), "units of a job: {units:?}");
-        assert!(units.len() as u64 <= u64::from(self.scenario.config.job_units_max), "a job of {}", units.len());
+        assert!(
+            units.len() as u64 <= u64::from(self.scenario.config.job_units_max),
+            "a job of {}",
+            units.len()
+        );
         for &unit in &units {
             assert!(unit < self.scenario.sweeps[sweep].units, "unit {unit} of sweep {sweep}");
-            assert!(!self.known.contains(&(sweep, unit)), "unit {unit} of sweep {sweep} was known to be finished");
+            assert!(
+                !self.known.contains(&(sweep, unit)),
+                "unit {unit} of sweep {sweep} was known to be finished"
+            );
             let twice = self.jobs.values().any(|other| other.sweep == sweep && other.is_open(unit));
             assert!(!twice, "unit {unit} of sweep {sweep} is in flight twice");
         }
@@ -324,7 +343,8 @@ impl World {
             let reason = "the queue is full".to_owned();
             return self.answer(5, Event::JobRefused { job, reason });
         }
-        let rank = if self.scenario.jobs_in_any_order { self.chance.between(0, u64::MAX - 1) } else { job.number() };
+        let rank =
+            if self.scenario.jobs_in_any_order { self.chance.between(0, u64::MAX - 1) } else { job.number() };
         self.jobs.insert(job, Job::new(sweep, units, rank));
     }
 
