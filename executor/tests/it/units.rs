@@ -84,7 +84,7 @@ fn a_sweep_that_the_scheduler_calls_cancelled_stops() {
     wait_until("the unit's end is reported", || !reports.with_outcome(Outcome::Cancelled).is_empty());
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     let error = scheduler.end(&job).unwrap_err();
-    assert!(error.contains("cancelled"), "{error}");
+    assert!(error.contains("Cancelled"), "{error}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt as _;
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, SweepRequest, Symbols, Unit};
+use polybolos_market_data::synth::{SynthSpec, synthesize};
+use polybolos_market_data::{Dataset, OnConflict};
 use polybolos_plan::catalogue::Manifest;
 use polybolos_plan::error::PlanError;
 use polybolos_plan::faults::Faults;
@@ -23,8 +25,6 @@ use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::{Output, SweepExec};
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
 use polybolos_plan::unit::SweepJob;
-
-use crate::synthetic::{START_MS, bars, write_bars};
 
 const STRATEGY: &str = "
 name: cross
@@ -61,9 +61,11 @@ struct Place {
 impl Place {
     fn new(strategy: &str, bar_count: usize, unit_rows: u64) -> Place {
         let folder = tempfile::tempdir().unwrap();
-        for (seed, symbol) in ["AAAUSDT", "BBBUSDT"].into_iter().enumerate() {
-            let rows = bars(seed as u64 + 1, START_MS, bar_count);
-            write_bars(&folder.path().join("data"), "1h", symbol, 2024, &rows);
+        let dataset = Dataset::create(folder.path().join("data")).unwrap();
+        let interval = "1h".parse().unwrap();
+        let market = synthesize(SynthSpec { symbols: 2, bars: bar_count, interval, seed: 7 }).unwrap();
+        for (symbol, (_, bars)) in ["AAAUSDT", "BBBUSDT"].into_iter().zip(market) {
+            dataset.merge(symbol, interval, &bars, OnConflict::Refuse).unwrap();
         }
         fs::create_dir(folder.path().join("faults")).unwrap();
         Place { folder, strategy: strategy.to_owned(), unit_rows }
@@ -284,20 +286,34 @@ async fn a_storage_error_is_an_error_that_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_that_can_never_be_done_is_a_receipt_and_fails_a_query_and_a_run_by_the_same_words() {
-    // A stop of 0 is refused: the third of the combinations with fast = 5 or less.
-    let place = Place { strategy: format!("{STRATEGY}stop_loss: 0.01 * (fast - 5)\n"), ..Place::small() };
+    let place = Place::small();
+    place.token("poison@AAAUSDT@0.always");
     let log = Arc::new(Log::default());
     let runtime = place.runtime(1, &log);
     let receipts = one(&place.plan(Output::Receipts), &runtime, 0).await.unwrap();
     let reason = failure(&receipts).unwrap();
-    assert!(reason.starts_with("AAAUSDT, row 0: stop_loss"), "{reason}");
-    // Rows 32 to 47 have fast = 7 and 8.
+    assert!(reason.starts_with("AAAUSDT, row 0: injected"), "{reason}");
     assert_eq!(failure(&one(&place.plan(Output::Receipts), &runtime, 2).await.unwrap()), None);
     let query = PlanError::from(one(&place.plan(Output::Rows), &runtime, 0).await.unwrap_err());
     assert!(matches!(query, PlanError::Kernel { .. }) && !query.is_transient());
     assert_eq!(query.to_string(), reason);
     assert_eq!(place.run(&runtime).await.unwrap_err().to_string(), reason);
     assert_eq!(log.outcomes()[&("AAAUSDT".to_owned(), 0)], UnitOutcome::Permanent(reason));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bars_that_changed_fail_their_units_for_good_and_no_others() {
+    let place = Place::small();
+    let plan = place.plan(Output::Receipts);
+    let interval = "1h".parse().unwrap();
+    let (_, more) =
+        synthesize(SynthSpec { symbols: 1, bars: 600, interval, seed: 7 }).unwrap().next().unwrap();
+    let dataset = Dataset::open(place.folder.path().join("data")).unwrap();
+    dataset.merge("AAAUSDT", interval, &more, OnConflict::Refuse).unwrap();
+    let runtime = place.runtime(1, &Arc::default());
+    let reason = failure(&one(&plan, &runtime, 0).await.unwrap()).unwrap();
+    assert!(reason.starts_with("bars of AAAUSDT changed since the sweep was planned"), "{reason}");
+    assert_eq!(failure(&one(&plan, &runtime, 3).await.unwrap()), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
