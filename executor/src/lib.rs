@@ -8,6 +8,7 @@
 //! An executor holds nothing that would be missed: finished units are in the store, and everything else is computed again by
 //! somebody else. It waits for a scheduler that is not there, joins again one that was restarted, and never ends by itself.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on may panic"))]
 
 mod ballista;
 pub mod config;

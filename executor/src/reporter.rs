@@ -25,6 +25,9 @@ const MAX_KEPT: usize = 100_000;
 /// Outcomes in one report: some hundreds of kilobytes.
 const MAX_PER_REPORT: usize = 2_000;
 
+/// Pause between two attempts to say the last things.
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
+
 /// Bytes of a reason that are sent; reasons may quote a user's document.
 const MAX_REASON_BYTES: usize = 2_000;
 
@@ -139,19 +142,23 @@ impl Reporter {
     /// Sends what is to be said until nothing is left unsaid; at most `patience` long.
     pub(crate) async fn flush(&self, channel: &Channel, counters: &Progress, patience: Duration) {
         let all = async {
-            loop {
-                let is_answered = self.report(channel, counters).await.is_ok();
-                if is_answered && lock(&self.units).finished.is_empty() {
+            while self.report(channel, counters).await.is_err() || self.has_unsaid().await {
+                if !self.has_unsaid().await {
                     return;
                 }
-                if !is_answered {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                tokio::time::sleep(FLUSH_PAUSE).await;
             }
         };
         if tokio::time::timeout(patience, all).await.is_err() {
             tracing::warn!("the last outcomes of units could not be reported; they are in the store");
         }
+    }
+
+    /// Whether there are outcomes that no scheduler has heard of.
+    async fn has_unsaid(&self) -> bool {
+        let unanswered = self.unanswered.lock().await;
+        unanswered.finished.as_ref().is_some_and(|finished| !finished.is_empty())
+            || !lock(&self.units).finished.is_empty()
     }
 
     /// Sends one report and obeys the answer.

@@ -12,11 +12,13 @@ use ballista_core::JobId;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::task_status::Status as TaskStatus;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
@@ -156,6 +158,21 @@ impl Ballista {
             Ok(None) => JobState::Unknown,
             Err(error) => JobState::Failed(error.to_string()),
         }
+    }
+
+    /// The partitions of a job that run now, each with its executor. A partition is one unit, in the order they were submitted.
+    pub(crate) async fn running(&self, job: &JobId) -> Vec<(String, usize)> {
+        let jobs = self.server.state.task_manager.get_running_job_cache();
+        let Some(job) = jobs.get(job) else { return Vec::new() };
+        let graph = job.execution_graph.read().await;
+        let tasks = graph.stages().values().filter_map(ExecutionStage::task_infos).flatten();
+        tasks
+            .filter_map(|task| match &task.task_status {
+                TaskStatus::Running(running) => Some((running, &task.global_input_partition_ids)),
+                TaskStatus::Failed(_) | TaskStatus::Successful(_) => None,
+            })
+            .flat_map(|(running, units)| units.iter().map(|&unit| (running.executor_id.clone(), unit)))
+            .collect()
     }
 
     /// Cancels a job; that it has ended already is no error.

@@ -8,7 +8,7 @@ mod fleet;
 mod meter;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ pub(crate) use fleet::Totals;
 
 /// How often jobs and executors are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks between two notes of which executor has which units.
+const LOOKS_PER_DEAL: u64 = 10;
 
 /// A job that Ballista does not know is lost only after this many looks: it is known a moment after it was taken.
 const LOOKS_UNTIL_LOST: u32 = 50;
@@ -147,6 +150,7 @@ pub(crate) struct Coordinator {
     fleet: Fleet,
     sweeps_per_owner: usize,
     executor_timeout_s: u64,
+    looks: u64,
     inbox: mpsc::Receiver<Message>,
     outbox: mpsc::Sender<Message>,
     now_ms: fn() -> i64,
@@ -182,6 +186,7 @@ impl Coordinator {
             fleet: Fleet::default(),
             sweeps_per_owner,
             executor_timeout_s,
+            looks: 0,
             inbox,
             outbox,
             now_ms,
@@ -483,13 +488,13 @@ impl Coordinator {
             if gone.was_draining {
                 continue;
             }
-            let held = gone.held.iter().filter_map(|name| {
+            let reported = gone.held.iter().filter_map(|name| {
                 let sweep = SweepId::new(&name.sweep_id);
                 let unit = self.active.get(&sweep)?.number(name)?;
                 Some((sweep, unit))
             });
-            let held = held.collect();
-            self.happen(Event::ExecutorLost { held });
+            let held: BTreeSet<(SweepId, u64)> = reported.chain(gone.dealt).collect();
+            self.happen(Event::ExecutorLost { held: held.into_iter().collect() });
         }
         let slots = self.fleet.slots();
         if slots != before {
@@ -498,6 +503,24 @@ impl Coordinator {
         // Also where nothing changed: a report may have changed what is draining in between.
         self.happen(Event::Slots(slots));
         self.look_at_jobs().await;
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_PER_DEAL) {
+            self.look_at_deals().await;
+        }
+    }
+
+    /// Notes which executor has which units, for when one vanishes.
+    async fn look_at_deals(&mut self) {
+        let mut dealt = Vec::new();
+        for job in self.jobs.values() {
+            let Some(ballista) = &job.ballista else { continue };
+            for (executor, partition) in self.ballista.running(ballista).await {
+                if let Some(&unit) = job.units.get(partition) {
+                    dealt.push((executor, job.sweep.clone(), unit));
+                }
+            }
+        }
+        self.fleet.deal(dealt.into_iter());
     }
 
     async fn look_at_jobs(&mut self) {

@@ -6,6 +6,7 @@ mod backtest;
 mod demo;
 mod devices;
 mod documents;
+mod executor;
 mod fetch;
 mod help;
 mod import;

@@ -6,3 +6,4 @@ mod functions;
 mod sql_guide;
 mod sweeps;
 mod synthetic;
+mod units;

@@ -10,6 +10,7 @@ use polybolos_proto::cluster::{
 
 use super::meter::Meter;
 use crate::ballista::KnownExecutor;
+use crate::driver::SweepId;
 
 /// Sums over all executors since the scheduler began, those that are gone included.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +35,8 @@ struct Executor {
     sequence: u64,
     is_draining: bool,
     running: Vec<RunningUnit>,
+    /// The units that Ballista says it runs. A unit that kills its executor does so before a report can name it.
+    dealt: Vec<(SweepId, u64)>,
     counters: ExecutorCounters,
     meter: Meter,
 }
@@ -43,7 +46,10 @@ struct Executor {
 pub(crate) struct Gone {
     pub(crate) id: String,
     pub(crate) was_draining: bool,
+    /// As it reported them itself.
     pub(crate) held: Vec<UnitName>,
+    /// As Ballista had dealt them.
+    pub(crate) dealt: Vec<(SweepId, u64)>,
 }
 
 /// See the module.
@@ -91,6 +97,7 @@ impl Fleet {
                     id: id.clone(),
                     was_draining: executor.is_draining,
                     held: executor.running.iter().filter_map(|running| running.unit.clone()).collect(),
+                    dealt: std::mem::take(&mut executor.dealt),
                 });
                 executor.running.clear();
             }
@@ -102,6 +109,18 @@ impl Fleet {
         self.executors
             .retain(|_, executor| executor.known.is_some() || executor.reported_ms > now_ms - UNKNOWN_MS);
         gone
+    }
+
+    /// Takes in which units Ballista runs where.
+    pub(crate) fn deal(&mut self, dealt: impl Iterator<Item = (String, SweepId, u64)>) {
+        for executor in self.executors.values_mut() {
+            executor.dealt.clear();
+        }
+        for (id, sweep, unit) in dealt {
+            if let Some(executor) = self.executors.get_mut(&id) {
+                executor.dealt.push((sweep, unit));
+            }
+        }
     }
 
     /// Units that can run at a time.
@@ -185,10 +204,14 @@ mod tests {
         let mut fleet = Fleet::default();
         assert_eq!(fleet.refresh(vec![known("a"), known("b")], 0), []);
         fleet.report(report("a", 1, 0, &["X", "Y"]), 10);
+        let dealt = |executor: &str, unit| (executor.to_owned(), SweepId::new("s"), unit);
+        fleet.deal([dealt("a", 3), dealt("b", 4), dealt("other", 5)].into_iter());
+        fleet.deal([dealt("a", 7)].into_iter());
         assert_eq!(fleet.slots(), 8);
         let gone = fleet.refresh(vec![known("b")], 20);
         let held: Vec<_> = gone[0].held.iter().map(|unit| unit.symbol.as_str()).collect();
         assert_eq!((gone.len(), gone[0].id.as_str(), held), (1, "a", vec!["X", "Y"]));
+        assert_eq!(gone[0].dealt, [(SweepId::new("s"), 7)]);
         assert_eq!(fleet.refresh(vec![known("b")], 30), []);
         assert_eq!((fleet.slots(), fleet.statuses(30).len()), (4, 1));
     }

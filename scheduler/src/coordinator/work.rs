@@ -2,47 +2,80 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::JobId as BallistaJob;
 use polybolos_engine::sweep::Unit;
 use polybolos_plan::conclude::{Conclusion, conclude};
+use polybolos_plan::error::PlanError;
 use polybolos_plan::unit::SweepJob;
 
 use super::{Coordinator, Message, RunningJob};
 use crate::driver::{AskId, Event, JobId, JobOutcome, SweepId};
 
-/// Those of some units of a sweep whose results are in the store, or are not. Blocks on file reads.
-fn in_store(job: &SweepJob, unit_rows: u64, units: impl Iterator<Item = u64>, wanted: bool) -> Vec<u64> {
+/// Those of some units of a sweep whose results are in the store, or (`wanted` false) are not. Blocks on file reads.
+fn in_store(
+    job: &SweepJob,
+    unit_rows: u64,
+    units: impl Iterator<Item = u64>,
+    wanted: bool,
+) -> Result<Vec<u64>, PlanError> {
     let rows = job.strategy.space().len();
-    let Some(store) = job.store() else { return Vec::new() };
-    units
-        .filter(|&number| {
-            let unit = job.spec.unit_at(rows, Some(unit_rows), number);
-            let digest = unit.and_then(|unit| job.spec.unit_digest(&job.strategy, &unit));
-            digest.is_some_and(|digest| store.summary(digest).is_some()) == wanted
-        })
-        .collect()
+    let mut found = Vec::new();
+    for number in units {
+        let unit = job.spec.unit_at(rows, Some(unit_rows), number);
+        let digest = unit.and_then(|unit| job.spec.unit_digest(&job.strategy, &unit));
+        let is_there = match (job.store(), digest) {
+            (Some(store), Some(digest)) => store.contains(digest)?,
+            _ => false,
+        };
+        if is_there == wanted {
+            found.push(number);
+        }
+    }
+    Ok(found)
+}
+
+/// [`in_store`] where the answer cannot be done without: a storage that hiccups is asked again for a while.
+fn present_in_store(job: &SweepJob, unit_rows: u64, units: &[u64]) -> Vec<u64> {
+    for pause_ms in [0, 200, 1_000, 5_000] {
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        match in_store(job, unit_rows, units.iter().copied(), true) {
+            Ok(present) => return present,
+            Err(error) => tracing::warn!(%error, "the store of units could not be looked into"),
+        }
+    }
+    // Nothing is known to be there: the units are looked up again before they are handed out.
+    Vec::new()
 }
 
 impl Coordinator {
-    /// Does blocking work and tells what came of it.
-    fn beside(&self, work: impl FnOnce() -> Message + Send + 'static) {
+    /// Does blocking work and tells what came of it; `failed` says so where the work panicked, for the driver waits for an answer.
+    fn beside(
+        &self,
+        work: impl FnOnce() -> Event + Send + 'static,
+        failed: impl FnOnce(String) -> Event + Send + 'static,
+    ) {
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
-            match tokio::task::spawn_blocking(work).await {
-                Ok(message) => drop(outbox.send(message).await),
-                Err(error) => tracing::error!(%error, "work beside the coordinator failed"),
-            }
+            let event = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "work beside the coordinator failed");
+                failed(error.to_string())
+            });
+            drop(outbox.send(Message::Happened(event)).await);
         });
     }
 
     pub(super) fn examine(&self, ask: AskId, sweep: SweepId, range: Range<u64>) {
         let Some(active) = self.active.get(&sweep) else { return };
         let (job, unit_rows) = (Arc::clone(&active.job), active.unit_rows);
-        self.beside(move || {
-            let missing = in_store(&job, unit_rows, range, false);
-            Message::Happened(Event::Examined { sweep, ask, missing })
-        });
+        let asked = sweep.clone();
+        let failed = move |reason| Event::ExamineFailed { sweep: asked, ask, reason };
+        let work = move || match in_store(&job, unit_rows, range, false) {
+            Ok(missing) => Event::Examined { sweep, ask, missing },
+            Err(error) => Event::ExamineFailed { sweep, ask, reason: error.to_string() },
+        };
+        self.beside(work, failed);
     }
 
     pub(super) fn submit_job(&mut self, id: JobId, sweep: SweepId, units: Vec<u64>) {
@@ -103,10 +136,13 @@ impl Coordinator {
             return;
         };
         let (sweep_job, unit_rows) = (Arc::clone(&active.job), active.unit_rows);
-        self.beside(move || {
-            let present = in_store(&sweep_job, unit_rows, units.into_iter(), true);
-            Message::Happened(Event::JobEnded { job: id, outcome, present })
-        });
+        let ended = outcome.clone();
+        let failed = move |_| Event::JobEnded { job: id, outcome: ended, present: Vec::new() };
+        let work = move || {
+            let present = present_in_store(&sweep_job, unit_rows, &units);
+            Event::JobEnded { job: id, outcome, present }
+        };
+        self.beside(work, failed);
     }
 
     /// Writes the result files, as a sweep on one machine does.
@@ -117,7 +153,9 @@ impl Coordinator {
         let (started_ms, now_ms) = (active.started_ms.unwrap_or(active.submitted_ms), self.now_ms);
         let (unit_rows, kernel_seconds, ran_on_gpu) =
             (active.unit_rows, active.kernel_seconds, active.ran_on_gpu);
-        self.beside(move || {
+        let merged = sweep.clone();
+        let failed = move |reason| Event::MergeFailed { sweep: merged, reason, is_transient: false };
+        let work = move || {
             let conclusion = Conclusion {
                 unit_rows: Some(unit_rows),
                 started_ms,
@@ -125,13 +163,14 @@ impl Coordinator {
                 backend: if ran_on_gpu { "cuda" } else { "cpu" },
             };
             match conclude(&job, &runtime, &results, &conclusion, now_ms) {
-                Ok(_) => Message::Happened(Event::Merged { sweep }),
-                Err(error) => Message::Happened(Event::MergeFailed {
+                Ok(_) => Event::Merged { sweep },
+                Err(error) => Event::MergeFailed {
                     sweep,
                     is_transient: error.is_transient(),
                     reason: error.to_string(),
-                }),
+                },
             }
-        });
+        };
+        self.beside(work, failed);
     }
 }
