@@ -38,6 +38,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks between two notes of which executor has which units.
 const LOOKS_PER_DEAL: u64 = 10;
 
+/// How long Ballista may take a unit for running that its executor does not run, or a job for active whose units have all been
+/// reported. It forgets a task's end whose message it could not deliver, and would wait for ever.
+const STUCK_MS: i64 = 20_000;
+
 /// A job that Ballista does not know is lost only after this many looks: it is known a moment after it was taken.
 const LOOKS_UNTIL_LOST: u32 = 50;
 
@@ -132,6 +136,10 @@ struct RunningJob {
     units: Vec<u64>,
     /// Looks at which Ballista did not know it.
     unknown: u32,
+    /// Units that executors reported finished, whatever the outcome.
+    reported: BTreeSet<u64>,
+    /// Since when Ballista and the executors disagree about it.
+    stuck_since_ms: Option<i64>,
     /// It is being looked up in the store.
     is_ending: bool,
     /// It must be cancelled as soon as it has a name.
@@ -436,6 +444,9 @@ impl Coordinator {
         let Some(active) = self.active.get_mut(&sweep) else { return };
         let Some(unit) = active.number(name) else { return };
         active.ended(report);
+        for job in self.jobs.values_mut().filter(|job| job.sweep == sweep && job.units.contains(&unit)) {
+            job.reported.insert(unit);
+        }
         let outcome = match report.outcome() {
             Outcome::Computed => UnitOutcome::Computed,
             Outcome::Reused => UnitOutcome::Reused,
@@ -509,18 +520,38 @@ impl Coordinator {
         }
     }
 
-    /// Notes which executor has which units, for when one vanishes.
+    /// Notes which executor has which units, for when one vanishes, and gives up jobs that Ballista waits for in vain.
     async fn look_at_deals(&mut self) {
+        let now_ms = (self.now_ms)();
         let mut dealt = Vec::new();
-        for job in self.jobs.values() {
-            let Some(ballista) = &job.ballista else { continue };
+        let mut stuck = Vec::new();
+        for (&id, job) in &mut self.jobs {
+            let Some(ballista) = job.ballista.as_ref().filter(|_| !job.is_ending) else { continue };
+            let mut disagree = job.reported.len() == job.units.len();
             for (executor, partition) in self.ballista.running(ballista).await {
                 if let Some(&unit) = job.units.get(partition) {
+                    let symbol_and_row = self.active.get(&job.sweep).and_then(|active| active.name(unit));
+                    let is_running = symbol_and_row.is_none_or(|(symbol, row_from)| {
+                        self.fleet.may_run(&executor, job.sweep.as_str(), &symbol, row_from)
+                    });
+                    disagree |= !is_running;
                     dealt.push((executor, job.sweep.clone(), unit));
                 }
             }
+            job.stuck_since_ms = if disagree { job.stuck_since_ms.or(Some(now_ms)) } else { None };
+            if job.stuck_since_ms.is_some_and(|since| now_ms - since > STUCK_MS) {
+                stuck.push((id, ballista.clone()));
+            }
         }
         self.fleet.deal(dealt.into_iter());
+        for (id, ballista) in stuck {
+            tracing::warn!(job = %id, %ballista, "Ballista waits for units that no executor runs; the job is given up");
+            self.cancel_at_ballista(ballista);
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.is_ending = true;
+            }
+            self.job_ended(id, JobOutcome::Lost);
+        }
     }
 
     async fn look_at_jobs(&mut self) {

@@ -94,6 +94,12 @@ impl ActiveSweep {
         self.job.spec.unit_number(rows, Some(self.unit_rows), &name.symbol, name.row_from)
     }
 
+    /// The symbol and the first row of a unit.
+    pub(super) fn name(&self, unit: u64) -> Option<(String, u64)> {
+        let unit = self.job.spec.unit_at(self.job.strategy.space().len(), Some(self.unit_rows), unit)?;
+        Some((self.job.spec.series.get(unit.series)?.symbol.clone(), unit.rows.start))
+    }
+
     /// Counts what an ended unit did.
     pub(super) fn ended(&mut self, report: &UnitReport) {
         if report.outcome() == Outcome::Computed {

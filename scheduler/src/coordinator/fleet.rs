@@ -129,6 +129,16 @@ impl Fleet {
         working.filter_map(|executor| executor.known.as_ref()).map(|known| known.slots).sum()
     }
 
+    /// Whether an executor may be running a unit: it says so, or has not said anything yet.
+    pub(crate) fn may_run(&self, executor: &str, sweep: &str, symbol: &str, row_from: u64) -> bool {
+        let Some(executor) = self.executors.get(executor).filter(|executor| executor.reported_ms != 0) else {
+            return true;
+        };
+        executor.running.iter().filter_map(|running| running.unit.as_ref()).any(|unit| {
+            unit.sweep_id == sweep && unit.symbol == symbol && unit.row_from == row_from
+        })
+    }
+
     /// The units that are running, and how far they are.
     pub(crate) fn running(&self) -> impl Iterator<Item = &RunningUnit> {
         self.executors.values().flat_map(|executor| &executor.running)
@@ -214,6 +224,17 @@ mod tests {
         assert_eq!(gone[0].dealt, [(SweepId::new("s"), 7)]);
         assert_eq!(fleet.refresh(vec![known("b")], 30), []);
         assert_eq!((fleet.slots(), fleet.statuses(30).len()), (4, 1));
+    }
+
+    #[test]
+    fn an_executor_is_taken_at_its_word_about_what_it_runs() {
+        let mut fleet = Fleet::default();
+        fleet.refresh(vec![known("a")], 0);
+        assert!(fleet.may_run("a", "", "X", 0), "it has not reported yet");
+        fleet.report(report("a", 1, 0, &["X"]), 10);
+        assert!(fleet.may_run("a", "", "X", 0));
+        assert!(!fleet.may_run("a", "", "Y", 0) && !fleet.may_run("a", "", "X", 1));
+        assert!(fleet.may_run("b", "", "X", 0), "nothing is known of it");
     }
 
     #[test]

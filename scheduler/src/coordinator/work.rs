@@ -1,5 +1,6 @@
 //! What the driver asks for, done beside the coordinator: blocking reads on threads of their own, answers as messages.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,8 @@ impl Coordinator {
             sweep,
             units: units.clone(),
             unknown: 0,
+            reported: BTreeSet::new(),
+            stuck_since_ms: None,
             is_ending: false,
             is_cancelled: false,
         };
