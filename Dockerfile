@@ -5,10 +5,7 @@
 ARG RUST_VERSION=1.95.0
 
 FROM rust:${RUST_VERSION}-slim-trixie AS build
-ARG RUST_VERSION
-# The image's own toolchain: rust-toolchain.toml would have rustup fetch formatter and linter too.
-ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} \
-    CARGO_INCREMENTAL=0 \
+ENV CARGO_INCREMENTAL=0 \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
     CARGO_TERM_COLOR=never
 WORKDIR /src
