@@ -11,6 +11,7 @@ mod fetch;
 mod help;
 mod import;
 mod kill;
+mod operations;
 mod pipes;
 mod place;
 mod sweep;
