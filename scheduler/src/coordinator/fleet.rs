@@ -2,7 +2,7 @@
 //!
 //! Pure: the clock comes in. A report may come twice (its answer was lost) and is then taken once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polybolos_proto::cluster::{
     ExecutorCounters, ExecutorStatus, ReportRequest, RunningUnit, UnitName, UnitReport,
@@ -87,6 +87,25 @@ impl Fleet {
         if is_new { report.finished } else { Vec::new() }
     }
 
+    /// The sweeps whose units an executor runs.
+    pub(crate) fn sweeps_of(&self, executor: &str) -> BTreeSet<&str> {
+        let running = self.executors.get(executor).map_or(&[][..], |executor| &executor.running);
+        running.iter().filter_map(|running| Some(running.unit.as_ref()?.sweep_id.as_str())).collect()
+    }
+
+    /// How far the units are that run now, summed per sweep, and how many they are.
+    pub(crate) fn under_way(&self) -> BTreeMap<&str, (u64, u64)> {
+        let mut sums = BTreeMap::new();
+        for running in self.running() {
+            if let Some(unit) = &running.unit {
+                let (bar_combos, units) = sums.entry(unit.sweep_id.as_str()).or_insert((0, 0));
+                *bar_combos += running.bar_combos_done;
+                *units += 1;
+            }
+        }
+        sums
+    }
+
     /// Takes in whom Ballista knows now, those whose heartbeats are too old left out; gives those that are gone since.
     pub(crate) fn refresh(&mut self, known: Vec<KnownExecutor>, now_ms: i64) -> Vec<Gone> {
         let mut gone = Vec::new();
@@ -134,9 +153,11 @@ impl Fleet {
         let Some(executor) = self.executors.get(executor).filter(|executor| executor.reported_ms != 0) else {
             return true;
         };
-        executor.running.iter().filter_map(|running| running.unit.as_ref()).any(|unit| {
-            unit.sweep_id == sweep && unit.symbol == symbol && unit.row_from == row_from
-        })
+        executor
+            .running
+            .iter()
+            .filter_map(|running| running.unit.as_ref())
+            .any(|unit| unit.sweep_id == sweep && unit.symbol == symbol && unit.row_from == row_from)
     }
 
     /// The units that are running, and how far they are.

@@ -82,7 +82,8 @@ impl Coordinator {
     pub(super) fn submit_job(&mut self, id: JobId, sweep: SweepId, units: Vec<u64>) {
         let Some(active) = self.active.get(&sweep) else { return };
         self.fleet.totals.jobs += 1;
-        let (job, unit_rows, rows) = (Arc::clone(&active.job), active.unit_rows, active.job.strategy.space().len());
+        let (job, unit_rows, rows) =
+            (Arc::clone(&active.job), active.unit_rows, active.job.strategy.space().len());
         let name = format!("{sweep}/{id}");
         let running = RunningJob {
             ballista: None,
@@ -124,7 +125,7 @@ impl Coordinator {
         }
     }
 
-    fn cancel_at_ballista(&self, job: BallistaJob) {
+    pub(super) fn cancel_at_ballista(&self, job: BallistaJob) {
         let ballista = self.ballista.clone();
         tokio::spawn(async move { ballista.cancel(job).await });
     }
