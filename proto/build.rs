@@ -2,7 +2,9 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["proto/sweep.proto"], ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    prost_build::Config::new().compile_fds(protox::compile(["proto/sweep.proto"], ["proto"])?)?;
+    tonic_prost_build::configure()
+        .extern_path(".polybolos.sweep.v1", "crate::sweep")
+        .compile_fds(protox::compile(["proto/cluster.proto"], ["proto"])?)?;
     Ok(())
 }

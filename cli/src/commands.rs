@@ -5,15 +5,20 @@ mod config;
 mod data;
 mod demo;
 mod devices;
+mod executor;
 mod explain;
 mod indicators;
+mod jobs;
 mod replay;
 mod results;
+mod scheduler;
 mod sql;
 mod strategy_file;
 mod sweep;
+mod sweep_remote;
 
 use clap::CommandFactory as _;
+use tokio::runtime::Runtime;
 
 use crate::args::{Cli, Command};
 use crate::error::CliError;
@@ -39,6 +44,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
+        Command::Jobs(command) => jobs::run(command, style),
+        Command::Scheduler(args) => scheduler::run(&args),
+        Command::Executor(args) => executor::run(&args),
         Command::Devices(args) => devices::run(&args, style),
         Command::Config(command) => config::run(command, style),
         Command::Completions { shell } => {
@@ -51,11 +59,15 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
 
 /// Runs a future on a runtime of its own, made for this command.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    async_runtime()?.block_on(future)
+}
+
+/// What futures run on.
+pub(crate) fn async_runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Query planning recurses deeply.
         .thread_stack_size(8 << 20)
         .build()
-        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))?
-        .block_on(future)
+        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))
 }

@@ -6,9 +6,12 @@ mod args;
 mod clock;
 mod commands;
 mod error;
+mod faults;
 mod heatmap;
+mod logs;
 mod output;
 mod progress;
+mod remote;
 
 use std::process::ExitCode;
 

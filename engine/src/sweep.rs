@@ -261,15 +261,91 @@ impl SweepSpec {
         space_rows: u64,
         unit_rows: Option<u64>,
     ) -> impl Iterator<Item = Unit> + use<> {
-        let bars = self.series.get(series).map(|id| id.bars);
-        let step = unit_rows.or(bars.map(default_unit_rows)).unwrap_or(1).max(1);
-        let count = bars.map_or(0, |_| space_rows.div_ceil(step));
-        (0..count).map(move |index| {
-            let start = index * step;
-            Unit { series, rows: start..start.saturating_add(step).min(space_rows) }
-        })
+        let cut = self.series.get(series).map(|id| SeriesCut::new(id, space_rows, unit_rows));
+        cut.into_iter().flat_map(move |cut| (0..cut.units).map(move |index| cut.unit(series, index)))
+    }
+
+    /// How many units [`SweepSpec::units`] gives.
+    pub fn unit_count(&self, space_rows: u64, unit_rows: Option<u64>) -> u64 {
+        self.series.iter().map(|id| SeriesCut::new(id, space_rows, unit_rows).units).sum()
+    }
+
+    /// The unit with this number among [`SweepSpec::units`], counted from 0; `None` past the last.
+    pub fn unit_at(&self, space_rows: u64, unit_rows: Option<u64>, number: u64) -> Option<Unit> {
+        let mut rest = number;
+        for (series, id) in self.series.iter().enumerate() {
+            let cut = SeriesCut::new(id, space_rows, unit_rows);
+            if rest < cut.units {
+                return Some(cut.unit(series, rest));
+            }
+            rest -= cut.units;
+        }
+        None
+    }
+
+    /// The number of the unit of a symbol that begins at row `row_from`: [`SweepSpec::unit_at`] backwards. `None` if no unit
+    /// begins there.
+    pub fn unit_number(
+        &self,
+        space_rows: u64,
+        unit_rows: Option<u64>,
+        symbol: &str,
+        row_from: u64,
+    ) -> Option<u64> {
+        let mut before = 0;
+        for id in &self.series {
+            let cut = SeriesCut::new(id, space_rows, unit_rows);
+            if id.symbol == symbol {
+                let begins = row_from.is_multiple_of(cut.step) && row_from < space_rows;
+                return begins.then_some(before + row_from / cut.step);
+            }
+            before += cut.units;
+        }
+        None
     }
 }
+
+/// How the rows of one symbol are cut.
+#[derive(Clone, Copy)]
+struct SeriesCut {
+    space_rows: u64,
+    /// Rows of every unit but the last.
+    step: u64,
+    units: u64,
+}
+
+impl SeriesCut {
+    fn new(series: &SeriesId, space_rows: u64, unit_rows: Option<u64>) -> SeriesCut {
+        let step = unit_rows.unwrap_or_else(|| default_unit_rows(series.bars)).max(1);
+        SeriesCut { space_rows, step, units: space_rows.div_ceil(step) }
+    }
+
+    fn unit(self, series: usize, index: u64) -> Unit {
+        let start = index * self.step;
+        Unit { series, rows: start..start.saturating_add(self.step).min(self.space_rows) }
+    }
+}
+
+/// Rows per unit of a sweep that executors compute, given how fast one of them is: units of some ten seconds, so that the hand-over
+/// costs nothing beside them, but several for each of `slots`, so that none is idle at the end.
+pub fn cluster_unit_rows(
+    series: &[SeriesId],
+    space_rows: u64,
+    slots: u64,
+    bar_combos_per_second: f64,
+) -> u64 {
+    let bars = series.iter().map(|id| id.bars).max().unwrap_or(1).max(1);
+    let all: u64 = series.iter().map(|id| id.bars.saturating_mul(space_rows)).fold(0, u64::saturating_add);
+    let aimed = (bar_combos_per_second * CLUSTER_UNIT_SECONDS) as u64;
+    let shared = all / (slots.max(1) * UNITS_PER_SLOT);
+    (aimed.min(shared).max(UNIT_BAR_COMBOS) / bars).clamp(64, 1 << 24)
+}
+
+/// Seconds aimed at per unit on a cluster.
+const CLUSTER_UNIT_SECONDS: f64 = 10.0;
+
+/// Fewest units aimed at per slot of a cluster.
+const UNITS_PER_SLOT: u64 = 4;
 
 /// Bar-combinations aimed at per unit: some tenths of a second of one core, so that progress is smooth, a kill loses little and
 /// the cost of a unit's file stays small.
@@ -282,6 +358,7 @@ pub fn default_unit_rows(bars: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use super::*;
 
     #[test]
@@ -291,6 +368,60 @@ mod tests {
         for bad in ["", "A,,B", "A,a"] {
             assert!(bad.parse::<Symbols>().is_err(), "{bad}");
         }
+    }
+
+    fn spec(bars: &[u64]) -> SweepSpec {
+        let series = bars.iter().enumerate().map(|(index, &bars)| SeriesId {
+            symbol: format!("S{index}"),
+            data: Digest([index as u8; 32]),
+            bars,
+        });
+        let source =
+            Source { name: String::new(), text: String::new(), format: crate::strategy::Format::Yaml };
+        let request = SweepRequest {
+            source,
+            overrides: Overrides::default(),
+            interval: "1h".parse().unwrap(),
+            symbols: Symbols::All,
+            timerange: None,
+            keep: Keep::All,
+        };
+        SweepSpec { request, series: series.collect() }
+    }
+
+    #[test]
+    fn units_are_found_by_number_and_by_place() {
+        for (bars, rows, unit_rows) in [
+            (vec![1000, 70_000, 5], 100_000, None),
+            (vec![10, 10], 1000, Some(300)),
+            (vec![7], 1, Some(1)),
+            (vec![7, 7], 0, None),
+            (vec![], 10, None),
+        ] {
+            let spec = spec(&bars);
+            let all: Vec<Unit> = spec.units(rows, unit_rows).collect();
+            assert_eq!(spec.unit_count(rows, unit_rows), all.len() as u64);
+            for (number, unit) in all.iter().enumerate() {
+                assert_eq!(spec.unit_at(rows, unit_rows, number as u64).as_ref(), Some(unit));
+                let symbol = &spec.series[unit.series].symbol;
+                let found = spec.unit_number(rows, unit_rows, symbol, unit.rows.start);
+                assert_eq!(found, Some(number as u64));
+                assert_eq!(spec.unit_number(rows, unit_rows, symbol, unit.rows.end + 1), None);
+            }
+            assert_eq!(spec.unit_at(rows, unit_rows, all.len() as u64), None);
+            assert_eq!(spec.unit_number(rows, unit_rows, "other", 0), None);
+        }
+    }
+
+    #[test]
+    fn units_of_a_cluster_last_seconds_and_keep_every_slot_busy() {
+        let series = spec(&[50_000; 8]).series;
+        let seconds = |rows: u64| rows as f64 * 50_000.0 / 2e9;
+        let long = cluster_unit_rows(&series, 1_000_000_000, 4, 2e9);
+        assert!((5.0..=30.0).contains(&seconds(long)), "{}", seconds(long));
+        let short = cluster_unit_rows(&series, 100_000, 4, 2e9);
+        assert!(8 * 100_000_u64.div_ceil(short) >= 16, "{short}");
+        assert!(cluster_unit_rows(&series, 10, 1000, 2e9) >= 64);
     }
 
     #[test]

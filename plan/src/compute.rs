@@ -4,7 +4,7 @@
 //! once, since it is filled by hundreds of thousands of combinations, and what comes out is still one result per unit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use polybolos_engine::metrics::{MetricContext, Trials, per_period_sharpe};
@@ -17,6 +17,7 @@ use polybolos_kernels::sweep::{Sweep, SweepError};
 use crate::error::PlanError;
 use crate::gpu::GpuLease;
 use crate::kept::Kept;
+use crate::observer::UnitProgress;
 use crate::runtime::SweepRuntime;
 use crate::store::{UnitResult, UnitSummary};
 use crate::unit::SweepJob;
@@ -38,8 +39,8 @@ pub(crate) struct Computation<'a> {
     pub(crate) runtime: &'a SweepRuntime,
     pub(crate) bars: &'a Bars,
     pub(crate) context: &'a MetricContext,
-    /// Stops these units; the runtime's flag stops all.
-    pub(crate) cancel: &'a AtomicBool,
+    /// Follows these units and stops them.
+    pub(crate) progress: &'a UnitProgress,
 }
 
 /// Why a block has no results.
@@ -98,8 +99,8 @@ impl Computation<'_> {
         let mut sweep = Sweep::new(program, self.bars, &self.job.strategy.config())
             .map_err(|error| self.kernel_error(std::slice::from_ref(unit), &[unit.rows.start], error))?;
         let run =
-            |values: &[f64], out: &mut [Stats], _| Ok(sweep.run_block(values, out, &self.runtime.cancel)?);
-        let mut results = self.blocks(std::slice::from_ref(unit), |_| BLOCK_COMBOS, run)?;
+            |values: &[f64], out: &mut [Stats], _| Ok(sweep.run_block(values, out, self.progress.flag())?);
+        let mut results = self.blocks(std::slice::from_ref(unit), false, |_| BLOCK_COMBOS, run)?;
         let result = results.pop().ok_or(PlanError::Cancelled)?;
         if let Some(gpus) = &self.runtime.gpus {
             gpus.measured(false, self.bar_combos(result.summary.combos), started.elapsed().as_secs_f64());
@@ -129,8 +130,8 @@ impl Computation<'_> {
         let mut lease = Some(lease);
         let (mut seconds, mut failure) = (0.0, None);
         let size = |done| if done == 0 { GPU_FIRST_COMBOS } else { GPU_BLOCK_COMBOS };
-        let results = self.blocks(units, size, |values, out, is_last| {
-            match sweep.run_block(values, out, &self.runtime.cancel) {
+        let results = self.blocks(units, true, size, |values, out, is_last| {
+            match sweep.run_block(values, out, self.progress.flag()) {
                 Ok(()) if sweep.placement().unsupported > 0 => return Err(BlockError::LeftToProcessor),
                 Ok(()) => {}
                 Err(CudaSweepError::Sweep(error)) => return Err(error.into()),
@@ -164,6 +165,7 @@ impl Computation<'_> {
     fn blocks(
         &self,
         units: &[Unit],
+        is_on_gpu: bool,
         size: impl Fn(u64) -> usize,
         mut run: impl FnMut(&[f64], &mut [Stats], bool) -> Result<(), BlockError>,
     ) -> Result<Vec<UnitResult>, PlanError> {
@@ -188,7 +190,7 @@ impl Computation<'_> {
             for (index, &(_, row)) in rows.iter().enumerate() {
                 space.fill(row, &mut values[index * width..(index + 1) * width]);
             }
-            if self.cancel.load(Ordering::Relaxed) {
+            if self.progress.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
             stats.clear();
@@ -212,7 +214,7 @@ impl Computation<'_> {
                 rest = others;
             }
             done += rows.len() as u64;
-            started = self.count(rows.len() as u64, started);
+            started = self.count(rows.len() as u64, started, is_on_gpu);
         }
         Ok(sums.into_iter().map(|sums| sums.finish(self.context)).collect())
     }
@@ -222,13 +224,14 @@ impl Computation<'_> {
     }
 
     /// Counts combinations that took from `started` until now, which it gives.
-    fn count(&self, combos: u64, started: Instant) -> Instant {
+    fn count(&self, combos: u64, started: Instant, is_on_gpu: bool) -> Instant {
         let progress = &self.runtime.progress;
         progress.combos.fetch_add(combos, Ordering::Relaxed);
         progress.bar_combos.fetch_add(self.bar_combos(combos), Ordering::Relaxed);
         let now = Instant::now();
         let spent = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
         progress.kernel_ns.fetch_add(spent, Ordering::Relaxed);
+        self.progress.note(self.bar_combos(combos), spent, is_on_gpu);
         now
     }
 

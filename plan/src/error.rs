@@ -75,15 +75,55 @@ pub enum PlanError {
     /// The run was cancelled; finished units are kept.
     #[error("cancelled; finished units are kept and the same command resumes")]
     Cancelled,
+    /// A unit's thread panicked: a fault of ours.
+    #[error(
+        "{symbol}, rows {row_from} to {row_to}: the computation panicked ({message}); please report this with the strategy"
+    )]
+    Panicked {
+        /// The symbol that was run.
+        symbol: String,
+        /// First row of the unit.
+        row_from: u64,
+        /// Row after its last.
+        row_to: u64,
+        /// What the panic said.
+        message: String,
+    },
+    /// A unit that can never be done, as its receipt says.
+    #[error("{0}")]
+    Unit(String),
+    /// An error that another attempt may not meet, as it came back from the query engine.
+    #[error("{0}")]
+    Transient(String),
     /// The query engine failed.
     #[error("{0}")]
     Query(String),
 }
 
+/// The text of a transient error inside an I/O error. Only a text: the engine looks for its own errors inside.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct TransientText(String);
+
 impl PlanError {
     /// A file error with the system's reason.
     pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> PlanError {
         PlanError::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// Whether another attempt, perhaps on another machine, may succeed: files and folders that cannot be read or written
+    /// now. What is wrong with a request, its bars or its numbers stays wrong.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            PlanError::File { .. } | PlanError::Transient(_) => true,
+            PlanError::Data(error) => matches!(error, DataError::Io { .. } | DataError::NoDataset { .. }),
+            _ => false,
+        }
+    }
+
+    /// The error in the one form that Ballista tries again.
+    pub(crate) fn into_retryable(self) -> DataFusionError {
+        DataFusionError::IoError(std::io::Error::other(TransientText(self.to_string())))
     }
 }
 
@@ -97,6 +137,11 @@ impl From<DataFusionError> for PlanError {
                 Ok(own) => *own,
                 Err(other) => PlanError::Query(other.to_string()),
             },
+            DataFusionError::IoError(error)
+                if error.get_ref().is_some_and(|inner| inner.is::<TransientText>()) =>
+            {
+                PlanError::Transient(error.to_string())
+            }
             other => PlanError::Query(other.strip_backtrace()),
         }
     }

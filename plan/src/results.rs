@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
 use crate::kept::Kept;
+use crate::observer::UnitProgress;
 use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
@@ -52,11 +54,12 @@ pub(crate) fn stage_series(
     series: &SeriesId,
     units: &[Unit],
 ) -> Result<(StagedParquet, SeriesTotals), PlanError> {
+    let progress = UnitProgress::following(Arc::clone(&runtime.cancel));
     let unit_result = |unit: &Unit| {
         if runtime.is_cancelled() {
             return Err(PlanError::Cancelled);
         }
-        Ok(job.load_or_compute(runtime, unit, &runtime.cancel)?.result)
+        Ok(job.load_or_compute(runtime, unit, &progress)?.result)
     };
     let mut trials = Trials::default();
     let mut combos = 0;

@@ -11,9 +11,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::MemTable;
+use datafusion::common::ScalarValue;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
+use datafusion::datasource::{MemTable, ViewTable};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use polybolos_engine::strategy::Strategy;
 
 use crate::catalogue::{self, Manifest, State};
@@ -72,6 +75,36 @@ fn merged_schema(manifests: &[&Manifest]) -> Result<SchemaRef, PlanError> {
 /// # Errors
 /// Arrow refuses the columns (an internal fault).
 pub fn sweeps_table(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, PlanError> {
+    let batch = sweeps_batch(manifests)?;
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+}
+
+/// [`sweeps_table`] as a view of literal rows: a table in memory cannot be sent to executors.
+///
+/// # Errors
+/// DataFusion refuses the rows (an internal fault).
+pub fn sweeps_view(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, PlanError> {
+    let batch = sweeps_batch(manifests)?;
+    let literal = |row: usize, column: &ArrayRef| match row < batch.num_rows() {
+        true => ScalarValue::try_from_array(column, row),
+        false => ScalarValue::try_from(column.data_type()),
+    };
+    // Rows without a value have no types: an empty catalogue is one row that is filtered away.
+    let rows = (0..batch.num_rows().max(1))
+        .map(|row| batch.columns().iter().map(|column| Ok(lit(literal(row, column)?))).collect())
+        .collect::<Result<Vec<Vec<Expr>>, DataFusionError>>()?;
+    let mut plan = LogicalPlanBuilder::values(rows)?;
+    if batch.num_rows() == 0 {
+        plan = plan.filter(lit(false))?;
+    }
+    // Literal rows lose the names of their columns on the way; a projection keeps them.
+    let names = batch.schema();
+    let named = names.fields().iter().enumerate();
+    let named = named.map(|(index, field)| col(format!("column{}", index + 1)).alias(field.name()));
+    Ok(Arc::new(ViewTable::new(plan.project(named)?.build()?, None)))
+}
+
+fn sweeps_batch(manifests: &[Manifest]) -> Result<RecordBatch, PlanError> {
     let text = |get: fn(&Manifest) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(manifests.iter().map(get)))
     };
@@ -110,9 +143,7 @@ pub fn sweeps_table(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, Pl
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let arrays = columns.into_iter().map(|(_, column)| column).collect();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
-        .map_err(|error| PlanError::Query(error.to_string()))?;
-    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+    RecordBatch::try_new(schema, arrays).map_err(|error| PlanError::Query(error.to_string()))
 }
 
 /// The word for a state.

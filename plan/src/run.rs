@@ -143,7 +143,8 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| PlanError::Query(error.to_string()))?
 }
 
-fn new_manifest(
+/// The manifest of a sweep that begins now; one that was begun before keeps its beginning. Blocks on file reads.
+pub(crate) fn new_manifest(
     job: &SweepJob,
     runtime: &SweepRuntime,
     known: Option<&Manifest>,
@@ -268,7 +269,7 @@ impl Run {
             .buffer_unordered(2 * self.runtime.threads);
         let mut computed = 0;
         while let Some((group, batches)) = receipts.try_next().await? {
-            computed += computed_units(&batches);
+            computed += computed_units(&batches)?;
             group.iter().for_each(|unit| files.unit_is_there(unit.series));
             files.check()?;
         }
@@ -354,12 +355,20 @@ fn gpu_groups(units: &[Unit]) -> Vec<&[Unit]> {
 }
 
 /// Receipts that say "computed", not "found in the store".
-fn computed_units(receipts: &[RecordBatch]) -> u64 {
-    receipts
-        .iter()
-        .filter_map(|batch| batch.column_by_name("reused")?.as_boolean_opt())
-        .map(|reused| reused.values().len() as u64 - reused.true_count() as u64)
-        .sum()
+///
+/// # Errors
+/// One says that its unit can never be done.
+fn computed_units(receipts: &[RecordBatch]) -> Result<u64, PlanError> {
+    let mut computed = 0;
+    for receipt in receipts {
+        let failures = receipt.column_by_name("failure").and_then(|column| column.as_string_opt::<i32>());
+        if let Some(failure) = failures.and_then(|failures| failures.iter().flatten().next()) {
+            return Err(PlanError::Unit(failure.to_owned()));
+        }
+        let reused = receipt.column_by_name("reused").and_then(|column| column.as_boolean_opt());
+        computed += reused.map_or(0, |reused| reused.len() as u64 - reused.true_count() as u64);
+    }
+    Ok(computed)
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use polybolos_market_data::Dataset;
 use tokio::sync::Semaphore;
 
 use crate::error::PlanError;
+use crate::faults::Faults;
 use crate::gpu::Gpus;
+use crate::observer::UnitObserver;
 
 /// Counters of the work done by this process, for progress displays. They only grow.
 #[derive(Debug, Default)]
@@ -94,6 +96,10 @@ struct BarCache {
 const BYTES_PER_BAR: usize = 80;
 
 impl BarCache {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|(_, loaded)| loaded.bars.len() * BYTES_PER_BAR).sum()
+    }
+
     fn get(&mut self, key: &BarsKey) -> Option<Arc<LoadedBars>> {
         let index = self.entries.iter().position(|(known, _)| known == key)?;
         let entry = self.entries.remove(index);
@@ -105,10 +111,7 @@ impl BarCache {
     fn insert(&mut self, key: BarsKey, bars: Arc<LoadedBars>, budget_bytes: usize) {
         self.entries.retain(|(known, _)| *known != key);
         self.entries.push((key, bars));
-        let bytes = |entries: &[(BarsKey, Arc<LoadedBars>)]| {
-            entries.iter().map(|(_, loaded)| loaded.bars.len() * BYTES_PER_BAR).sum::<usize>()
-        };
-        while self.entries.len() > 1 && bytes(&self.entries) > budget_bytes {
+        while self.entries.len() > 1 && self.bytes() > budget_bytes {
             self.entries.remove(0);
         }
     }
@@ -127,12 +130,43 @@ pub struct SweepRuntime {
     pub progress: Arc<Progress>,
     /// The GPUs that may be used, if any.
     pub gpus: Option<Gpus>,
+    /// Who is told about units.
+    pub(crate) observer: Option<Arc<dyn UnitObserver>>,
+    /// Faults on purpose.
+    pub(crate) faults: Option<Faults>,
     cache: Mutex<BarCache>,
     cache_bytes: usize,
 }
 
 /// Bars kept in memory unless told otherwise: some 90 symbols of 70,000 bars.
-const DEFAULT_CACHE_BYTES: usize = 512 << 20;
+pub const DEFAULT_CACHE_BYTES: usize = 512 << 20;
+
+/// What a process decides about its sweeps.
+#[derive(Debug)]
+pub struct RuntimeSettings {
+    /// Threads that may compute at a time; at least one is taken.
+    pub threads: usize,
+    /// GPUs beside the threads.
+    pub gpus: Option<Gpus>,
+    /// Bytes of bars kept in memory between units. The newest series always stays, however large.
+    pub cache_bytes: usize,
+    /// Who is told about units.
+    pub observer: Option<Arc<dyn UnitObserver>>,
+    /// Faults on purpose, for tests.
+    pub faults: Option<Faults>,
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        RuntimeSettings {
+            threads: 1,
+            gpus: None,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+            observer: None,
+            faults: None,
+        }
+    }
+}
 
 impl SweepRuntime {
     /// A runtime that computes on `threads` threads at a time (at least one).
@@ -142,15 +176,22 @@ impl SweepRuntime {
 
     /// [`SweepRuntime::new`] with GPUs beside the threads.
     pub fn with_gpus(threads: usize, gpus: Option<Gpus>) -> Arc<SweepRuntime> {
-        let threads = threads.max(1);
+        SweepRuntime::with_settings(RuntimeSettings { threads, gpus, ..RuntimeSettings::default() })
+    }
+
+    /// A runtime with everything decided.
+    pub fn with_settings(settings: RuntimeSettings) -> Arc<SweepRuntime> {
+        let threads = settings.threads.max(1);
         Arc::new(SweepRuntime {
             permits: Arc::new(Semaphore::new(threads)),
             threads,
             cancel: Arc::default(),
             progress: Arc::default(),
-            gpus,
+            gpus: settings.gpus,
+            observer: settings.observer,
+            faults: settings.faults,
             cache: Mutex::default(),
-            cache_bytes: DEFAULT_CACHE_BYTES,
+            cache_bytes: settings.cache_bytes,
         })
     }
 
@@ -190,6 +231,11 @@ impl SweepRuntime {
         let loaded = Arc::new(LoadedBars { bars, digest });
         lock().insert(key, Arc::clone(&loaded), self.cache_bytes);
         Ok(loaded)
+    }
+
+    /// Bytes of bars in memory.
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
     /// Forgets the bars in memory, after a dataset was written to.

@@ -23,7 +23,8 @@ pub fn units() -> SchemaRef {
     ]))
 }
 
-/// One finished unit: its span, what was simulated, what was kept and what it cost.
+/// One unit that has ended: its span, what was simulated and kept, whether it was found in the store, and why it can never be
+/// done (NULL if it is done).
 pub fn receipts() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("symbol", DataType::Utf8, false),
@@ -32,6 +33,7 @@ pub fn receipts() -> SchemaRef {
         Field::new("combos", DataType::Int64, false),
         Field::new("rows", DataType::Int64, false),
         Field::new("reused", DataType::Boolean, false),
+        Field::new("failure", DataType::Utf8, true),
     ]))
 }
 

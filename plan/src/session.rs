@@ -20,7 +20,7 @@ use crate::catalogue;
 use crate::codec::{SweepLogicalCodec, SweepPhysicalCodec};
 use crate::error::PlanError;
 use crate::functions::window_functions;
-use crate::results_table::{results_table, sweeps_table};
+use crate::results_table::{results_table, sweeps_table, sweeps_view};
 use crate::runtime::SweepRuntime;
 use crate::sweep_exec::Output;
 use crate::sweep_table::SweepTable;
@@ -60,6 +60,17 @@ fn cluster_config() -> SessionConfig {
         .set_usize("ballista.scheduler.max_partitions_per_task", 1)
 }
 
+/// Largest message between scheduler, executors and clients, in bytes. All tasks for an executor travel in one message, and
+/// one that is too large costs the executor.
+pub const MAX_MESSAGE_BYTES: u32 = 64 << 20;
+
+/// What tasks on an executor start from: the process's runtime, and the limits of its connections.
+pub fn executor_config(runtime: &Arc<SweepRuntime>) -> SessionConfig {
+    cluster_config()
+        .set_usize("ballista.client.grpc_max_message_size", MAX_MESSAGE_BYTES as usize)
+        .with_extension(Arc::clone(runtime))
+}
+
 /// The state that Ballista's client, scheduler and executors are made from: our codecs, and our functions, which are sent by
 /// name and looked up where they run.
 ///
@@ -97,10 +108,35 @@ pub async fn session(
 /// # Errors
 /// The catalogue or the dataset is there but cannot be read.
 pub async fn register(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
+    context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
+    register_files(context, places).await?;
+    if let Some(results) = &places.results {
+        context.register_table("sweeps", sweeps_table(&catalogue::list(results)?)?)?;
+    }
+    Ok(())
+}
+
+/// [`register`] for a server whose queries run on executors: without `sweep()`, which reads a file that its user names, and
+/// with `sweeps` in a form that travels.
+///
+/// # Errors
+/// The catalogue or the dataset is there but cannot be read.
+pub async fn register_on_server(
+    context: &SessionContext,
+    places: &Places,
+) -> std::result::Result<(), PlanError> {
+    register_files(context, places).await?;
+    if let Some(results) = &places.results {
+        context.register_table("sweeps", sweeps_view(&catalogue::list(results)?)?)?;
+    }
+    Ok(())
+}
+
+/// Our functions, and the tables that are files.
+async fn register_files(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
     for function in window_functions() {
         context.register_udwf(function.as_ref().clone());
     }
-    context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
     if let Some(data) = &places.data {
         match bars_table(&context.state(), data).await {
             Ok(table) => {
@@ -110,12 +146,10 @@ pub async fn register(context: &SessionContext, places: &Places) -> std::result:
             Err(error) => return Err(PlanError::NotFound(error.to_string())),
         }
     }
-    if let Some(results) = &places.results {
-        let manifests = catalogue::list(results)?;
-        context.register_table("sweeps", sweeps_table(&manifests)?)?;
-        if let Some(table) = results_table(results, &manifests)? {
-            context.register_table("results", table)?;
-        }
+    if let Some(results) = &places.results
+        && let Some(table) = results_table(results, &catalogue::list(results)?)?
+    {
+        context.register_table("results", table)?;
     }
     Ok(())
 }

@@ -102,6 +102,22 @@ impl UnitStore {
         summary_of(&ParquetRecordBatchReaderBuilder::try_new(file).ok()?)
     }
 
+    /// Whether a unit is there, whole. A damaged one is not.
+    ///
+    /// # Errors
+    /// The store cannot be looked into: nothing is known.
+    pub fn contains(&self, digest: Digest) -> Result<bool, PlanError> {
+        let path = self.path(digest);
+        match File::open(&path) {
+            Ok(file) => Ok(ParquetRecordBatchReaderBuilder::try_new(file)
+                .ok()
+                .and_then(|file| summary_of(&file))
+                .is_some()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(PlanError::file(path, error)),
+        }
+    }
+
     /// Reads a unit; `None` if it is not there or its file is damaged (it is then computed again).
     pub fn read(&self, digest: Digest) -> Option<UnitResult> {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(self.path(digest)).ok()?).ok()?;

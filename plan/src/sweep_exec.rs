@@ -1,17 +1,15 @@
 //! `SweepExec`: the operator that turns units of work into rows or receipts.
 //!
-//! It is a unary *interior* node over a memory source with one unit per partition, or, where there are GPUs, as many as fill
-//! one. Ballista slices a stage by rewriting the leaves it knows; a leaf of our own would be copied whole into every task and
-//! each task would compute every unit. As an interior node it computes exactly the units its input hands it, however the
-//! partitions are dealt out.
+//! It is a unary *interior* node over a memory source with one single-row partition per unit. Ballista slices a stage by
+//! rewriting the leaves it knows; a leaf of our own would be copied whole into every task and each task would compute every
+//! unit. As an interior node it computes exactly the units its input hands it, however the partitions are dealt out.
 
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use datafusion::arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -24,10 +22,10 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
 
-use crate::error::PlanError;
 use crate::runtime::SweepRuntime;
-use crate::schema::{self, RowLabels};
-use crate::unit::{FinishedUnit, StagedUnit, SweepJob, UnitQueue};
+use crate::schema;
+use crate::unit::{SweepJob, UnitQueue};
+use crate::unit_run::UnitRun;
 
 /// What leaves the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +42,7 @@ pub struct SweepExec {
     job: Arc<SweepJob>,
     output: Output,
     input: Arc<dyn ExecutionPlan>,
+    stop: Option<Arc<AtomicBool>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -61,7 +60,15 @@ impl SweepExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        SweepExec { job, output, input, properties }
+        SweepExec { job, output, input, stop: None, properties }
+    }
+
+    /// The same operator with a flag that stops its units within milliseconds once it is set. It belongs to the process and
+    /// does not travel.
+    #[must_use]
+    pub fn with_stop(&self, stop: Arc<AtomicBool>) -> SweepExec {
+        let input = Arc::clone(&self.input);
+        SweepExec { stop: Some(stop), ..SweepExec::new(Arc::clone(&self.job), self.output, input) }
     }
 
     /// The job it runs.
@@ -103,7 +110,7 @@ impl ExecutionPlan for SweepExec {
         vec![&self.input]
     }
 
-    /// Units are cut as they are for a reason: merging or splitting partitions gains nothing.
+    /// One row per partition is the point: merging or splitting units gains nothing.
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -121,7 +128,10 @@ impl ExecutionPlan for SweepExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(SweepExec::new(Arc::clone(&self.job), self.output, input))),
+            (Some(input), true) => {
+                let stop = self.stop.clone();
+                Ok(Arc::new(SweepExec { stop, ..SweepExec::new(Arc::clone(&self.job), self.output, input) }))
+            }
             _ => Err(DataFusionError::Internal("SweepExec has exactly one input".to_owned())),
         }
     }
@@ -140,9 +150,8 @@ impl ExecutionPlan for SweepExec {
             output: self.output,
             schema: self.schema(),
             runtime,
-            stop: Arc::default(),
+            stop: self.stop.clone(),
         });
-        let stop = StopOnDrop(Arc::clone(&run.stop));
         let input = self.input.execute(partition, context)?;
         let permits = run.runtime.threads + 1;
         let rows = input
@@ -157,20 +166,8 @@ impl ExecutionPlan for SweepExec {
             })
             .try_flatten()
             .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .inspect(move |_| {
-                let _alive_with_the_stream = &stop;
-            });
+            .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.boxed())))
-    }
-}
-
-/// A stream that is dropped before its end (a LIMIT was met, a query was cancelled) stops its unit too.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -195,86 +192,4 @@ fn batch_units(job: &SweepJob, batch: &RecordBatch) -> Result<Vec<Unit>> {
         Ok(Unit { series, rows: from.value(i).cast_unsigned()..to.value(i).cast_unsigned() })
     };
     (0..batch.num_rows()).map(unit).collect()
-}
-
-struct UnitRun {
-    job: Arc<SweepJob>,
-    output: Output,
-    schema: SchemaRef,
-    runtime: Arc<SweepRuntime>,
-    stop: Arc<AtomicBool>,
-}
-
-impl UnitRun {
-    /// Does the next work of a queue, and what a GPU leaves of it.
-    async fn turn(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<Vec<RecordBatch>> {
-        let (mut batches, left) = Arc::clone(&self).take(queue).await?;
-        let left = left.into_iter().map(|queue| Arc::clone(&self).take(Arc::new(queue)));
-        let mut left = futures::stream::iter(left).map(Ok).try_buffer_unordered(self.runtime.threads + 1);
-        while let Some((more, _)) = left.try_next().await? {
-            batches.extend(more);
-        }
-        Ok(batches)
-    }
-
-    /// Waits for a permit, then computes on a blocking thread: the async runtime never does arithmetic. The permit is given
-    /// back before the disk is waited for.
-    async fn take(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<(Vec<RecordBatch>, Vec<UnitQueue>)> {
-        let permit = Arc::clone(&self.runtime.permits)
-            .acquire_owned()
-            .await
-            .map_err(|error| DataFusionError::Execution(error.to_string()))?;
-        let work = tokio::task::spawn_blocking(move || {
-            if let ControlFlow::Break(error) = self.stopped() {
-                return Err(error.into());
-            }
-            let worked = self.job.work(&self.runtime, &queue, &self.stop)?;
-            let batches: Vec<RecordBatch> =
-                worked.staged.iter().map(|staged| self.batch(staged)).collect::<Result<_>>()?;
-            drop(permit);
-            for staged in worked.staged {
-                staged.commit(&self.runtime)?;
-            }
-            Ok((batches, worked.left))
-        });
-        work.await.map_err(|error| DataFusionError::Execution(format!("a unit's thread failed: {error}")))?
-    }
-
-    fn batch(&self, staged: &StagedUnit) -> Result<RecordBatch> {
-        let StagedUnit { unit, finished, .. } = staged;
-        let symbol = self.job.spec.series.get(unit.series).map_or("", |series| series.symbol.as_str());
-        match self.output {
-            Output::Rows => self.rows(symbol, finished),
-            Output::Receipts => self.receipt(symbol, unit, finished),
-        }
-    }
-
-    fn stopped(&self) -> ControlFlow<PlanError> {
-        if self.runtime.is_cancelled() || self.stop.load(Ordering::Relaxed) {
-            ControlFlow::Break(PlanError::Cancelled)
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
-
-    fn rows(&self, symbol: &str, finished: &FinishedUnit) -> Result<RecordBatch> {
-        let labels = RowLabels { sweep_id: None, symbol, interval: self.job.spec.request.interval.name() };
-        let space = self.job.strategy.space();
-        Ok(schema::row_batch(&self.schema, space, &labels, &finished.result.rows, &finished.context)?)
-    }
-
-    fn receipt(&self, symbol: &str, unit: &Unit, finished: &FinishedUnit) -> Result<RecordBatch> {
-        let count = |value: u64| Arc::new(Int64Array::from(vec![value.cast_signed()]));
-        Ok(RecordBatch::try_new(
-            Arc::clone(&self.schema),
-            vec![
-                Arc::new(StringArray::from(vec![symbol])),
-                count(unit.rows.start),
-                count(unit.rows.end),
-                count(finished.result.summary.combos),
-                count(finished.result.rows.len() as u64),
-                Arc::new(BooleanArray::from(vec![finished.reused])),
-            ],
-        )?)
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polybolos_engine::metrics::MetricContext;
@@ -14,7 +14,8 @@ use polybolos_kernels::program::Program;
 
 use crate::compute::{Computation, GPU_BLOCK_COMBOS, OnGpu};
 use crate::error::PlanError;
-use crate::gpu::Gpus;
+use crate::gpu::{GpuLease, Gpus};
+use crate::observer::UnitProgress;
 use crate::runtime::{LoadedBars, SweepRuntime};
 use crate::store::{StagedParquet, UnitResult, UnitStore};
 
@@ -57,7 +58,7 @@ enum Takers {
 
 /// Units that wait for whoever is free: a thread takes one at a time, a GPU as many as it works off in about a second.
 #[derive(Debug)]
-pub struct UnitQueue {
+pub(crate) struct UnitQueue {
     waiting: Mutex<VecDeque<Unit>>,
     takers: Takers,
 }
@@ -65,7 +66,7 @@ pub struct UnitQueue {
 impl UnitQueue {
     /// The units in the order in which they are taken. A GPU takes no more than the units of one series that follow each
     /// other.
-    pub fn new(units: impl IntoIterator<Item = Unit>) -> UnitQueue {
+    pub(crate) fn new(units: impl IntoIterator<Item = Unit>) -> UnitQueue {
         UnitQueue::of(units.into_iter().collect(), Takers::Anybody)
     }
 
@@ -81,7 +82,7 @@ impl UnitQueue {
         self.waiting().is_empty()
     }
 
-    fn next(&self) -> Option<Unit> {
+    pub(crate) fn next(&self) -> Option<Unit> {
         self.waiting().pop_front()
     }
 
@@ -104,11 +105,11 @@ impl UnitQueue {
 
 /// A unit that is computed or found, and in the store once it is committed.
 #[derive(Debug)]
-pub struct StagedUnit {
+pub(crate) struct StagedUnit {
     /// Which one.
-    pub unit: Unit,
+    unit: Unit,
     /// What came out.
-    pub finished: FinishedUnit,
+    finished: FinishedUnit,
     file: Option<StagedParquet>,
 }
 
@@ -117,24 +118,24 @@ impl StagedUnit {
     ///
     /// # Errors
     /// A store that cannot be written.
-    pub fn commit(self, runtime: &SweepRuntime) -> Result<(), PlanError> {
-        let StagedUnit { finished: FinishedUnit { reused, .. }, file, .. } = self;
+    pub(crate) fn commit(self, runtime: &SweepRuntime) -> Result<(Unit, FinishedUnit), PlanError> {
+        let StagedUnit { unit, finished, file } = self;
         file.map_or(Ok(()), StagedParquet::commit)?;
         runtime.progress.units.fetch_add(1, Ordering::Relaxed);
-        if reused {
+        if finished.reused {
             runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
+        Ok((unit, finished))
     }
 }
 
 /// What became of the units that were taken from a queue.
 #[derive(Debug, Default)]
-pub struct Worked {
+pub(crate) struct Worked {
     /// Computed or found.
-    pub staged: Vec<StagedUnit>,
+    pub(crate) staged: Vec<StagedUnit>,
     /// Left over by a GPU, one queue each: they are for threads.
-    pub left: Vec<UnitQueue>,
+    pub(crate) left: Vec<UnitQueue>,
 }
 
 impl Worked {
@@ -195,33 +196,37 @@ impl SweepJob {
         }
     }
 
-    /// Takes the next unit of a queue, or on a GPU the next ones, and finds them in the store or computes them. Gives nothing
-    /// for an empty queue. `cancel` stops these units, the runtime's flag all units.
+    /// A GPU for the next work of a queue, if there is one to be had. First who, then what: whoever waits for a GPU keeps no
+    /// unit from those who do not.
+    pub(crate) fn lease<'r>(runtime: &'r SweepRuntime, queue: &UnitQueue) -> Option<GpuLease<'r>> {
+        if queue.is_empty() {
+            return None;
+        }
+        runtime.gpus.as_ref().filter(|_| queue.takers == Takers::Anybody).and_then(Gpus::lease)
+    }
+
+    /// Finds a unit that was taken from a queue in the store or computes it, on a leased GPU with those that come after it.
+    /// `progress` follows them and stops them.
     ///
     /// # Errors
     /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
     /// [`PlanError::Cancelled`].
-    pub fn work(
+    pub(crate) fn work(
         &self,
         runtime: &SweepRuntime,
         queue: &UnitQueue,
-        cancel: &AtomicBool,
+        unit: Unit,
+        lease: Option<GpuLease<'_>>,
+        progress: &UnitProgress,
     ) -> Result<Worked, PlanError> {
         let mut worked = Worked::default();
-        if queue.is_empty() {
-            return Ok(worked);
-        }
-        // First who, then what: whoever waits for a GPU keeps no unit from those who do not.
-        let gpus = runtime.gpus.as_ref().filter(|_| queue.takers == Takers::Anybody);
-        let lease = gpus.and_then(Gpus::lease);
-        let Some(unit) = queue.next() else { return Ok(worked) };
         let loaded = self.loaded(runtime, &unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
         if let Some(result) = self.stored(&unit) {
             worked.found(unit, result, context);
             return Ok(worked);
         }
-        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, cancel };
+        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
         let Some(lease) = lease else {
             let result = computation.on_thread(&unit)?;
             if queue.takers == Takers::ThreadsInsteadOfGpu {
@@ -253,14 +258,14 @@ impl SweepJob {
         &self,
         runtime: &SweepRuntime,
         unit: &Unit,
-        cancel: &AtomicBool,
+        progress: &UnitProgress,
     ) -> Result<FinishedUnit, PlanError> {
         let loaded = self.loaded(runtime, unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
         if let Some(result) = self.stored(unit) {
             return Ok(FinishedUnit { result, reused: true, context });
         }
-        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, cancel };
+        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
         let result = computation.on_thread(unit)?;
         let StagedUnit { finished, file, .. } = self.stage(unit.clone(), result, context)?;
         file.map_or(Ok(()), StagedParquet::commit)?;

@@ -4,6 +4,7 @@
 //! guessing. Nothing here does I/O.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod convert;
 pub mod frame;
 
@@ -16,6 +17,18 @@ pub mod sweep {
     )]
     #![allow(clippy::allow_attributes_without_reason, reason = "generated code brings its own attributes")]
     include!(concat!(env!("OUT_DIR"), "/polybolos.sweep.v1.rs"));
+}
+
+/// The sweep service and the reports of executors, generated from `proto/cluster.proto`.
+pub mod cluster {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        reason = "generated from the .proto file, where the fields are described"
+    )]
+    #![allow(clippy::allow_attributes_without_reason, reason = "generated code brings its own attributes")]
+    #![allow(clippy::all, clippy::pedantic, reason = "generated code")]
+    include!(concat!(env!("OUT_DIR"), "/polybolos.cluster.v1.rs"));
 }
 
 /// A message that cannot be understood.

@@ -7,12 +7,14 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv;
 use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::parquet::arrow::ArrowWriter;
+use polybolos_engine::metrics::METRICS;
 use polybolos_engine::sweep::Ranking;
 use polybolos_plan::atomic_file;
 use polybolos_plan::catalogue::{self, Manifest, State, ValuesRecord, sweep_folder};
 use polybolos_plan::results::rows;
 use polybolos_plan::results_table::state_name;
 use polybolos_plan::top::top;
+use polybolos_proto::cluster::TopRequest;
 use serde_json::json;
 
 use crate::args::ResultsCommand;
@@ -21,19 +23,38 @@ use crate::commands::{Style, block_on, sweep};
 use crate::error::CliError;
 use crate::heatmap;
 use crate::output::{self, number_cell, short_number, thousands};
+use crate::remote::Cluster;
 
 pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError> {
     match command {
-        ResultsCommand::List { results } => list(&results.results, style),
-        ResultsCommand::Show { sweep_id, results } => {
-            show(&catalogue::find(&results.results, sweep_id.as_deref())?, &results.results, style)
-        }
-        ResultsCommand::Top { sweep_id, results, rank_by, min_trades, top: count, symbol } => {
+        ResultsCommand::List { results, cluster } => match Cluster::of(&cluster)? {
+            Some(cluster) => remote_list(&cluster, style),
+            None => list(catalogue::list(&results.results)?, &results.results.display().to_string(), style),
+        },
+        ResultsCommand::Show { sweep_id, results, cluster } => match Cluster::of(&cluster)? {
+            Some(cluster) => {
+                let wanted = sweep_id.unwrap_or_default();
+                let manifest = cluster.wait(async { Ok(cluster.describe(&wanted).await?) })?;
+                show(&manifest, "on the cluster", style)
+            }
+            None => {
+                let manifest = catalogue::find(&results.results, sweep_id.as_deref())?;
+                let folder = sweep_folder(&results.results, &manifest.sweep_id);
+                show(&manifest, &folder.display().to_string(), style)
+            }
+        },
+        ResultsCommand::Top { sweep_id, results, cluster, rank_by, min_trades, top: count, symbol } => {
             let ranking = Ranking { metric: rank_by, min_trades };
             ranking.metric()?;
-            let manifest = complete(&results.results, sweep_id.as_deref())?;
-            let manifest = only_symbol(manifest, symbol.as_deref())?;
-            let best = top(&results.results, &manifest, &ranking, count)?;
+            let (manifest, best) = match Cluster::of(&cluster)? {
+                Some(cluster) => remote_top(&cluster, sweep_id, &ranking, count, symbol.as_deref())?,
+                None => {
+                    let manifest = complete(&results.results, sweep_id.as_deref())?;
+                    let manifest = only_symbol(manifest, symbol.as_deref())?;
+                    let best = top(&results.results, &manifest, &ranking, count)?;
+                    (manifest, best)
+                }
+            };
             if style.json {
                 return output::json(&output::rows_json(&best)?);
             }
@@ -53,7 +74,10 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             ))?;
             if style.json { output::json(&map) } else { output::text(&map.picture(output::colours())) }
         }
-        ResultsCommand::Export { sweep_id, results, out } => {
+        ResultsCommand::Export { sweep_id, results, cluster, out } => {
+            if let Some(cluster) = Cluster::of(&cluster)? {
+                return remote_export(&cluster, sweep_id, &out, style);
+            }
             let manifest = complete(&results.results, sweep_id.as_deref())?;
             export(&results.results, &manifest, &out, style)
         }
@@ -87,13 +111,76 @@ fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest,
     Ok(manifest)
 }
 
-fn list(results: &Path, style: Style) -> Result<(), CliError> {
-    let manifests = catalogue::list(results)?;
+/// The sweeps of a cluster: its catalogue has those that are not finished too.
+fn remote_list(cluster: &Cluster, style: Style) -> Result<(), CliError> {
+    let columns =
+        "sweep_id, state, started, finished, strategy, \"interval\", symbols, combos, rows, seconds";
+    let sql = format!("SELECT {columns} FROM sweeps ORDER BY started DESC, sweep_id");
+    let sweeps = cluster.wait(async { Ok(cluster.query(sql).await?.all().await?) })?;
+    if style.json {
+        return output::json(&output::rows_json(&sweeps)?);
+    }
+    output::text(&output::rows_table(&sweeps, None)?)
+}
+
+fn remote_top(
+    cluster: &Cluster,
+    sweep_id: Option<String>,
+    ranking: &Ranking,
+    count: usize,
+    symbol: Option<&str>,
+) -> Result<(Manifest, Vec<RecordBatch>), CliError> {
+    if symbol.is_some() {
+        return Err(CliError::Usage(
+            "--symbol is not there with --cluster; ask in SQL: polybolos sql --cluster URL \
+             \"SELECT * FROM results WHERE symbol = 'BTCUSDT' ORDER BY sharpe DESC LIMIT 10\""
+                .to_owned(),
+        ));
+    }
+    cluster.wait(async {
+        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+        let request = TopRequest {
+            sweep_id: manifest.sweep_id.clone(),
+            metric: ranking.metric.clone(),
+            min_trades: ranking.min_trades,
+            count: count as u64,
+        };
+        let best = cluster.top(request).await?;
+        Ok((manifest, best))
+    })
+}
+
+fn remote_export(
+    cluster: &Cluster,
+    sweep_id: Option<String>,
+    out: &Path,
+    style: Style,
+) -> Result<(), CliError> {
+    check_extension(out)?;
+    let (sweep_id, batches) = cluster.wait(async {
+        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+        let mut columns = vec!["sweep_id", "row", "symbol", "\"interval\""];
+        let params: Vec<String> =
+            manifest.params.iter().map(|param| format!("\"{}\"", param.name.replace('"', "\"\""))).collect();
+        columns.extend(params.iter().map(String::as_str));
+        columns.extend(METRICS.iter().map(|metric| metric.name));
+        let sql = format!(
+            "SELECT {} FROM results WHERE sweep_id = '{}' ORDER BY symbol, row",
+            columns.join(", "),
+            manifest.sweep_id
+        );
+        Ok((manifest.sweep_id.clone(), cluster.query(sql).await?.all().await?))
+    })?;
+    let count = write_batches(out, batches.into_iter().map(Ok))?;
+    exported(&sweep_id, count, out, style)
+}
+
+fn list(manifests: Vec<Manifest>, place: &str, style: Style) -> Result<(), CliError> {
     if style.json {
         return output::json(&manifests);
     }
     if manifests.is_empty() {
-        return output::text(&format!("no sweep in {} yet; `polybolos sweep` makes one", results.display()));
+        return output::text(&format!("no sweep in {place} yet; `polybolos sweep` makes one"));
     }
     let mut table = output::table(&[
         "sweep",
@@ -120,10 +207,9 @@ fn list(results: &Path, style: Style) -> Result<(), CliError> {
     output::text(&table.to_string())
 }
 
-fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliError> {
-    let folder = sweep_folder(results, &manifest.sweep_id);
+fn show(manifest: &Manifest, folder: &str, style: Style) -> Result<(), CliError> {
     if style.json {
-        return output::json(&json!({ "sweep": manifest, "results": folder.display().to_string() }));
+        return output::json(&json!({ "sweep": manifest, "results": folder }));
     }
     let mut lines = vec![
         format!("sweep       {} ({})", manifest.sweep_id, state_name(manifest.state)),
@@ -186,17 +272,20 @@ fn show(manifest: &Manifest, results: &Path, style: Style) -> Result<(), CliErro
         ]);
     }
     lines.push(table.to_string());
-    lines.push(format!("rows: {}", folder.display()));
+    lines.push(format!("rows: {folder}"));
     output::text(&lines.join("\n"))
 }
 
 fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
     let batches = rows(results, manifest).map(|batch| batch.map_err(|error| error.to_string()));
     let count = write_batches(out, batches)?;
+    exported(&manifest.sweep_id, count, out, style)
+}
+
+fn exported(sweep_id: &str, count: u64, out: &Path, style: Style) -> Result<(), CliError> {
     if style.json {
-        return output::json(
-            &json!({ "sweep_id": manifest.sweep_id, "rows": count, "file": out.display().to_string() }),
-        );
+        let file = out.display().to_string();
+        return output::json(&json!({ "sweep_id": sweep_id, "rows": count, "file": file }));
     }
     output::text(&format!("{} rows written to {}", thousands(count), out.display()))
 }

@@ -1,5 +1,6 @@
 //! `polybolos sql`: a query over bars, results and sweeps.
 
+use datafusion::arrow::array::RecordBatch;
 use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::session::{Places, session};
 use polybolos_plan::sql_text::{interval_as_column, missing_over_hint};
@@ -8,9 +9,25 @@ use crate::args::SqlArgs;
 use crate::commands::{Style, block_on, sweep};
 use crate::error::CliError;
 use crate::output;
+use crate::remote::Cluster;
 
 pub(crate) fn run(args: &SqlArgs, style: Style) -> Result<(), CliError> {
-    let batches = block_on(async {
+    let batches = match Cluster::of(&args.cluster)? {
+        Some(cluster) => cluster.wait(async {
+            Ok(cluster.query(interval_as_column(&args.query).into_owned()).await?.all().await?)
+        })?,
+        None => here(args)?,
+    };
+    if style.json {
+        output::json(&output::rows_json(&batches)?)
+    } else {
+        output::text(&output::rows_table(&batches, None)?)
+    }
+}
+
+/// The rows of a query on this machine.
+fn here(args: &SqlArgs) -> Result<Vec<RecordBatch>, CliError> {
+    block_on(async {
         let runtime = SweepRuntime::new(sweep::threads(None));
         let places =
             Places { data: Some(args.data.data.clone()), results: Some(args.results.results.clone()) };
@@ -18,12 +35,7 @@ pub(crate) fn run(args: &SqlArgs, style: Style) -> Result<(), CliError> {
         let text = interval_as_column(&args.query);
         let query = context.sql(&text).await.map_err(|error| with_hint(error.into(), args))?;
         Ok(query.collect().await?)
-    })?;
-    if style.json {
-        output::json(&output::rows_json(&batches)?)
-    } else {
-        output::text(&output::rows_table(&batches, None)?)
-    }
+    })
 }
 
 /// A table that is not there because nothing was made yet gets the command that makes it; an indicator without a window

@@ -9,7 +9,7 @@ use polybolos_engine::sweep::{Keep, Ranking, SweepRequest, default_unit_rows};
 use polybolos_plan::catalogue::{Manifest, TradeMismatchRecord, sweep_folder};
 use polybolos_plan::gpu::{GpuPolicy, Gpus};
 use polybolos_plan::run::{SweepReport, run_sweep};
-use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::runtime::{RuntimeSettings, SweepRuntime};
 use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
@@ -19,10 +19,11 @@ use serde_json::json;
 
 use crate::args::{Backend, KeepArg, SweepArgs};
 use crate::clock::now_ms;
-use crate::commands::{Style, block_on, explain, strategy_file};
+use crate::commands::{Style, block_on, explain, strategy_file, sweep_remote};
 use crate::error::CliError;
-use crate::output;
 use crate::progress::SweepProgress;
+use crate::remote::Cluster;
+use crate::{faults, output};
 
 /// Rows that are kept without asking.
 const MAX_UNASKED_ROWS: u64 = 10_000_000;
@@ -30,9 +31,18 @@ const MAX_UNASKED_ROWS: u64 = 10_000_000;
 pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
     let ranking = Ranking { metric: args.rank_by.clone(), min_trades: args.min_trades };
     ranking.metric()?;
-    let runtime = SweepRuntime::with_gpus(threads(args.threads), gpus(args.backend)?);
     let table = table(args, &ranking)?;
-    ask_for_keep(args, &table)?;
+    if let Some(cluster) = Cluster::of(&args.cluster)?.filter(|_| !args.explain) {
+        ask_for_keep(args, table.grid_rows())?;
+        return sweep_remote::run(args, &table, &ranking, &cluster, style);
+    }
+    let runtime = SweepRuntime::with_settings(RuntimeSettings {
+        threads: threads(args.threads),
+        gpus: gpus(args.backend)?,
+        faults: faults::from_environment(|message| output::message(&format!("warning: {message}"))),
+        ..RuntimeSettings::default()
+    });
+    ask_for_keep(args, table.grid_rows().saturating_mul(table.symbols()?.len() as u64))?;
     if args.explain {
         let gpus = runtime.gpus.as_ref().map_or(0, Gpus::len);
         return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, gpus, style);
@@ -128,8 +138,7 @@ pub(crate) fn table(args: &SweepArgs, ranking: &Ranking) -> Result<SweepTable, C
 }
 
 /// A result of hundreds of gigabytes is never the default: past ten million rows the user says what to keep.
-fn ask_for_keep(args: &SweepArgs, table: &SweepTable) -> Result<(), CliError> {
-    let rows = table.grid_rows().saturating_mul(table.symbols()?.len() as u64);
+fn ask_for_keep(args: &SweepArgs, rows: u64) -> Result<(), CliError> {
     if args.keep.is_none() && rows > MAX_UNASKED_ROWS {
         return Err(CliError::Usage(format!(
             "the grid has {} rows over all symbols, more than the {} that are kept without asking; \
@@ -165,7 +174,7 @@ pub(crate) async fn drive(
     Ok(report?)
 }
 
-fn total_bars(manifest: &Manifest) -> u64 {
+pub(crate) fn total_bars(manifest: &Manifest) -> u64 {
     manifest.series.iter().map(|series| series.bars).sum()
 }
 

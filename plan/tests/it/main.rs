@@ -11,3 +11,4 @@ mod sql_guide;
 mod sweeps;
 mod synthetic;
 mod top;
+mod units;

@@ -1,0 +1,156 @@
+//! Datasets and sweeps to run on them, and what an embedded run makes of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polybolos_engine::strategy::{Format, Overrides, Source};
+use polybolos_engine::sweep::{Keep, SweepRequest, Symbols, Unit};
+use polybolos_market_data::synth::{SynthSpec, synthesize};
+use polybolos_market_data::{Dataset, OnConflict};
+use polybolos_plan::catalogue::{Manifest, result_file};
+use polybolos_plan::run::{Observer, SweepReport, run_sweep};
+use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::session::{Places, session};
+use polybolos_plan::sweep_exec::{Output, SweepExec};
+use polybolos_plan::sweep_table::{SweepTable, plan_units};
+use polybolos_plan::unit::SweepJob;
+
+const SHORT: &str = "
+name: cross
+params:
+  fast: {from: 3, to: 10}
+  slow: {from: 12, to: 27}
+long:
+  enter: crosses_above(sma(close, fast), sma(close, slow))
+  exit: crosses_below(sma(close, fast), sma(close, slow))
+stop_loss: 0.03
+";
+
+/// 16,000 combinations: seconds of a core over 60,000 bars.
+const LONG: &str = "
+name: long
+params:
+  fast: {from: 3, to: 82}
+  slow: {from: 103, to: 302}
+long:
+  enter: crosses_above(sma(close, fast), sma(close, slow))
+  exit: crosses_below(sma(close, fast), sma(close, slow))
+stop_loss: 0.03
+";
+
+/// A dataset, a results folder, a folder of faults, and a sweep.
+pub(crate) struct Market {
+    folder: tempfile::TempDir,
+    strategy: &'static str,
+    unit_rows: u64,
+    /// Units of the sweep.
+    pub(crate) units: usize,
+    /// Combinations times bars of the sweep.
+    pub(crate) bar_combos: u64,
+}
+
+impl Market {
+    /// 24 units on three symbols, milliseconds each.
+    pub(crate) fn short() -> Market {
+        Market::new(SHORT, 3, 1_500, 16, 24)
+    }
+
+    /// One unit of one block, seconds long.
+    pub(crate) fn long() -> Market {
+        Market::new(LONG, 1, 60_000, 16_000, 1)
+    }
+
+    fn new(strategy: &'static str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {
+        let folder = tempfile::tempdir().unwrap();
+        let interval = "1h".parse().unwrap();
+        let dataset = Dataset::create(folder.path().join("data")).unwrap();
+        for (symbol, bars) in synthesize(SynthSpec { symbols, bars, interval, seed: 7 }).unwrap() {
+            dataset.merge(&symbol, interval, &bars, OnConflict::Refuse).unwrap();
+        }
+        fs::create_dir(folder.path().join("faults")).unwrap();
+        let bar_combos = units as u64 * unit_rows * bars as u64;
+        Market { folder, strategy, unit_rows, units, bar_combos }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn faults(&self) -> PathBuf {
+        self.path("faults")
+    }
+
+    pub(crate) fn token(&self, name: &str) {
+        fs::write(self.faults().join(name), b"").unwrap();
+    }
+
+    fn table(&self, results: &str) -> SweepTable {
+        let source =
+            Source { name: "s.yaml".to_owned(), text: self.strategy.to_owned(), format: Format::Yaml };
+        let request = SweepRequest {
+            source,
+            overrides: Overrides::default(),
+            interval: "1h".parse().unwrap(),
+            symbols: Symbols::All,
+            timerange: None,
+            keep: Keep::All,
+        };
+        let data = self.path("data").display().to_string();
+        let mut table = SweepTable::new(request, data, Some(self.path(results)), Output::Receipts).unwrap();
+        table.unit_rows = Some(self.unit_rows);
+        table
+    }
+
+    /// The plan of all units, as a scheduler submits it.
+    pub(crate) fn plan(&self) -> Arc<SweepExec> {
+        let job: Arc<SweepJob> = Arc::new(self.table("results").job(&SweepRuntime::new(1)).unwrap());
+        let units: Vec<Unit> = job.spec.units(job.strategy.space().len(), Some(self.unit_rows)).collect();
+        assert_eq!(units.len(), self.units);
+        plan_units(&job, &units, Output::Receipts).unwrap()
+    }
+
+    pub(crate) fn sweep_id(&self) -> String {
+        let plan = self.plan();
+        plan.job().spec.id(&plan.job().strategy)
+    }
+
+    /// Runs the sweep in this process over a results folder.
+    pub(crate) async fn run_embedded(&self, results: &str) -> SweepReport {
+        let runtime = SweepRuntime::new(2);
+        let context = session(&runtime, &Places::default()).await.unwrap();
+        run_sweep(&context, &runtime, &self.table(results), &Silent, || 1_700_000_000_000).await.unwrap()
+    }
+
+    /// Result files by symbol.
+    pub(crate) fn rows(&self, results: &str, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
+        let file = |symbol: &str| {
+            fs::read(result_file(&self.path(results), &report.manifest.sweep_id, symbol)).unwrap()
+        };
+        let series = report.manifest.series.iter();
+        series.map(|series| (series.symbol.clone(), file(&series.symbol))).collect()
+    }
+
+    /// Unit files in the store.
+    pub(crate) fn stored(&self) -> usize {
+        let folders = fs::read_dir(self.path("results/units")).into_iter().flatten();
+        folders.map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn planned(&self, _: &Manifest, _: u64) {}
+    fn writing(&self) {}
+}
+
+/// Names of what is in a folder.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
