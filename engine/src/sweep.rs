@@ -385,6 +385,7 @@ mod tests {
             symbols: Symbols::All,
             timerange: None,
             keep: Keep::All,
+            precision: Precision::F64,
         };
         SweepSpec { request, series: series.collect() }
     }

@@ -62,7 +62,7 @@ pub(crate) struct Reports(Arc<Mutex<Told>>);
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     requests: Vec<wire::ReportRequest>,
-    authorizations: Vec<Option<String>>,
+    agents: Vec<Option<String>>,
     cancelled: Vec<String>,
     refuse: usize,
 }
@@ -74,8 +74,9 @@ impl Executors for Reports {
         request: tonic::Request<wire::ReportRequest>,
     ) -> Result<tonic::Response<wire::ReportReply>, tonic::Status> {
         let mut told = self.0.lock().unwrap();
-        let header = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-        told.authorizations.push(header);
+        assert!(request.metadata().get("authorization").is_none());
+        let agent = request.metadata().get("user-agent").map(|value| value.to_str().unwrap().to_owned());
+        told.agents.push(agent);
         told.requests.push(request.into_inner());
         if told.refuse > 0 {
             told.refuse -= 1;
@@ -99,8 +100,8 @@ impl Reports {
         self.told().cancelled.push(sweep.to_owned());
     }
 
-    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
-        self.told().authorizations.clone()
+    pub(crate) fn agents(&self) -> Vec<Option<String>> {
+        self.told().agents.clone()
     }
 
     pub(crate) fn last(&self) -> Option<wire::ReportRequest> {

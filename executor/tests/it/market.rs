@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, SweepRequest, Symbols, Unit};
+use polybolos_kernels::precision::Precision;
 use polybolos_market_data::synth::{SynthSpec, synthesize};
 use polybolos_market_data::{Dataset, OnConflict};
 use polybolos_plan::catalogue::{Manifest, result_file};
@@ -59,7 +60,7 @@ impl Market {
 
     /// One unit of one block, seconds long.
     pub(crate) fn long() -> Market {
-        Market::new(LONG, 1, 60_000, 16_000, 1)
+        Market::new(LONG, 1, 240_000, 16_000, 1)
     }
 
     fn new(strategy: &'static str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {
@@ -96,6 +97,7 @@ impl Market {
             symbols: Symbols::All,
             timerange: None,
             keep: Keep::All,
+            precision: Precision::F64,
         };
         let data = self.path("data").display().to_string();
         let mut table = SweepTable::new(request, data, Some(self.path(results)), Output::Receipts).unwrap();

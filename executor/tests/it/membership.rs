@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polybolos_executor::config::{SchedulerAddress, Token};
 use polybolos_executor::{Executor, ExecutorConfig, ExecutorError, Stop};
+use polybolos_proto::access::{EXECUTOR_AGENT, executor_key};
 use polybolos_proto::cluster::unit_report::Outcome;
 
 use crate::cluster::{Reports, Scheduler, Worker, cluster, executor_config, turn, wait_until};
@@ -107,7 +108,7 @@ fn an_executor_without_a_scheduler_ends_when_asked() {
 }
 
 #[test]
-fn reports_that_were_not_answered_are_repeated_and_carry_the_token() {
+fn reports_that_were_not_answered_are_repeated_and_prove_the_token_without_carrying_it() {
     let _turn = turn();
     let market = Market::short();
     let reports = Reports::default();
@@ -119,7 +120,11 @@ fn reports_that_were_not_answered_are_repeated_and_carry_the_token() {
     wait_until("six reports", || reports.count() >= 6);
     let sequences = reports.sequences();
     assert_eq!(sequences[..6], [1, 1, 1, 1, 2, 3]);
-    assert!(reports.authorizations().iter().all(|header| header.as_deref() == Some("Bearer s3cret")));
+    let key = format!("{EXECUTOR_AGENT}{} ", executor_key("s3cret"));
+    assert!(
+        reports.agents().iter().all(|agent| agent.as_deref().is_some_and(|agent| agent.starts_with(&key)))
+    );
+    assert!(reports.agents().iter().flatten().all(|agent| !agent.contains("s3cret")));
 }
 
 #[test]

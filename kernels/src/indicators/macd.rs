@@ -43,6 +43,9 @@ struct Macd {
     wait: usize,
     /// Bars until the line is defined.
     warmup: usize,
+    /// Lines until the signal is. It may also be no number because prices near the end of the range overflow it: that does not
+    /// undo the line.
+    unseeded: usize,
 }
 
 fn fast_and_slow(params: &[f64]) -> [usize; 2] {
@@ -59,6 +62,7 @@ impl Macd {
             signal: Ema::new(period(params[2])),
             wait: slow - fast,
             warmup: slow - 1,
+            unseeded: period(params[2]) - 1,
         }
     }
 
@@ -77,7 +81,11 @@ impl Macd {
         }
         let line = self.fast.step(x) - slow;
         let signal = self.signal.step(line);
-        if signal.is_nan() { [f64::NAN; 3] } else { [line, signal, line - signal] }
+        if self.unseeded > 0 {
+            self.unseeded -= 1;
+            return [f64::NAN; 3];
+        }
+        [line, signal, line - signal]
     }
 }
 

@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt as _;
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, SweepRequest, Symbols, Unit};
+use polybolos_kernels::precision::Precision;
 use polybolos_market_data::synth::{SynthSpec, synthesize};
 use polybolos_market_data::{Dataset, OnConflict};
 use polybolos_plan::catalogue::Manifest;
@@ -88,6 +89,7 @@ impl Place {
             symbols: Symbols::All,
             timerange: None,
             keep: Keep::All,
+            precision: Precision::F64,
         };
         let data = self.folder.path().join("data").display().to_string();
         let mut table = SweepTable::new(request, data, Some(self.results()), Output::Receipts).unwrap();
