@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::config::{ExecutorConfig, Token, url_host};
+use crate::config::{ExecutorConfig, url_host};
 use crate::engine::SweepEngine;
 
 /// Sessions whose object-store clients and file footers are kept between tasks.
@@ -91,14 +91,6 @@ pub(crate) fn tune(endpoint: Endpoint) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-/// Calls that say who makes them: a scheduler with tokens takes Ballista's calls from executors that know one only.
-fn introduced(endpoint: Endpoint, token: Option<&Token>) -> Result<Endpoint, tonic::transport::Error> {
-    match token {
-        Some(token) => endpoint.user_agent(token.agent()),
-        None => Ok(endpoint),
-    }
-}
-
 impl Parts {
     /// The host that others dial. Looked up for every registration: the machine may have moved.
     async fn host(&self) -> Result<String, BallistaError> {
@@ -113,9 +105,7 @@ impl Parts {
     }
 
     fn process_config(&self, executor_id: &str, host: String) -> Arc<ExecutorProcessConfig> {
-        let token = self.config.token.clone();
-        let tuned: EndpointOverrideFn =
-            Arc::new(move |endpoint| Ok(introduced(tune(endpoint), token.as_ref())?));
+        let tuned: EndpointOverrideFn = Arc::new(|endpoint| Ok(tune(endpoint)));
         Arc::new(ExecutorProcessConfig {
             executor_id: executor_id.to_owned(),
             bind_host: url_host(self.flight.ip()),
@@ -171,8 +161,7 @@ impl Parts {
         let executor = Arc::new(self.executor(metadata.clone()));
         let client = GrpcClientConfig::from(&executor.produce_config().ballista_config());
         let url = format!("http://{}", self.config.scheduler);
-        let endpoint = tune(create_grpc_client_endpoint(url, Some(&client))?);
-        let channel = introduced(endpoint, self.config.token.as_ref())?.connect().await?;
+        let channel = tune(create_grpc_client_endpoint(url, Some(&client))?).connect().await?;
         let scheduler = SchedulerGrpcClient::new(channel)
             .max_encoding_message_size(MAX_MESSAGE_BYTES as usize)
             .max_decoding_message_size(MAX_MESSAGE_BYTES as usize);

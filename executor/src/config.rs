@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use polybolos_plan::faults::Faults;
 use polybolos_plan::runtime::DEFAULT_CACHE_BYTES;
-use polybolos_proto::access::{EXECUTOR_AGENT, executor_key};
 
 use crate::error::ExecutorError;
 
@@ -26,12 +25,6 @@ impl Token {
     /// The value of an `authorization` header.
     pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
-    }
-
-    /// The agent by which calls of Ballista's client prove that they come from an executor: a key that is derived from the
-    /// token, since these calls may not be encrypted.
-    pub(crate) fn agent(&self) -> String {
-        format!("{EXECUTOR_AGENT}{}", executor_key(&self.0))
     }
 
     /// Whether an `authorization` header carries it. Takes as long for every wrong header of a length.

@@ -67,10 +67,6 @@ pub fn conclude(
             record.trials = Some(trials_record(totals.trials));
         }
     }
-    // Executors that were killed while they wrote; this sweep's living ones have nothing more to write.
-    if let Some(store) = job.store() {
-        store.remove_leftovers();
-    }
     manifest.state = State::Complete;
     let finished_ms = now_ms();
     manifest.finished_ms = Some(finished_ms);
