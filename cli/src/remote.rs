@@ -104,9 +104,8 @@ impl Cluster {
         if is_tls {
             let mut tls = ClientTlsConfig::new().with_enabled_roots();
             if let Some(path) = ca {
-                let pem = std::fs::read(path).map_err(|error| {
-                    CliError::Failed(format!("--cluster-ca {}: {error}", path.display()))
-                })?;
+                let pem = std::fs::read(path)
+                    .map_err(|error| CliError::Failed(format!("--cluster-ca {}: {error}", path.display())))?;
                 tls = tls.ca_certificate(Certificate::from_pem(pem));
             }
             endpoint = endpoint.tls_config(tls).map_err(|error| wrong(&error))?;
@@ -171,8 +170,9 @@ impl Cluster {
     pub(crate) async fn describe(&self, sweep_id: &str) -> Result<Manifest, RemoteError> {
         let request = GetRequest { sweep_id: sweep_id.to_owned() };
         let reply = self.client.clone().describe(request).await.map_err(|status| self.error(&status))?;
-        serde_json::from_str(&reply.into_inner().manifest_json)
-            .map_err(|error| RemoteError::Refused(format!("{}: the manifest is unreadable: {error}", self.url)))
+        serde_json::from_str(&reply.into_inner().manifest_json).map_err(|error| {
+            RemoteError::Refused(format!("{}: the manifest is unreadable: {error}", self.url))
+        })
     }
 
     /// The best rows of a finished sweep.
@@ -203,8 +203,8 @@ fn token(is_tls: bool, url: &str) -> Result<Option<MetadataValue<Ascii>>, CliErr
         ));
     }
     let value = MetadataValue::try_from(format!("Bearer {}", token.trim()));
-    let mut value = value
-        .map_err(|_| CliError::Usage(format!("{TOKEN_VARIABLE} holds characters that no token has")))?;
+    let mut value =
+        value.map_err(|_| CliError::Usage(format!("{TOKEN_VARIABLE} holds characters that no token has")))?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

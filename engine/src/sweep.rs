@@ -307,7 +307,12 @@ impl SeriesCut {
 
 /// Rows per unit of a sweep that executors compute, given how fast one of them is: units of some ten seconds, so that the hand-over
 /// costs nothing beside them, but several for each of `slots`, so that none is idle at the end.
-pub fn cluster_unit_rows(series: &[SeriesId], space_rows: u64, slots: u64, bar_combos_per_second: f64) -> u64 {
+pub fn cluster_unit_rows(
+    series: &[SeriesId],
+    space_rows: u64,
+    slots: u64,
+    bar_combos_per_second: f64,
+) -> u64 {
     let bars = series.iter().map(|id| id.bars).max().unwrap_or(1).max(1);
     let all: u64 = series.iter().map(|id| id.bars.saturating_mul(space_rows)).fold(0, u64::saturating_add);
     let aimed = (bar_combos_per_second * CLUSTER_UNIT_SECONDS) as u64;
@@ -350,7 +355,8 @@ mod tests {
             data: Digest([index as u8; 32]),
             bars,
         });
-        let source = Source { name: String::new(), text: String::new(), format: crate::strategy::Format::Yaml };
+        let source =
+            Source { name: String::new(), text: String::new(), format: crate::strategy::Format::Yaml };
         let request = SweepRequest {
             source,
             overrides: Overrides::default(),

@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::config::{ExecutorConfig, url_host};
+use crate::config::{ExecutorConfig, Token, url_host};
 use crate::engine::SweepEngine;
 
 /// Sessions whose object-store clients and file footers are kept between tasks.
@@ -82,7 +82,13 @@ pub(crate) struct Membership {
 }
 
 /// Connections notice within some twenty seconds that the other side is gone; otherwise one may hang for a quarter of an hour.
-pub(crate) fn tune(endpoint: Endpoint) -> Endpoint {
+/// They carry the key of an executor, in the one header that Ballista lets us set.
+pub(crate) fn tune(endpoint: Endpoint, token: Option<&Token>) -> Endpoint {
+    let endpoint = match token {
+        // A key is made of hexadecimal digits, which every header can carry.
+        Some(token) => endpoint.clone().user_agent(token.agent()).unwrap_or(endpoint),
+        None => endpoint,
+    };
     endpoint
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
@@ -105,7 +111,8 @@ impl Parts {
     }
 
     fn process_config(&self, executor_id: &str, host: String) -> Arc<ExecutorProcessConfig> {
-        let tuned: EndpointOverrideFn = Arc::new(|endpoint| Ok(tune(endpoint)));
+        let token = self.config.token.clone();
+        let tuned: EndpointOverrideFn = Arc::new(move |endpoint| Ok(tune(endpoint, token.as_ref())));
         Arc::new(ExecutorProcessConfig {
             executor_id: executor_id.to_owned(),
             bind_host: url_host(self.flight.ip()),
@@ -161,7 +168,8 @@ impl Parts {
         let executor = Arc::new(self.executor(metadata.clone()));
         let client = GrpcClientConfig::from(&executor.produce_config().ballista_config());
         let url = format!("http://{}", self.config.scheduler);
-        let channel = tune(create_grpc_client_endpoint(url, Some(&client))?).connect().await?;
+        let endpoint = create_grpc_client_endpoint(url, Some(&client))?;
+        let channel = tune(endpoint, self.config.token.as_ref()).connect().await?;
         let scheduler = SchedulerGrpcClient::new(channel)
             .max_encoding_message_size(MAX_MESSAGE_BYTES as usize)
             .max_decoding_message_size(MAX_MESSAGE_BYTES as usize);

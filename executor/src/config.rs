@@ -9,6 +9,8 @@ use std::time::Duration;
 use polybolos_plan::faults::Faults;
 use polybolos_plan::runtime::DEFAULT_CACHE_BYTES;
 
+use polybolos_proto::access::{EXECUTOR_AGENT, executor_key};
+
 use crate::error::ExecutorError;
 
 /// A bearer token. It is never printed.
@@ -22,8 +24,13 @@ impl Token {
         (!text.is_empty()).then(|| Token(text.to_owned()))
     }
 
+    /// What proves to a scheduler that this executor knows the token, without sending it.
+    pub(crate) fn agent(&self) -> String {
+        format!("{EXECUTOR_AGENT}{}", executor_key(&self.0))
+    }
+
     /// The value of an `authorization` header.
-    pub(crate) fn bearer(&self) -> String {
+    fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 
@@ -333,6 +340,7 @@ mod tests {
         {
             assert!(!token.admits(wrong.as_bytes()), "{wrong}");
         }
+        assert!(token.agent().starts_with(EXECUTOR_AGENT) && !token.agent().contains("secret"));
         assert!(Token::new("  ").is_none());
         assert!(!format!("{:?}", ExecutorConfig { token: Some(token), ..config() }).contains("secret"));
     }

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_page_is_a_described_metric_with_a_number() {
-        let reporter = Reporter::new(3, None);
+        let reporter = Reporter::new(3);
         let runtime = SweepRuntime::new(3);
         runtime.progress.bar_combos.fetch_add(7_000_000_000, Ordering::Relaxed);
         let standing = Standing { is_ready: true, registrations: 2, bar_cache_limit_bytes: 1 << 20 };

@@ -100,7 +100,7 @@ impl Executor {
         };
         let http = listener.local_addr().map_err(port_error)?;
         let flight = neighbours(config.bind, config.port).await?;
-        let reporter = Reporter::new(config.slots, config.token.clone());
+        let reporter = Reporter::new(config.slots);
         let runtime = SweepRuntime::with_settings(RuntimeSettings {
             threads: config.slots,
             gpus,
@@ -282,7 +282,7 @@ fn new_executor_id() -> String {
 /// The connection of the reports. It is made when it is needed and made again when it broke.
 fn report_channel(config: &ExecutorConfig) -> Result<Channel, tonic::transport::Error> {
     let url = format!("http://{}", config.scheduler);
-    Ok(tune(Endpoint::from_shared(url)?).timeout(REPORT_TIMEOUT).connect_lazy())
+    Ok(tune(Endpoint::from_shared(url)?, config.token.as_ref()).timeout(REPORT_TIMEOUT).connect_lazy())
 }
 
 async fn listen(bind: IpAddr, port: u16) -> Result<TcpListener, ExecutorError> {

@@ -14,10 +14,9 @@ use polybolos_plan::runtime::Progress;
 use polybolos_proto::cluster as wire;
 use polybolos_proto::cluster::executors_client::ExecutorsClient;
 use polybolos_proto::cluster::unit_report::Outcome;
+use tokio::sync::Notify;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
-
-use crate::config::Token;
 
 /// Outcomes kept while no scheduler answers; the oldest are dropped beyond.
 const MAX_KEPT: usize = 100_000;
@@ -60,7 +59,6 @@ struct Unanswered {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     slots: usize,
-    token: Option<Token>,
     units: Mutex<Units>,
     unanswered: tokio::sync::Mutex<Unanswered>,
     executor_id: Mutex<String>,
@@ -72,6 +70,8 @@ pub(crate) struct Reporter {
     /// Reports that were not answered.
     pub(crate) failed: AtomicU64,
     answered: Mutex<Option<Instant>>,
+    /// A unit failed: its reason is wanted before its job is settled without it.
+    failure: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,10 +79,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reporter {
-    pub(crate) fn new(slots: usize, token: Option<Token>) -> Arc<Reporter> {
+    pub(crate) fn new(slots: usize) -> Arc<Reporter> {
         Arc::new(Reporter {
             slots,
-            token,
             units: Mutex::default(),
             unanswered: tokio::sync::Mutex::default(),
             executor_id: Mutex::default(),
@@ -91,6 +90,7 @@ impl Reporter {
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             answered: Mutex::default(),
+            failure: Notify::new(),
         })
     }
 
@@ -119,7 +119,10 @@ impl Reporter {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut was_answered = true;
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.failure.notified() => {}
+            }
             match self.report(&channel, &counters).await {
                 Ok(()) => {
                     if !was_answered {
@@ -165,13 +168,7 @@ impl Reporter {
     async fn report(&self, channel: &Channel, counters: &Progress) -> Result<(), Status> {
         // One at a time: an unanswered report is repeated, never overtaken.
         let mut unanswered = self.unanswered.lock().await;
-        let mut request = Request::new(self.next_report(&mut unanswered, counters));
-        if let Some(token) = &self.token {
-            let header = token.bearer().parse().map_err(|_| {
-                Status::invalid_argument("POLYBOLOS_TOKEN holds characters that a header cannot carry")
-            })?;
-            request.metadata_mut().insert("authorization", header);
-        }
+        let request = self.next_report(&mut unanswered, counters);
         let reply = ExecutorsClient::new(channel.clone()).report(request).await?.into_inner();
         unanswered.finished = None;
         *lock(&self.answered) = Some(Instant::now());
@@ -239,6 +236,7 @@ impl UnitObserver for Reporter {
     ) {
         self.count(outcome, figures);
         trace(&self.executor_id(), name, outcome, figures);
+        let has_failed = matches!(outcome, UnitOutcome::Transient(_) | UnitOutcome::Permanent(_));
         let (outcome, reason) = outcome_to_wire(outcome);
         let report = wire::UnitReport {
             unit: Some(unit_name(name)),
@@ -255,6 +253,10 @@ impl UnitObserver for Reporter {
         while units.finished.len() > MAX_KEPT {
             units.finished.pop_front();
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(units);
+        if has_failed {
+            self.failure.notify_one();
         }
     }
 }
@@ -337,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_report_is_repeated_under_its_number_before_a_new_one() {
-        let reporter = Reporter::new(2, None);
+        let reporter = Reporter::new(2);
         let counters = Progress::default();
         let mut unanswered = Unanswered::default();
         run_one(&reporter, &name("a", 0), &UnitOutcome::Computed);
@@ -357,7 +359,7 @@ mod tests {
 
     #[test]
     fn running_units_are_reported_and_those_of_a_cancelled_sweep_stopped() {
-        let reporter = Reporter::new(2, None);
+        let reporter = Reporter::new(2);
         let progress: Vec<_> = (0..3).map(|_| Arc::new(UnitProgress::default())).collect();
         // The same unit twice, as after a retry, and one of another sweep.
         for (sweep, progress) in ["a", "a", "b"].into_iter().zip(&progress) {
@@ -377,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_without_a_scheduler_is_bounded() {
-        let reporter = Reporter::new(1, None);
+        let reporter = Reporter::new(1);
         for row in 0..MAX_KEPT as u64 + 10 {
             run_one(&reporter, &name("a", row), &UnitOutcome::Reused);
         }

@@ -67,6 +67,10 @@ pub fn conclude(
             record.trials = Some(trials_record(totals.trials));
         }
     }
+    if let Some(store) = job.store() {
+        // What executors left half-written that were killed.
+        store.remove_leftovers();
+    }
     manifest.state = State::Complete;
     let finished_ms = now_ms();
     manifest.finished_ms = Some(finished_ms);

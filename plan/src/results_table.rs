@@ -11,12 +11,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::datasource::{MemTable, ViewTable};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
+use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use polybolos_engine::strategy::Strategy;
 
 use crate::catalogue::{self, Manifest, State};
@@ -85,7 +85,6 @@ pub fn sweeps_table(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, Pl
 /// DataFusion refuses the rows (an internal fault).
 pub fn sweeps_view(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, PlanError> {
     let batch = sweeps_batch(manifests)?;
-    let schema = DFSchema::try_from(batch.schema().as_ref().clone())?;
     let literal = |row: usize, column: &ArrayRef| match row < batch.num_rows() {
         true => ScalarValue::try_from_array(column, row),
         false => ScalarValue::try_from(column.data_type()),
@@ -94,11 +93,15 @@ pub fn sweeps_view(manifests: &[Manifest]) -> Result<Arc<dyn TableProvider>, Pla
     let rows = (0..batch.num_rows().max(1))
         .map(|row| batch.columns().iter().map(|column| Ok(lit(literal(row, column)?))).collect())
         .collect::<Result<Vec<Vec<Expr>>, DataFusionError>>()?;
-    let mut plan = LogicalPlanBuilder::values_with_schema(rows, &Arc::new(schema))?;
+    let mut plan = LogicalPlanBuilder::values(rows)?;
     if batch.num_rows() == 0 {
         plan = plan.filter(lit(false))?;
     }
-    Ok(Arc::new(ViewTable::new(plan.build()?, None)))
+    // Literal rows lose the names of their columns on the way; a projection keeps them.
+    let names = batch.schema();
+    let named = names.fields().iter().enumerate();
+    let named = named.map(|(index, field)| col(format!("column{}", index + 1)).alias(field.name()));
+    Ok(Arc::new(ViewTable::new(plan.project(named)?.build()?, None)))
 }
 
 fn sweeps_batch(manifests: &[Manifest]) -> Result<RecordBatch, PlanError> {

@@ -132,10 +132,7 @@ pub async fn register_on_server(
 }
 
 /// Our functions, and the tables that are files.
-async fn register_files(
-    context: &SessionContext,
-    places: &Places,
-) -> std::result::Result<(), PlanError> {
+async fn register_files(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
     for function in window_functions() {
         context.register_udwf(function.as_ref().clone());
     }

@@ -108,9 +108,10 @@ impl UnitStore {
     pub fn contains(&self, digest: Digest) -> Result<bool, PlanError> {
         let path = self.path(digest);
         match File::open(&path) {
-            Ok(file) => {
-                Ok(ParquetRecordBatchReaderBuilder::try_new(file).ok().and_then(|file| summary_of(&file)).is_some())
-            }
+            Ok(file) => Ok(ParquetRecordBatchReaderBuilder::try_new(file)
+                .ok()
+                .and_then(|file| summary_of(&file))
+                .is_some()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(PlanError::file(path, error)),
         }

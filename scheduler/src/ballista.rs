@@ -12,8 +12,8 @@ use ballista_core::JobId;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::protobuf::job_status::Status;
-use ballista_core::serde::protobuf::task_status::Status as TaskStatus;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
+use ballista_core::serde::protobuf::task_status::Status as TaskStatus;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
@@ -131,16 +131,19 @@ impl Ballista {
     }
 
     /// The calls of executors and of our own queries.
-    pub(crate) fn service(
-        &self,
-    ) -> SchedulerGrpcServer<SchedulerServer<LogicalPlanNode, PhysicalPlanNode>> {
+    pub(crate) fn service(&self) -> SchedulerGrpcServer<SchedulerServer<LogicalPlanNode, PhysicalPlanNode>> {
         SchedulerGrpcServer::new(self.server.clone())
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES)
     }
 
     /// Hands units to the executors as one job.
-    pub(crate) async fn submit(&self, job: &Arc<SweepJob>, units: &[Unit], name: &str) -> Result<JobId, String> {
+    pub(crate) async fn submit(
+        &self,
+        job: &Arc<SweepJob>,
+        units: &[Unit],
+        name: &str,
+    ) -> Result<JobId, String> {
         let plan = plan_units(job, units, Output::Receipts).map_err(|error| error.to_string())?;
         self.server
             .submit_physical_plan(name, Arc::clone(&self.session), plan, None)

@@ -35,8 +35,12 @@ pub(crate) use fleet::Totals;
 /// How often jobs and executors are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks between two notes of which executor has which units.
-const LOOKS_PER_DEAL: u64 = 10;
+/// Looks between two notes of which executor has which units, and of how far sweeps are.
+const LOOKS_PER_DEAL: u64 = 5;
+
+/// How long Ballista may take a unit for running that its executor does not run, or a job for active whose units have all been
+/// reported. It forgets a task's end whose message it could not deliver, and would wait for ever.
+const STUCK_MS: i64 = 20_000;
 
 /// A job that Ballista does not know is lost only after this many looks: it is known a moment after it was taken.
 const LOOKS_UNTIL_LOST: u32 = 50;
@@ -106,11 +110,7 @@ impl Handle {
         self.ask(|reply| Message::Status(sweep_id.to_owned(), reply)).await
     }
 
-    pub(crate) async fn list(
-        &self,
-        limit: u32,
-        only_active: bool,
-    ) -> Result<Vec<wire::SweepStatus>, Status> {
+    pub(crate) async fn list(&self, limit: u32, only_active: bool) -> Result<Vec<wire::SweepStatus>, Status> {
         self.ask(|reply| Message::List { limit, only_active, reply }).await
     }
 
@@ -132,6 +132,10 @@ struct RunningJob {
     units: Vec<u64>,
     /// Looks at which Ballista did not know it.
     unknown: u32,
+    /// Units that executors reported finished, whatever the outcome.
+    reported: BTreeSet<u64>,
+    /// Since when Ballista and the executors disagree about it.
+    stuck_since_ms: Option<i64>,
     /// It is being looked up in the store.
     is_ending: bool,
     /// It must be cancelled as soon as it has a name.
@@ -174,7 +178,16 @@ impl Coordinator {
     pub(crate) fn new(parts: Parts) -> Result<(Coordinator, Handle), CatalogueError> {
         let (outbox, inbox) = mpsc::channel(1_024);
         let handle = Handle(outbox.clone());
-        let Parts { catalogue, ballista, runtime, roots, driver, sweeps_per_owner, executor_timeout_s, now_ms } = parts;
+        let Parts {
+            catalogue,
+            ballista,
+            runtime,
+            roots,
+            driver,
+            sweeps_per_owner,
+            executor_timeout_s,
+            now_ms,
+        } = parts;
         let mut coordinator = Coordinator {
             driver,
             catalogue,
@@ -309,7 +322,9 @@ impl Coordinator {
         let sweep = SweepId::new(&job.spec.id(&job.strategy));
         if self.active.contains_key(&sweep) {
             let status = self.status(&sweep)?;
-            return status.map(|status| (true, status)).ok_or_else(|| Status::internal("the sweep has no status"));
+            return status
+                .map(|status| (true, status))
+                .ok_or_else(|| Status::internal("the sweep has no status"));
         }
         let of_owner = self.active.values().filter(|active| active.owner == new.owner).count();
         if of_owner >= self.sweeps_per_owner {
@@ -361,7 +376,10 @@ impl Coordinator {
             return Ok(row.map(|_| false));
         };
         if active.owner != owner {
-            return Err(Status::permission_denied(format!("{sweep} is {}'s; only they may cancel it", active.owner)));
+            return Err(Status::permission_denied(format!(
+                "{sweep} is {}'s; only they may cancel it",
+                active.owner
+            )));
         }
         self.happen(Event::CancelAsked { sweep: sweep.clone() });
         Ok(Some(true))
@@ -389,12 +407,16 @@ impl Coordinator {
     }
 
     fn list(&self, limit: u32, only_active: bool) -> Result<Vec<wire::SweepStatus>, Status> {
-        let rows = self.catalogue.list(limit, only_active).map_err(|error| Status::unavailable(error.to_string()))?;
+        let rows = self
+            .catalogue
+            .list(limit, only_active)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         let now_ms = (self.now_ms)();
-        let statuses = rows.iter().map(|row| match (self.active.get(&row.sweep), self.driver.status(&row.sweep)) {
-            (Some(active), Some(status)) => Ok(active.status(&status, &self.fleet, &self.roots, now_ms)),
-            _ => self.status_of_row(row),
-        });
+        let statuses =
+            rows.iter().map(|row| match (self.active.get(&row.sweep), self.driver.status(&row.sweep)) {
+                (Some(active), Some(status)) => Ok(active.status(&status, &self.fleet, &self.roots, now_ms)),
+                _ => self.status_of_row(row),
+            });
         statuses.collect()
     }
 
@@ -404,17 +426,8 @@ impl Coordinator {
         for unit in self.fleet.report(report, now_ms) {
             self.unit_ended(&executor, &unit);
         }
-        for (sweep, active) in &mut self.active {
-            active.mark(sweep, &self.fleet, now_ms);
-        }
-        let strays = self.fleet.running().filter_map(|running| running.unit.as_ref());
-        let mut strays: Vec<String> = strays
-            .filter(|unit| !self.active.contains_key(&SweepId::new(&unit.sweep_id)))
-            .map(|unit| unit.sweep_id.clone())
-            .collect();
-        strays.sort_unstable();
-        strays.dedup();
-        strays
+        let running = self.fleet.sweeps_of(&executor).into_iter();
+        running.filter(|sweep| !self.active.contains_key(&SweepId::new(sweep))).map(str::to_owned).collect()
     }
 
     fn unit_ended(&mut self, executor: &str, report: &wire::UnitReport) {
@@ -436,6 +449,9 @@ impl Coordinator {
         let Some(active) = self.active.get_mut(&sweep) else { return };
         let Some(unit) = active.number(name) else { return };
         active.ended(report);
+        for job in self.jobs.values_mut().filter(|job| job.sweep == sweep && job.units.contains(&unit)) {
+            job.reported.insert(unit);
+        }
         let outcome = match report.outcome() {
             Outcome::Computed => UnitOutcome::Computed,
             Outcome::Reused => UnitOutcome::Reused,
@@ -466,7 +482,8 @@ impl Coordinator {
             } else {
                 overview.sweeps_running += 1;
             }
-            overview.units_pending += status.units_total.saturating_sub(status.units_done + status.units_failed);
+            overview.units_pending +=
+                status.units_total.saturating_sub(status.units_done + status.units_failed);
             if status.units_in_flight == 0 && status.state != SweepState::Writing {
                 let age = (now_ms - active.submitted_ms) as f64 / 1e3;
                 overview.queue_age_seconds = overview.queue_age_seconds.max(age);
@@ -479,12 +496,18 @@ impl Coordinator {
     /// Looks at executors and jobs, and lets time pass for the driver.
     async fn look(&mut self) {
         let now_ms = (self.now_ms)();
-        let oldest_s = u64::try_from(now_ms / 1_000).unwrap_or_default().saturating_sub(self.executor_timeout_s);
+        let oldest_s =
+            u64::try_from(now_ms / 1_000).unwrap_or_default().saturating_sub(self.executor_timeout_s);
         let mut known = self.ballista.executors().await;
         known.retain(|executor| executor.heartbeat_s >= oldest_s);
         let before = self.fleet.slots();
         for gone in self.fleet.refresh(known, now_ms) {
-            tracing::warn!(executor = gone.id, units = gone.held.len(), drained = gone.was_draining, "executor gone");
+            tracing::warn!(
+                executor = gone.id,
+                units = gone.held.len(),
+                drained = gone.was_draining,
+                "executor gone"
+            );
             if gone.was_draining {
                 continue;
             }
@@ -506,21 +529,45 @@ impl Coordinator {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_DEAL) {
             self.look_at_deals().await;
+            let under_way = self.fleet.under_way();
+            for (sweep, active) in &mut self.active {
+                active.mark(under_way.get(sweep.as_str()).copied().unwrap_or_default(), now_ms);
+            }
         }
     }
 
-    /// Notes which executor has which units, for when one vanishes.
+    /// Notes which executor has which units, for when one vanishes, and gives up jobs that Ballista waits for in vain.
     async fn look_at_deals(&mut self) {
+        let now_ms = (self.now_ms)();
         let mut dealt = Vec::new();
-        for job in self.jobs.values() {
-            let Some(ballista) = &job.ballista else { continue };
+        let mut stuck = Vec::new();
+        for (&id, job) in &mut self.jobs {
+            let Some(ballista) = job.ballista.as_ref().filter(|_| !job.is_ending) else { continue };
+            let mut disagree = job.reported.len() == job.units.len();
             for (executor, partition) in self.ballista.running(ballista).await {
                 if let Some(&unit) = job.units.get(partition) {
+                    let symbol_and_row = self.active.get(&job.sweep).and_then(|active| active.name(unit));
+                    let is_running = symbol_and_row.is_none_or(|(symbol, row_from)| {
+                        self.fleet.may_run(&executor, job.sweep.as_str(), &symbol, row_from)
+                    });
+                    disagree |= !is_running;
                     dealt.push((executor, job.sweep.clone(), unit));
                 }
             }
+            job.stuck_since_ms = if disagree { job.stuck_since_ms.or(Some(now_ms)) } else { None };
+            if job.stuck_since_ms.is_some_and(|since| now_ms - since > STUCK_MS) {
+                stuck.push((id, ballista.clone()));
+            }
         }
         self.fleet.deal(dealt.into_iter());
+        for (id, ballista) in stuck {
+            tracing::warn!(job = %id, %ballista, "Ballista waits for units that no executor runs; the job is given up");
+            self.cancel_at_ballista(ballista);
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.is_ending = true;
+            }
+            self.job_ended(id, JobOutcome::Lost);
+        }
     }
 
     async fn look_at_jobs(&mut self) {

@@ -45,7 +45,11 @@ pub(crate) fn text(overview: &Overview) -> String {
     registry.register("slots", "Units that executors can run at a time", gauge(u64::from(overview.slots)));
     let age = Float::default();
     age.set(overview.queue_age_seconds);
-    registry.register("queue_age_seconds", "How long the oldest sweep has waited without a unit running", age);
+    registry.register(
+        "queue_age_seconds",
+        "How long the oldest sweep has waited without a unit running",
+        age,
+    );
     let totals = overview.totals;
     for (name, help, value) in [
         ("units_done", "Units finished by executors", totals.units),

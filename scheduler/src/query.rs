@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::execution::context::SQLOptions;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
 use futures::{Stream, StreamExt as _};
 use polybolos_plan::session::{Places, register_on_server};
 use polybolos_proto::cluster::QueryReply;
@@ -35,7 +35,9 @@ pub(crate) async fn run(
 ) -> Result<SendableRecordBatchStream, Status> {
     let session = ballista.query_session().await.map_err(Status::internal)?;
     let places = Places { data: Some(roots.data.clone()), results: Some(roots.results.clone()) };
-    register_on_server(&session, &places).await.map_err(|error| Status::failed_precondition(error.to_string()))?;
+    register_on_server(&session, &places)
+        .await
+        .map_err(|error| Status::failed_precondition(error.to_string()))?;
     let reads_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let invalid = |error: datafusion::error::DataFusionError| {

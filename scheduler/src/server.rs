@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use polybolos_engine::digest::Digester;
 use polybolos_plan::runtime::SweepRuntime;
+use polybolos_plan::store::UnitStore;
 use polybolos_proto::cluster::executors_server::ExecutorsServer;
 use polybolos_proto::cluster::sweeps_server::SweepsServer;
 use tokio::net::TcpListener;
@@ -91,7 +92,8 @@ impl Server {
     /// # Errors
     /// A port, a folder, a token or a certificate that cannot be used; see [`ServerError`].
     pub async fn open(settings: Settings) -> Result<Server, ServerError> {
-        let [grpc, http] = [settings.port, settings.http_port].map(|port| SocketAddr::new(settings.bind, port));
+        let [grpc, http] =
+            [settings.port, settings.http_port].map(|port| SocketAddr::new(settings.bind, port));
         if settings.tokens.is_empty() && !settings.bind.is_loopback() && !settings.is_insecure {
             return Err(ServerError::Open { address: grpc });
         }
@@ -100,10 +102,10 @@ impl Server {
         let local = |listener: &TcpListener, address| {
             listener.local_addr().map_err(|error| ServerError::Bind { address, reason: error.to_string() })
         };
-        let addresses = [local(&grpc, SocketAddr::new(settings.bind, settings.port))?, local(
-            &http,
-            SocketAddr::new(settings.bind, settings.http_port),
-        )?];
+        let addresses = [
+            local(&grpc, SocketAddr::new(settings.bind, settings.port))?,
+            local(&http, SocketAddr::new(settings.bind, settings.http_port))?,
+        ];
         let mut secret = Digester::new("internal/1");
         secret.bytes(&settings.secret);
         let secret = secret.finish().to_string();
@@ -115,6 +117,8 @@ impl Server {
         };
         let ballista = Ballista::start(&ballista, secret.clone()).await?;
         let roots = Roots { data: settings.data.clone(), results: settings.results.clone() };
+        let leftovers = UnitStore::new(&roots.results);
+        tokio::task::spawn_blocking(move || leftovers.remove_leftovers());
         // Bars are read to be named and to write results, on one thread at a time.
         let runtime = SweepRuntime::new(1);
         let (coordinator, handle) = Coordinator::new(Parts {
@@ -122,7 +126,8 @@ impl Server {
             ballista: ballista.clone(),
             runtime: Arc::clone(&runtime),
             roots: roots.clone(),
-            driver: Driver::new(settings.driver.clone()).map_err(|error| ServerError::Settings(error.to_string()))?,
+            driver: Driver::new(settings.driver.clone())
+                .map_err(|error| ServerError::Settings(error.to_string()))?,
             sweeps_per_owner: settings.sweeps_per_user,
             executor_timeout_s: settings.executor_timeout_s,
             now_ms: settings.now_ms,
@@ -133,8 +138,9 @@ impl Server {
         routes.add_service(ballista.service());
         routes.add_service(SweepsServer::new(service.clone()).max_decoding_message_size(message_bytes));
         routes.add_service(ExecutorsServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
-        let bad_bind =
-            |address: SocketAddr| move |error: std::io::Error| ServerError::Bind { address, reason: error.to_string() };
+        let bad_bind = |address: SocketAddr| {
+            move |error: std::io::Error| ServerError::Bind { address, reason: error.to_string() }
+        };
         Ok(Server {
             door: Arc::new(Door { tokens: settings.tokens, secret, has_tls: acceptor.is_some() }),
             coordinator,

@@ -23,8 +23,9 @@ use polybolos_proto::check_engine_version;
 use polybolos_proto::cluster::executors_server::Executors;
 use polybolos_proto::cluster::sweeps_server::Sweeps;
 use polybolos_proto::cluster::{
-    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, QueryReply, QueryRequest, ReportReply,
-    ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus, TopRequest, WatchRequest,
+    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, QueryReply, QueryRequest,
+    ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus, TopRequest,
+    WatchRequest,
 };
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
@@ -118,6 +119,8 @@ impl Service {
         let _turn = self.preparations.acquire().await.map_err(|error| Status::internal(error.to_string()))?;
         let (roots, runtime, limits) = (self.roots.clone(), Arc::clone(&self.runtime), self.limits.clone());
         let work = move || {
+            // Bars may have been imported since they were last read; their names are digests of what is there now.
+            runtime.forget_bars();
             let table = SweepTable::new(request, roots.data, Some(roots.results), Output::Receipts)
                 .map_err(|error| refusal(&error))?;
             let symbols = table.symbols().map_err(|error| refusal(&error))?.len();
@@ -183,16 +186,13 @@ impl Sweeps for Service {
         check_engine_version(&message.engine_version)
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
         let wire = message.request.ok_or_else(|| Status::invalid_argument("the request is missing"))?;
-        let request: SweepRequest =
-            wire.try_into().map_err(|error: polybolos_proto::WireError| Status::invalid_argument(error.to_string()))?;
+        let request: SweepRequest = wire
+            .try_into()
+            .map_err(|error: polybolos_proto::WireError| Status::invalid_argument(error.to_string()))?;
         let job = self.prepare(request).await?;
         let new = NewSweep { job: Arc::new(job), owner, unit_rows: message.unit_rows };
         let (is_known, status) = self.coordinator.submit(new).await?;
-        Ok(Response::new(SubmitReply {
-            sweep_id: status.sweep_id.clone(),
-            is_known,
-            status: Some(status),
-        }))
+        Ok(Response::new(SubmitReply { sweep_id: status.sweep_id.clone(), is_known, status: Some(status) }))
     }
 
     type WatchStream = Replies<SweepStatus>;
@@ -293,7 +293,8 @@ impl Sweeps for Service {
 
 /// A sweep of the results folder by its id or a part of it, the latest for an empty one; names that are no ids are not looked for on disk.
 fn complete_sweep(results: &Path, wanted: &str) -> Result<Manifest, Status> {
-    let manifest = find(results, Some(wanted).filter(|wanted| !wanted.is_empty())).map_err(|error| refusal(&error))?;
+    let manifest =
+        find(results, Some(wanted).filter(|wanted| !wanted.is_empty())).map_err(|error| refusal(&error))?;
     if manifest.is_complete(results) {
         return Ok(manifest);
     }

@@ -113,7 +113,8 @@ fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest,
 
 /// The sweeps of a cluster: its catalogue has those that are not finished too.
 fn remote_list(cluster: &Cluster, style: Style) -> Result<(), CliError> {
-    let columns = "sweep_id, state, started, finished, strategy, \"interval\", symbols, combos, rows, seconds";
+    let columns =
+        "sweep_id, state, started, finished, strategy, \"interval\", symbols, combos, rows, seconds";
     let sql = format!("SELECT {columns} FROM sweeps ORDER BY started DESC, sweep_id");
     let sweeps = cluster.wait(async { Ok(cluster.query(sql).await?.all().await?) })?;
     if style.json {

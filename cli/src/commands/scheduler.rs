@@ -56,11 +56,7 @@ fn settings(args: &SchedulerArgs) -> Result<Settings, CliError> {
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         executor_timeout_s: args.executor_timeout_s,
         drain_s: args.drain_s,
-        limits: Limits {
-            grid_rows: args.max_grid_rows,
-            kept_rows: args.max_kept_rows,
-            ..Limits::default()
-        },
+        limits: Limits { grid_rows: args.max_grid_rows, kept_rows: args.max_kept_rows, ..Limits::default() },
         sweeps_per_user: args.max_sweeps_per_user,
         driver: DriverConfig::default(),
         now_ms,
@@ -74,9 +70,9 @@ fn absolute(place: &str) -> Result<String, CliError> {
         return Ok(place.to_owned());
     }
     let path = std::path::absolute(place).map_err(|error| CliError::Failed(format!("{place}: {error}")))?;
-    path.into_os_string()
-        .into_string()
-        .map_err(|_| CliError::Failed(format!("{place}: the path is not UTF-8 and cannot be sent to executors")))
+    path.into_os_string().into_string().map_err(|_| {
+        CliError::Failed(format!("{place}: the path is not UTF-8 and cannot be sent to executors"))
+    })
 }
 
 /// What executors call this machine.

@@ -42,7 +42,8 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     if args.backend != Backend::Auto || args.threads.is_some() {
         return Err(CliError::Usage(
-            "--backend and --threads are the executors' own settings; leave them out with --cluster".to_owned(),
+            "--backend and --threads are the executors' own settings; leave them out with --cluster"
+                .to_owned(),
         ));
     }
     let request = SubmitRequest {

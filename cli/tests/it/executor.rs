@@ -94,13 +94,16 @@ fn two_executors_do_not_share_a_working_folder() {
 }
 
 #[test]
-fn a_sweep_with_faults_says_so_fails_and_resumes() {
+fn a_sweep_with_faults_says_so_dies_fails_and_resumes() {
     let place = Place::with_market(300);
     place.write("s.yaml", crate::place::STRATEGY);
     std::fs::create_dir(place.path("faults")).unwrap();
+    place.write("faults/abort@AAAUSDT@0.1", "");
     place.write("faults/io@BBBUSDT@0.1", "");
     let sweep = ["sweep", "s.yaml", "--symbols", "all", "--interval", "1h", "--results", "results"];
     let run = || place.command(&sweep).env("POLYBOLOS_FAULTS", place.path("faults")).output().unwrap();
+    let died = run();
+    assert_eq!(died.status.code(), None, "{}", String::from_utf8_lossy(&died.stderr));
     let failed = run();
     let message = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert_eq!(failed.status.code(), Some(1), "{message}");

@@ -12,6 +12,7 @@ mod fetch;
 mod help;
 mod import;
 mod kill;
+mod operations;
 mod pipes;
 mod place;
 mod sweep;

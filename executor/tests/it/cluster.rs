@@ -330,6 +330,7 @@ pub(crate) fn cluster(market: &Market, executors: usize, slots: usize) -> (Sched
     let workers: Vec<Worker> = (0..executors)
         .map(|n| Worker::start(executor_config(market, &format!("work-{n}"), scheduler.port, slots)))
         .collect();
-    wait_until("executors join", || scheduler.executors() == executors);
+    let is_joined = |worker: &Worker| worker.executor().is_registered();
+    wait_until("executors join", || scheduler.executors() == executors && workers.iter().all(is_joined));
     (scheduler, reports, workers)
 }

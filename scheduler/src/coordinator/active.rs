@@ -13,7 +13,7 @@ use prost::Message as _;
 use super::fleet::Fleet;
 use super::meter::Meter;
 use crate::catalogue::SweepRow;
-use crate::driver::{self, SweepId, SweepState};
+use crate::driver::{self, SweepState};
 use crate::query::Roots;
 
 /// See the module.
@@ -31,6 +31,7 @@ pub(super) struct ActiveSweep {
     pub(super) ran_on_gpu: bool,
     /// Bar-combinations done, those inside running units included.
     done_bar_combos: u64,
+    units_running: u64,
     meter: Meter,
 }
 
@@ -48,6 +49,7 @@ impl ActiveSweep {
             kernel_seconds: 0.0,
             ran_on_gpu: false,
             done_bar_combos: 0,
+            units_running: 0,
             meter: Meter::default(),
         }
     }
@@ -94,6 +96,12 @@ impl ActiveSweep {
         self.job.spec.unit_number(rows, Some(self.unit_rows), &name.symbol, name.row_from)
     }
 
+    /// The symbol and the first row of a unit.
+    pub(super) fn name(&self, unit: u64) -> Option<(String, u64)> {
+        let unit = self.job.spec.unit_at(self.job.strategy.space().len(), Some(self.unit_rows), unit)?;
+        Some((self.job.spec.series.get(unit.series)?.symbol.clone(), unit.rows.start))
+    }
+
     /// Counts what an ended unit did.
     pub(super) fn ended(&mut self, report: &UnitReport) {
         if report.outcome() == Outcome::Computed {
@@ -103,12 +111,10 @@ impl ActiveSweep {
         self.ran_on_gpu |= report.on_gpu && report.outcome() == Outcome::Computed;
     }
 
-    /// Marks how far it is.
-    pub(super) fn mark(&mut self, sweep: &SweepId, fleet: &Fleet, now_ms: i64) {
-        let own = fleet.running().filter(|running| {
-            running.unit.as_ref().is_some_and(|unit| unit.sweep_id == sweep.as_str())
-        });
-        self.done_bar_combos = self.finished_bar_combos + own.map(|running| running.bar_combos_done).sum::<u64>();
+    /// Marks how far it is: bar-combinations done inside running units, and how many units run.
+    pub(super) fn mark(&mut self, (bar_combos, units): (u64, u64), now_ms: i64) {
+        self.done_bar_combos = self.finished_bar_combos + bar_combos;
+        self.units_running = units;
         self.meter.mark(now_ms, self.done_bar_combos);
     }
 
@@ -122,10 +128,8 @@ impl ActiveSweep {
         let rate = self.meter.per_second(now_ms);
         let rows = self.job.strategy.space().len();
         let whole = rows as f64 * self.bars() as f64;
-        let left = status.units_total.saturating_sub(status.units_done) as f64 / status.units_total.max(1) as f64;
-        let running = fleet.running().filter(|running| {
-            running.unit.as_ref().is_some_and(|unit| unit.sweep_id == status.sweep.as_str())
-        });
+        let left =
+            status.units_total.saturating_sub(status.units_done) as f64 / status.units_total.max(1) as f64;
         wire::SweepStatus {
             sweep_id: status.sweep.as_str().to_owned(),
             state: state_to_wire(status.state).into(),
@@ -134,7 +138,7 @@ impl ActiveSweep {
             units_done: status.units_done,
             units_reused: status.units_reused,
             units_failed: status.units_failed,
-            units_running: running.count() as u64,
+            units_running: self.units_running,
             grid_rows: rows,
             symbols: self.job.spec.series.len() as u32,
             bars: self.bars(),

@@ -2,7 +2,7 @@
 //!
 //! Pure: the clock comes in. A report may come twice (its answer was lost) and is then taken once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polybolos_proto::cluster::{
     ExecutorCounters, ExecutorStatus, ReportRequest, RunningUnit, UnitName, UnitReport,
@@ -87,6 +87,25 @@ impl Fleet {
         if is_new { report.finished } else { Vec::new() }
     }
 
+    /// The sweeps whose units an executor runs.
+    pub(crate) fn sweeps_of(&self, executor: &str) -> BTreeSet<&str> {
+        let running = self.executors.get(executor).map_or(&[][..], |executor| &executor.running);
+        running.iter().filter_map(|running| Some(running.unit.as_ref()?.sweep_id.as_str())).collect()
+    }
+
+    /// How far the units are that run now, summed per sweep, and how many they are.
+    pub(crate) fn under_way(&self) -> BTreeMap<&str, (u64, u64)> {
+        let mut sums = BTreeMap::new();
+        for running in self.running() {
+            if let Some(unit) = &running.unit {
+                let (bar_combos, units) = sums.entry(unit.sweep_id.as_str()).or_insert((0, 0));
+                *bar_combos += running.bar_combos_done;
+                *units += 1;
+            }
+        }
+        sums
+    }
+
     /// Takes in whom Ballista knows now, those whose heartbeats are too old left out; gives those that are gone since.
     pub(crate) fn refresh(&mut self, known: Vec<KnownExecutor>, now_ms: i64) -> Vec<Gone> {
         let mut gone = Vec::new();
@@ -127,6 +146,18 @@ impl Fleet {
     pub(crate) fn slots(&self) -> u32 {
         let working = self.executors.values().filter(|executor| !executor.is_draining);
         working.filter_map(|executor| executor.known.as_ref()).map(|known| known.slots).sum()
+    }
+
+    /// Whether an executor may be running a unit: it says so, or has not said anything yet.
+    pub(crate) fn may_run(&self, executor: &str, sweep: &str, symbol: &str, row_from: u64) -> bool {
+        let Some(executor) = self.executors.get(executor).filter(|executor| executor.reported_ms != 0) else {
+            return true;
+        };
+        executor
+            .running
+            .iter()
+            .filter_map(|running| running.unit.as_ref())
+            .any(|unit| unit.sweep_id == sweep && unit.symbol == symbol && unit.row_from == row_from)
     }
 
     /// The units that are running, and how far they are.
@@ -214,6 +245,17 @@ mod tests {
         assert_eq!(gone[0].dealt, [(SweepId::new("s"), 7)]);
         assert_eq!(fleet.refresh(vec![known("b")], 30), []);
         assert_eq!((fleet.slots(), fleet.statuses(30).len()), (4, 1));
+    }
+
+    #[test]
+    fn an_executor_is_taken_at_its_word_about_what_it_runs() {
+        let mut fleet = Fleet::default();
+        fleet.refresh(vec![known("a")], 0);
+        assert!(fleet.may_run("a", "", "X", 0), "it has not reported yet");
+        fleet.report(report("a", 1, 0, &["X"]), 10);
+        assert!(fleet.may_run("a", "", "X", 0));
+        assert!(!fleet.may_run("a", "", "Y", 0) && !fleet.may_run("a", "", "X", 1));
+        assert!(fleet.may_run("b", "", "X", 0), "nothing is known of it");
     }
 
     #[test]

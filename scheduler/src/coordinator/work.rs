@@ -1,5 +1,6 @@
 //! What the driver asks for, done beside the coordinator: blocking reads on threads of their own, answers as messages.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,13 +82,16 @@ impl Coordinator {
     pub(super) fn submit_job(&mut self, id: JobId, sweep: SweepId, units: Vec<u64>) {
         let Some(active) = self.active.get(&sweep) else { return };
         self.fleet.totals.jobs += 1;
-        let (job, unit_rows, rows) = (Arc::clone(&active.job), active.unit_rows, active.job.strategy.space().len());
+        let (job, unit_rows, rows) =
+            (Arc::clone(&active.job), active.unit_rows, active.job.strategy.space().len());
         let name = format!("{sweep}/{id}");
         let running = RunningJob {
             ballista: None,
             sweep,
             units: units.clone(),
             unknown: 0,
+            reported: BTreeSet::new(),
+            stuck_since_ms: None,
             is_ending: false,
             is_cancelled: false,
         };
@@ -121,7 +125,7 @@ impl Coordinator {
         }
     }
 
-    fn cancel_at_ballista(&self, job: BallistaJob) {
+    pub(super) fn cancel_at_ballista(&self, job: BallistaJob) {
         let ballista = self.ballista.clone();
         tokio::spawn(async move { ballista.cancel(job).await });
     }
