@@ -15,7 +15,9 @@ fn a_cluster_with_a_token_serves_those_who_know_it_and_tells_others_what_is_miss
     let done = cluster.sweep(&[]).json();
     cluster.assert_same_rows(done["sweep_id"].as_str().unwrap(), &[]);
     for token in [None, Some(OTHER)] {
-        for command in [sweep_args(&[]), vec!["jobs", "list"], vec!["sql", "SELECT 1"], vec!["results", "list"]] {
+        for command in
+            [sweep_args(&[]), vec!["jobs", "list"], vec!["sql", "SELECT 1"], vec!["results", "list"]]
+        {
             let refused = ran(cluster.client_of(token, &command));
             assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:?}");
             let errors: Vec<&str> =
@@ -52,8 +54,13 @@ fn a_cluster_with_a_token_serves_those_who_know_it_and_tells_others_what_is_miss
         assert_eq!(get(&address, "/readyz", None).unwrap().0, 503);
         assert_eq!(cluster.api("/api/executors").unwrap().as_array().unwrap().len(), 1);
     }
-    let told: Vec<String> =
-        cluster.members.iter().map(|member| &member.process).chain([cluster.scheduler()]).map(|p| p.log()).collect();
+    let told: Vec<String> = cluster
+        .members
+        .iter()
+        .map(|member| &member.process)
+        .chain([cluster.scheduler()])
+        .map(|p| p.log())
+        .collect();
     assert!(told.iter().all(|log| !log.contains(TOKEN) && !log.contains(OTHER)), "a token is in a log");
     cluster.finish();
 }
@@ -63,7 +70,19 @@ fn nobody_listens_beyond_this_machine_without_a_token_or_a_word() {
     let place = Place::empty();
     for command in [
         vec!["scheduler", "--bind", "0.0.0.0", "--port", "0", "--http-port", "0"],
-        vec!["executor", "--bind", "0.0.0.0", "--port", "0", "--http-port", "0", "--scheduler", "127.0.0.1:1", "--work-dir", "w"],
+        vec![
+            "executor",
+            "--bind",
+            "0.0.0.0",
+            "--port",
+            "0",
+            "--http-port",
+            "0",
+            "--scheduler",
+            "127.0.0.1:1",
+            "--work-dir",
+            "w",
+        ],
     ] {
         let refused = place.run(&command);
         assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -57,7 +57,8 @@ fn the_units_that_a_killed_executor_had_finished_are_not_computed_again() {
     cluster.place.write("faults/sleep-700@*@*.always", "");
     let sweep_id = cluster.submit(&[]);
     let finished = cluster.wait("units finished by the executor to be killed", DONE, |cluster| {
-        let units: Vec<_> = cluster.computed().into_iter().filter(|(_, times)| times[0].executor == 0).collect();
+        let units: Vec<_> =
+            cluster.computed().into_iter().filter(|(_, times)| times[0].executor == 0).collect();
         (units.len() >= 2).then_some(units)
     });
     cluster.kill_executor(0);
@@ -65,7 +66,11 @@ fn the_units_that_a_killed_executor_had_finished_are_not_computed_again() {
     cluster.wait_for_end(&sweep_id, "complete");
     let computed = cluster.computed();
     for (unit, _) in &finished {
-        assert_eq!(computed[unit].len(), 1, "{unit:?} was finished at {killed_ms} and computed again: {computed:?}");
+        assert_eq!(
+            computed[unit].len(),
+            1,
+            "{unit:?} was finished at {killed_ms} and computed again: {computed:?}"
+        );
     }
     cluster.assert_nothing_computed_twice();
     cluster.assert_same_rows(&sweep_id, &[]);

@@ -37,7 +37,15 @@ pub(super) struct Setup<'s> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { executors: 2, slots: 2, symbols: 2, bars: 800, token: None, scheduler: &[], results_kib: None }
+        Setup {
+            executors: 2,
+            slots: 2,
+            symbols: 2,
+            bars: 800,
+            token: None,
+            scheduler: &[],
+            results_kib: None,
+        }
     }
 }
 
@@ -287,7 +295,8 @@ impl TestCluster {
         let page = get(&self.members[number].http, "/metrics", self.token.as_deref());
         let page = page.map(|(_, body)| body).unwrap_or_default();
         let line = page.lines().find(|line| line.starts_with("polybolos_executor_units_running"));
-        line.and_then(|line| line.split_whitespace().last()?.parse::<f64>().ok()).map_or(0, |units| units as u64)
+        line.and_then(|line| line.split_whitespace().last()?.parse::<f64>().ok())
+            .map_or(0, |units| units as u64)
     }
 
     /// A client's command, told of the cluster by its environment.
@@ -334,7 +343,8 @@ impl TestCluster {
         let files = |results: &str| -> BTreeMap<String, Vec<u8>> {
             let folder = self.place.path(results).join("sweeps").join(sweep_id);
             let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-            let rows = entries.filter(|path| path.extension().is_some_and(|extension| extension == "parquet"));
+            let rows =
+                entries.filter(|path| path.extension().is_some_and(|extension| extension == "parquet"));
             rows.map(|path| (file_name(&path), fs::read(path).unwrap())).collect()
         };
         let (expected, found) = (files("embedded"), files("results"));
@@ -375,8 +385,9 @@ impl TestCluster {
 
     /// Ends every process gently, then looks for what they should not have left behind.
     pub(super) fn finish(mut self) {
-        let living: Vec<usize> =
-            (0..self.members.len()).filter(|&number| self.members[number].process.ended().is_none()).collect();
+        let living: Vec<usize> = (0..self.members.len())
+            .filter(|&number| self.members[number].process.ended().is_none())
+            .collect();
         for &number in &living {
             self.members[number].process.signal("-TERM");
         }
@@ -398,8 +409,12 @@ impl TestCluster {
     fn assert_no_orphans(&self) {
         let root = self.place.path("results");
         for path in files_below(&root) {
-            let inside: Vec<String> =
-                path.strip_prefix(&root).unwrap().iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            let inside: Vec<String> = path
+                .strip_prefix(&root)
+                .unwrap()
+                .iter()
+                .map(|part| part.to_string_lossy().into_owned())
+                .collect();
             let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
             let is_known = match inside[..] {
                 ["units", folder, unit] => {

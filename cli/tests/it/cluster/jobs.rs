@@ -26,7 +26,8 @@ fn sweeps_are_listed_watched_and_cancelled_by_their_ids() {
     let first = cluster.submit(&[]);
     let second = cluster.submit(&["--fee", "0.002"]);
     let list = cluster.run(&["jobs", "list", "--active", "--json"]).json();
-    let ids: Vec<&str> = list.as_array().unwrap().iter().map(|sweep| sweep["sweep_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        list.as_array().unwrap().iter().map(|sweep| sweep["sweep_id"].as_str().unwrap()).collect();
     assert_eq!(ids, [&second, &first], "newest first");
     let cancelled = cluster.run(&["jobs", "cancel", &second, "--json"]).json();
     assert_eq!(cancelled, serde_json::json!({ "sweep_id": second, "was_active": true }));

@@ -16,7 +16,8 @@ fn a_slow_executor_holds_a_sweep_up_by_its_last_unit_only() {
     cluster.wait_for_executors(2);
     let sweep_id = cluster.submit(&[]);
     let status = cluster.wait_for_end(&sweep_id, "complete");
-    let seconds = (status["finished_ms"].as_i64().unwrap() - status["submitted_ms"].as_i64().unwrap()) as f64 / 1e3;
+    let seconds =
+        (status["finished_ms"].as_i64().unwrap() - status["submitted_ms"].as_i64().unwrap()) as f64 / 1e3;
     let of_slow = cluster.computed().values().flatten().filter(|unit| unit.executor == slow).count();
     eprintln!("{of_slow} of {} units on the slow executor, {seconds:.1} s", 2 * UNITS_PER_SYMBOL);
     assert!(of_slow > 0, "the slow executor was given nothing");

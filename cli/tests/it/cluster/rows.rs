@@ -42,10 +42,14 @@ fn a_sweep_that_was_handed_over_goes_on_alone_and_can_be_watched_later() {
     let status = cluster.status(&sweep_id).unwrap();
     assert!(["queued", "running"].contains(&status["state"].as_str().unwrap()), "{status:#}");
     let watched = cluster.run(&["jobs", "watch", "--json"]).json();
-    assert_eq!((&watched["sweep_id"], &watched["state"]), (&Value::from(sweep_id.as_str()), &"complete".into()));
+    assert_eq!(
+        (&watched["sweep_id"], &watched["state"]),
+        (&Value::from(sweep_id.as_str()), &"complete".into())
+    );
     cluster.assert_same_rows(&sweep_id, &changed);
     // A file that a killed executor left half-written is gone after the next sweep.
-    let folder = std::fs::read_dir(cluster.place.path("results/units")).unwrap().next().unwrap().unwrap().path();
+    let folder =
+        std::fs::read_dir(cluster.place.path("results/units")).unwrap().next().unwrap().unwrap().path();
     std::fs::write(folder.join(".dead.parquet.4711-0.tmp"), b"half").unwrap();
     std::fs::remove_file(cluster.place.path("faults/sleep-100@*@*.always")).unwrap();
     let next = cluster.submit(&[]);

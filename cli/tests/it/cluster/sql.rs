@@ -15,7 +15,8 @@ fn queries_over_bars_and_results_run_on_the_executors_and_can_only_read() {
         "SELECT symbol, open_time, close FROM bars WHERE close < 0",
     ] {
         let there = cluster.run(&["sql", query, "--json"]).json();
-        let here = cluster.place.run(&["sql", query, "--json", "--data", "data", "--results", "results"]).json();
+        let here =
+            cluster.place.run(&["sql", query, "--json", "--data", "data", "--results", "results"]).json();
         assert_eq!(there, here, "{query}");
     }
     let best = cluster.run(&["sql", "SELECT max(sharpe) AS best FROM results", "--json"]).json();
