@@ -154,6 +154,13 @@ impl Cluster {
         Ok(Watching { cluster: self.clone(), stream: reply.into_inner() })
     }
 
+    /// How a sweep stands.
+    pub(crate) async fn get(&self, sweep_id: &str) -> Result<SweepStatus, RemoteError> {
+        let request = GetRequest { sweep_id: sweep_id.to_owned() };
+        let reply = self.client.clone().get(request).await;
+        reply.map(tonic::Response::into_inner).map_err(|status| self.error(&status))
+    }
+
     /// Cancels; gives whether it was still going on.
     pub(crate) async fn cancel(&self, sweep_id: &str) -> Result<bool, RemoteError> {
         let request = CancelRequest { sweep_id: sweep_id.to_owned() };

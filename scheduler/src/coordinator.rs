@@ -354,6 +354,8 @@ impl Coordinator {
         let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(unavailable)? {
             Entry::Inserted(row) => row,
             Entry::Known(row) if row.state == SweepState::Complete && active.is_complete(&self.roots) => {
+                // Nothing is computed for who asks now, whatever was when it was first asked for.
+                let row = SweepRow { units_reused: row.units_done, ..row };
                 return Ok((true, active::status_of_row(&row, Vec::new(), &self.roots)));
             }
             // A sweep keeps the cut that it was first submitted with: its finished units are found again.

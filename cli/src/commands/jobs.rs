@@ -22,7 +22,8 @@ pub(crate) fn run(command: JobsCommand, style: Style) -> Result<(), CliError> {
             let cluster = Cluster::required(&cluster)?;
             let status = cluster.wait(async {
                 let sweep_id = match sweep_id {
-                    Some(sweep_id) => sweep_id,
+                    // A scheduler that was never there is an error; one that goes away later is waited for.
+                    Some(sweep_id) => cluster.get(&sweep_id).await?.sweep_id,
                     None => newest_active(&cluster).await?,
                 };
                 let end = sweep_remote::follow(&cluster, &sweep_id, style, sweep_remote::Interrupt::Leave);

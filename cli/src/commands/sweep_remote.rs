@@ -54,7 +54,7 @@ pub(crate) fn run(
     let status = cluster.wait(async {
         let reply = cluster.submit(request).await?;
         let submitted = reply.status.unwrap_or_default();
-        if args.detach {
+        if args.detach || submitted.state() == SweepState::Complete {
             return Ok(submitted);
         }
         follow(cluster, &submitted.sweep_id, style, Interrupt::Ask).await

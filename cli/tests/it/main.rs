@@ -3,6 +3,8 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod backtest;
+#[cfg(target_os = "linux")]
+mod cluster;
 mod demo;
 mod devices;
 mod documents;
