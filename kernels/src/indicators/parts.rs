@@ -81,8 +81,11 @@ mod tests {
             {
                 let inputs: Vec<Arc<Series>> =
                     (0..def.inputs.len()).map(|k| input(len, 5 + k as u64)).collect();
-                // Lanes that fill no vector, one, and several; periods within a part, beyond some and beyond the end.
-                for count in [1, 2, 7, 8, 21] {
+                // Lanes that fill no vector, one, and several; periods within a part, beyond some and beyond the end; and such that
+                // no window of a vector ends in the first part.
+                for (count, longer) in
+                    [(1, 0), (2, 0), (7, 0), (8, 0), (21, 0), (1, 200), (8, 200), (21, 200)]
+                {
                     let periods =
                         [2, 3, 64, 65, 128, 130, 7, 14, 300, 1, 20, 999, 1_001, 5, 4, 6, 63, 9, 190, 30, 31];
                     let least = match (def.name, def.params[0].kind) {
@@ -91,7 +94,7 @@ mod tests {
                         (_, ParamKind::Real) => 0,
                     };
                     let sets: Vec<Vec<f64>> =
-                        periods[..count].iter().map(|&n| vec![f64::from(n.max(least))]).collect();
+                        periods[..count].iter().map(|&n| vec![f64::from(n.max(least) + longer)]).collect();
                     let columns: Vec<&[f64]> = inputs.iter().map(|series| series.as_ref().as_ref()).collect();
                     let whole = def.compute_many(Isa::Portable, &columns, &sets);
                     for isa in Isa::ALL {

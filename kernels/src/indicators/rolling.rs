@@ -223,7 +223,7 @@ impl Parts for Means {
                 sums.first_window(source, origin, out);
             }
             // Sums whose first window ends in this part, or later, go on alone.
-            let is_late = sums.iter().any(|sums| sums.next != origin);
+            let is_late = sums.iter().any(|sums| sums.next == 0 || sums.next != origin);
             let blocks = if is_late { 0 } else { bars.len() / LANES };
             if blocks > 0 {
                 let mut rolls: Vec<Roll<'_>> = Vec::with_capacity(LANES);
