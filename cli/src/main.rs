@@ -12,6 +12,7 @@ mod logs;
 mod output;
 mod progress;
 mod remote;
+mod signals;
 
 use std::process::ExitCode;
 

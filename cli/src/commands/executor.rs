@@ -8,6 +8,7 @@ use polybolos_executor::{Executor, ExecutorConfig, Stop};
 use crate::args::ExecutorArgs;
 use crate::commands::{block_on, sweep};
 use crate::error::CliError;
+use crate::signals::Signals;
 use crate::{faults, logs};
 
 /// Patience with an end that was asked for twice.
@@ -53,31 +54,5 @@ async fn serve(config: ExecutorConfig) -> Result<(), CliError> {
     tokio::select! {
         () = executor.ended() => Ok(()),
         () = tokio::time::sleep(LAST_PATIENCE) => Err(CliError::Failed("stopped before everything was closed".to_owned())),
-    }
-}
-
-/// SIGTERM and Ctrl-C.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, CliError> {
-        Ok(Signals {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(|error| CliError::Failed(format!("signals: {error}")))?,
-        })
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = self.terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -14,16 +14,18 @@ use crate::commands::block_on;
 use crate::error::CliError;
 use crate::logs;
 use crate::remote::TOKEN_VARIABLE;
+use crate::signals::Signals;
 
 pub(crate) fn run(args: &SchedulerArgs) -> Result<(), CliError> {
     logs::start(args.log_format);
     let settings = settings(args)?;
     let failed = |error: polybolos_scheduler::error::ServerError| CliError::Failed(error.to_string());
     block_on(async {
+        let mut signals = Signals::new()?;
         let server = Server::open(settings).await.map_err(failed)?;
         let [grpc, http] = server.addresses;
         tracing::info!(%grpc, %http, "scheduler ready");
-        server.run(termination()).await.map_err(failed)?;
+        server.run(async move { signals.next().await }).await.map_err(failed)?;
         tracing::info!("scheduler stopped; unfinished sweeps go on when it is started again");
         Ok(())
     })
@@ -87,21 +89,4 @@ fn advertised(bind: IpAddr) -> String {
 fn hostname() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
-}
-
-/// Ready at the first SIGINT or SIGTERM.
-async fn termination() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
 }
