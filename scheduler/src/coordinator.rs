@@ -5,6 +5,7 @@
 
 mod active;
 mod fleet;
+mod handle;
 mod meter;
 mod work;
 
@@ -15,10 +16,9 @@ use std::time::Duration;
 use ballista_core::JobId as BallistaJob;
 use polybolos_engine::sweep::cluster_unit_rows;
 use polybolos_plan::runtime::SweepRuntime;
-use polybolos_plan::unit::SweepJob;
 use polybolos_proto::cluster::unit_report::Outcome;
 use polybolos_proto::cluster::{self as wire, ReportRequest};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::ballista::{Ballista, JobState};
@@ -30,7 +30,8 @@ use crate::query::Roots;
 
 use active::ActiveSweep;
 use fleet::Fleet;
-pub(crate) use fleet::Totals;
+use handle::Message;
+pub(crate) use handle::{Handle, NewSweep, Overview};
 
 /// How often jobs and executors are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -47,82 +48,6 @@ const LOOKS_UNTIL_LOST: u32 = 50;
 
 /// A thread's speed before any executor has told its own.
 const ASSUMED_BAR_COMBOS_PER_SECOND: f64 = 1.5e9;
-
-/// A sweep whose bars are named and whose strategy is compiled.
-pub(crate) struct NewSweep {
-    pub(crate) job: Arc<SweepJob>,
-    pub(crate) owner: String,
-    pub(crate) unit_rows: Option<u64>,
-}
-
-/// The cluster at a moment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Overview {
-    pub(crate) executors: Vec<wire::ExecutorStatus>,
-    pub(crate) slots: u32,
-    pub(crate) units_running: u64,
-    pub(crate) units_pending: u64,
-    pub(crate) sweeps_queued: u64,
-    pub(crate) sweeps_running: u64,
-    /// How long the oldest sweep at work has been without a unit in flight.
-    pub(crate) queue_age_seconds: f64,
-    pub(crate) totals: Totals,
-}
-
-type Reply<T> = oneshot::Sender<Result<T, Status>>;
-
-/// What the coordinator is told.
-enum Message {
-    Submit(Box<NewSweep>, Reply<(bool, wire::SweepStatus)>),
-    Cancel { sweep_id: String, owner: String, reply: Reply<Option<bool>> },
-    Status(String, Reply<Option<wire::SweepStatus>>),
-    List { limit: u32, only_active: bool, reply: Reply<Vec<wire::SweepStatus>> },
-    Report(Box<ReportRequest>, Reply<Vec<String>>),
-    Overview(Reply<Overview>),
-    Happened(Event),
-    JobTaken { job: JobId, ballista: BallistaJob },
-}
-
-/// How everybody else talks to the coordinator.
-#[derive(Clone)]
-pub(crate) struct Handle(mpsc::Sender<Message>);
-
-impl Handle {
-    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, Status> {
-        let (reply, answer) = oneshot::channel();
-        let stopped = || Status::unavailable("the scheduler is stopping");
-        self.0.send(message(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
-    }
-
-    /// Remembers a sweep and starts it; gives whether it was known and how it stands.
-    pub(crate) async fn submit(&self, sweep: NewSweep) -> Result<(bool, wire::SweepStatus), Status> {
-        self.ask(|reply| Message::Submit(Box::new(sweep), reply)).await
-    }
-
-    /// Cancels a sweep of this owner; gives whether it was going on, `None` if there is no such sweep.
-    pub(crate) async fn cancel(&self, sweep_id: &str, owner: &str) -> Result<Option<bool>, Status> {
-        let (sweep_id, owner) = (sweep_id.to_owned(), owner.to_owned());
-        self.ask(|reply| Message::Cancel { sweep_id, owner, reply }).await
-    }
-
-    pub(crate) async fn status(&self, sweep_id: &str) -> Result<Option<wire::SweepStatus>, Status> {
-        self.ask(|reply| Message::Status(sweep_id.to_owned(), reply)).await
-    }
-
-    pub(crate) async fn list(&self, limit: u32, only_active: bool) -> Result<Vec<wire::SweepStatus>, Status> {
-        self.ask(|reply| Message::List { limit, only_active, reply }).await
-    }
-
-    /// Takes an executor's report in; gives the sweeps whose units it must stop.
-    pub(crate) async fn report(&self, report: ReportRequest) -> Result<Vec<String>, Status> {
-        self.ask(|reply| Message::Report(Box::new(report), reply)).await
-    }
-
-    pub(crate) async fn overview(&self) -> Result<Overview, Status> {
-        self.ask(Message::Overview).await
-    }
-}
 
 /// A job in Ballista's hands.
 struct RunningJob {
@@ -350,8 +275,8 @@ impl Coordinator {
             symbols: active.job.spec.series.len() as u32,
             bars: active.bars(),
         };
-        let unavailable = |error: CatalogueError| Status::unavailable(error.to_string());
-        let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(unavailable)? {
+        let fault = |error: CatalogueError| Status::internal(error.to_string());
+        let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(fault)? {
             Entry::Inserted(row) => row,
             Entry::Known(row) if row.state == SweepState::Complete && active.is_complete(&self.roots) => {
                 // Nothing is computed for who asks now, whatever was when it was first asked for.
@@ -360,7 +285,7 @@ impl Coordinator {
             }
             // A sweep keeps the cut that it was first submitted with: its finished units are found again.
             Entry::Known(_) => {
-                self.catalogue.restart(&sweep, &active.owner, active.submitted_ms).map_err(unavailable)?
+                self.catalogue.restart(&sweep, &active.owner, active.submitted_ms).map_err(fault)?
             }
         };
         let (owner, units) = (row.owner.clone(), row.units);
@@ -374,7 +299,7 @@ impl Coordinator {
 
     fn cancel(&mut self, sweep: &SweepId, owner: &str) -> Result<Option<bool>, Status> {
         let Some(active) = self.active.get(sweep) else {
-            let row = self.catalogue.get(sweep).map_err(|error| Status::unavailable(error.to_string()))?;
+            let row = self.catalogue.get(sweep).map_err(|error| Status::internal(error.to_string()))?;
             return Ok(row.map(|_| false));
         };
         if active.owner != owner {
@@ -391,28 +316,26 @@ impl Coordinator {
         if let (Some(active), Some(status)) = (self.active.get(sweep), self.driver.status(sweep)) {
             return Ok(Some(active.status(&status, &self.fleet, &self.roots, (self.now_ms)())));
         }
-        let row = self.catalogue.get(sweep).map_err(|error| Status::unavailable(error.to_string()))?;
+        let row = self.catalogue.get(sweep).map_err(|error| Status::internal(error.to_string()))?;
         row.map(|row| self.status_of_row(&row)).transpose()
     }
 
     /// The status of a sweep that is not at work, its failed units by name.
     fn status_of_row(&self, row: &SweepRow) -> Result<wire::SweepStatus, Status> {
-        let unavailable = |error: CatalogueError| Status::unavailable(error.to_string());
-        let failures = self.catalogue.failures(&row.sweep).map_err(unavailable)?;
+        let fault = |error: CatalogueError| Status::internal(error.to_string());
+        let failures = self.catalogue.failures(&row.sweep).map_err(fault)?;
         if failures.is_empty() {
             return Ok(active::status_of_row(row, Vec::new(), &self.roots));
         }
-        let (_, spec) = self.catalogue.documents(&row.sweep).map_err(unavailable)?;
+        let (_, spec) = self.catalogue.documents(&row.sweep).map_err(fault)?;
         let active = ActiveSweep::of_row(row, &spec, &self.roots).ok();
         let failures = failures.iter().map(|failure| active::failure_of(active.as_ref(), failure)).collect();
         Ok(active::status_of_row(row, failures, &self.roots))
     }
 
     fn list(&self, limit: u32, only_active: bool) -> Result<Vec<wire::SweepStatus>, Status> {
-        let rows = self
-            .catalogue
-            .list(limit, only_active)
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let rows =
+            self.catalogue.list(limit, only_active).map_err(|error| Status::internal(error.to_string()))?;
         let now_ms = (self.now_ms)();
         let statuses =
             rows.iter().map(|row| match (self.active.get(&row.sweep), self.driver.status(&row.sweep)) {
