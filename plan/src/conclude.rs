@@ -27,11 +27,8 @@ pub struct Conclusion<'c> {
     pub backend: &'c str,
 }
 
-/// Writes the manifest of a sweep that has begun, so that it is seen among the others. Blocks.
-///
-/// # Errors
-/// The bars cannot be read or the folder cannot be written.
-pub fn announce(
+/// Writes the manifest of a sweep whose result files are not there yet.
+fn announce(
     job: &SweepJob,
     runtime: &SweepRuntime,
     results: &Path,

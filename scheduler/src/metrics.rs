@@ -23,7 +23,7 @@ struct InState {
 
 type Float = Gauge<f64, AtomicU64>;
 
-/// The metrics of this moment in Prometheus' text format.
+/// The metrics of this moment in the OpenMetrics text format.
 pub(crate) fn text(overview: &Overview) -> String {
     let mut registry = Registry::with_prefix("polybolos");
     let gauge = |value: u64| {

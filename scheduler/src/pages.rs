@@ -49,7 +49,7 @@ async fn ready(State(coordinator): Shared) -> Response {
 async fn prometheus(State(coordinator): Shared) -> Response {
     match coordinator.overview().await {
         Ok(overview) => {
-            let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
             (kind, metrics::text(&overview)).into_response()
         }
         Err(status) => fault(&status),
