@@ -4,13 +4,14 @@ mod executor;
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
+use polybolos_storage::Location;
 
 pub(crate) use executor::{ExecutorArgs, LogFormat};
 
@@ -77,7 +78,7 @@ pub(crate) struct DevicesArgs {
 /// Where market data lies.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataDir {
-    /// Dataset folder.
+    /// Dataset folder, or s3://BUCKET/PREFIX.
     #[arg(long = "data", env = "POLYBOLOS_DATA", default_value = "./data", value_name = "DIR")]
     pub data: String,
 }
@@ -85,9 +86,13 @@ pub(crate) struct DataDir {
 /// Where results lie.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ResultsDir {
-    /// Results folder.
-    #[arg(long = "results", env = "POLYBOLOS_RESULTS", default_value = "./results", value_name = "DIR")]
-    pub results: PathBuf,
+    /// Results folder, or s3://BUCKET/PREFIX.
+    #[arg(long = "results", env = "POLYBOLOS_RESULTS", default_value = "./results", value_name = "DIR", value_parser = location())]
+    pub results: Location,
+}
+
+fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| Location::parse(text))
 }
 
 /// A cluster to work on instead of this machine. The token is read from POLYBOLOS_TOKEN, never from the command line,

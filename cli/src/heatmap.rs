@@ -5,8 +5,6 @@
 
 mod picture;
 
-use std::path::Path;
-
 use datafusion::arrow::array::{AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::functions_aggregate::expr_fn::avg;
@@ -14,6 +12,7 @@ use datafusion::logical_expr::{cast, ident};
 use polybolos_engine::metrics::{Better, Metric};
 use polybolos_plan::catalogue::{Manifest, ValuesRecord};
 use polybolos_plan::results;
+use polybolos_storage::Location;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -121,7 +120,7 @@ struct Point {
 /// # Errors
 /// An unknown metric or parameter, a grid without anything to draw, or result files that cannot be read.
 pub(crate) async fn of_sweep(
-    results: &Path,
+    results: &Location,
     manifest: &Manifest,
     x: Option<&str>,
     y: Option<&str>,

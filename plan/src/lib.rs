@@ -6,7 +6,6 @@
 //! [`catalogue`]. Embedded and on a cluster it is the same operator, the same units and the same bytes.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 pub mod bars_table;
 pub mod catalogue;
 pub mod codec;

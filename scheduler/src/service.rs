@@ -3,7 +3,6 @@
 //! Requests are checked here, before anything is remembered: the engine's version, the sizes, the strategy, the symbols. A
 //! request names no path; bars and results are those of this scheduler.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use polybolos_proto::cluster::{
     ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus, TopRequest,
     WatchRequest,
 };
+use polybolos_storage::Location;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -129,6 +129,13 @@ impl Service {
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))?
     }
+
+    /// [`complete_sweep`] off the async runtime.
+    async fn complete_sweep(&self, wanted: String) -> Result<Manifest, Status> {
+        let results = self.roots.results.clone();
+        let found = tokio::task::spawn_blocking(move || complete_sweep(&results, &wanted));
+        found.await.map_err(|error| Status::internal(error.to_string()))?
+    }
 }
 
 fn check_size(table: &SweepTable, symbols: usize, limits: &Limits) -> Result<(), Status> {
@@ -162,7 +169,7 @@ fn check_size(table: &SweepTable, symbols: usize, limits: &Limits) -> Result<(),
 fn refusal(error: &PlanError) -> Status {
     let text = error.to_string();
     match error {
-        PlanError::File { .. } => Status::internal(text),
+        PlanError::File { .. } | PlanError::Storage(_) => Status::internal(text),
         PlanError::NotFound(_) | PlanError::NoBars { .. } => Status::not_found(text),
         PlanError::Wire(_) => Status::failed_precondition(text),
         _ => Status::invalid_argument(text),
@@ -268,7 +275,7 @@ impl Sweeps for Service {
     }
 
     async fn describe(&self, request: Request<GetRequest>) -> Result<Response<DescribeReply>, Status> {
-        let manifest = complete_sweep(&self.roots.results, &request.into_inner().sweep_id)?;
+        let manifest = self.complete_sweep(request.into_inner().sweep_id).await?;
         let manifest_json =
             serde_json::to_string(&manifest).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(DescribeReply { manifest_json }))
@@ -282,7 +289,7 @@ impl Sweeps for Service {
             Ranking { metric: if metric.is_empty() { "sharpe".to_owned() } else { metric }, min_trades };
         ranking.metric().map_err(|error| Status::invalid_argument(error.to_string()))?;
         let results = self.roots.results.clone();
-        let manifest = complete_sweep(&results, &sweep_id)?;
+        let manifest = self.complete_sweep(sweep_id).await?;
         let count = usize::try_from(count.clamp(1, 100_000)).unwrap_or(100_000);
         let best = tokio::task::spawn_blocking(move || top(&results, &manifest, &ranking, count));
         let best = best.await.map_err(|error| Status::internal(error.to_string()))?;
@@ -294,10 +301,10 @@ impl Sweeps for Service {
 }
 
 /// A sweep of the results folder by its id or a part of it, the latest for an empty one; names that are no ids are not looked for on disk.
-fn complete_sweep(results: &Path, wanted: &str) -> Result<Manifest, Status> {
+fn complete_sweep(results: &Location, wanted: &str) -> Result<Manifest, Status> {
     let manifest =
         find(results, Some(wanted).filter(|wanted| !wanted.is_empty())).map_err(|error| refusal(&error))?;
-    if manifest.is_complete(results) {
+    if manifest.is_complete(results).map_err(|error| refusal(&error))? {
         return Ok(manifest);
     }
     Err(Status::failed_precondition(format!("sweep {} is not complete", manifest.sweep_id)))

@@ -9,12 +9,12 @@ use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::parquet::arrow::ArrowWriter;
 use polybolos_engine::metrics::METRICS;
 use polybolos_engine::sweep::Ranking;
-use polybolos_plan::atomic_file;
 use polybolos_plan::catalogue::{self, Manifest, State, ValuesRecord, sweep_folder};
 use polybolos_plan::results::rows;
 use polybolos_plan::results_table::state_name;
 use polybolos_plan::top::top;
 use polybolos_proto::cluster::TopRequest;
+use polybolos_storage::{Location, atomic_file};
 use serde_json::json;
 
 use crate::args::ResultsCommand;
@@ -29,7 +29,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
     match command {
         ResultsCommand::List { results, cluster } => match Cluster::of(&cluster)? {
             Some(cluster) => remote_list(&cluster, style),
-            None => list(catalogue::list(&results.results)?, &results.results.display().to_string(), style),
+            None => list(catalogue::list(&results.results)?, &results.results.to_string(), style),
         },
         ResultsCommand::Show { sweep_id, results, cluster } => match Cluster::of(&cluster)? {
             Some(cluster) => {
@@ -40,7 +40,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             None => {
                 let manifest = catalogue::find(&results.results, sweep_id.as_deref())?;
                 let folder = sweep_folder(&results.results, &manifest.sweep_id);
-                show(&manifest, &folder.display().to_string(), style)
+                show(&manifest, &folder.to_string(), style)
             }
         },
         ResultsCommand::Top { sweep_id, results, cluster, rank_by, min_trades, top: count, symbol } => {
@@ -85,9 +85,9 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
 }
 
 /// A sweep whose rows are all there.
-fn complete(results: &Path, wanted: Option<&str>) -> Result<Manifest, CliError> {
+fn complete(results: &Location, wanted: Option<&str>) -> Result<Manifest, CliError> {
     let manifest = catalogue::find(results, wanted)?;
-    if manifest.is_complete(results) {
+    if manifest.is_complete(results)? {
         return Ok(manifest);
     }
     Err(CliError::Failed(format!(
@@ -276,7 +276,7 @@ fn show(manifest: &Manifest, folder: &str, style: Style) -> Result<(), CliError>
     output::text(&lines.join("\n"))
 }
 
-fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
+fn export(results: &Location, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
     let batches = rows(results, manifest).map(|batch| batch.map_err(|error| error.to_string()));
     let count = write_batches(out, batches)?;
     exported(&manifest.sweep_id, count, out, style)

@@ -86,8 +86,9 @@ impl ActiveSweep {
     /// Whether the result files of this very sweep are there.
     pub(super) fn is_complete(&self, roots: &Roots) -> bool {
         let sweep_id = self.job.spec.id(&self.job.strategy);
-        let manifest = Manifest::read(&roots.results, &sweep_id);
-        manifest.ok().flatten().is_some_and(|manifest| manifest.is_complete(&roots.results))
+        let manifest = Manifest::read(&roots.results, &sweep_id).ok().flatten();
+        // What cannot be looked at is taken up again, which finds out what is missing.
+        manifest.is_some_and(|manifest| manifest.is_complete(&roots.results).unwrap_or(false))
     }
 
     /// The number of a unit by its name.
@@ -183,7 +184,7 @@ pub(super) fn failure_of(active: Option<&ActiveSweep>, failure: &driver::UnitFai
 }
 
 fn results_folder(sweep_id: &str, roots: &Roots) -> String {
-    sweep_folder(&roots.results, sweep_id).display().to_string()
+    sweep_folder(&roots.results, sweep_id).to_string()
 }
 
 fn state_to_wire(state: SweepState) -> wire::SweepState {
