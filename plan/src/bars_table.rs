@@ -16,7 +16,7 @@ use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStor
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use futures::{StreamExt, TryStreamExt, future};
 use object_store::ObjectStore;
-use polybolos_storage::Location;
+use polybolos_storage::{Location, StorageError};
 use url::Url;
 
 use crate::error::PlanError;
@@ -122,10 +122,8 @@ pub async fn bars_table(
         ("interval".to_owned(), DataType::Utf8),
         ("symbol".to_owned(), DataType::Utf8),
     ]);
-    if !has_bars(session, &location, &options.file_extension)
-        .await
-        .map_err(|error| unreadable(error.to_string()))?
-    {
+    let found = has_bars(session, &location, &options.file_extension).await;
+    if !found.map_err(|error| unreadable(reason(error)))? {
         return Err(BarsTableError::Empty { dataset: dataset.to_owned() });
     }
     let config =
@@ -147,6 +145,14 @@ async fn has_bars(
         .try_filter(|file| future::ready(file.location.as_ref().ends_with(extension) && file.size > 0))
         .boxed();
     Ok(files.try_next().await?.is_some())
+}
+
+/// What stands in the way, without the engine's names for it.
+fn reason(error: DataFusionError) -> String {
+    match error {
+        DataFusionError::ObjectStore(error) => StorageError::of_store("", &error).reason().to_owned(),
+        other => PlanError::from(other).to_string(),
+    }
 }
 
 /// The URL of the bars' directory.

@@ -149,6 +149,9 @@ impl From<DataFusionError> for PlanError {
                 Ok(own) => *own,
                 Err(other) => PlanError::Query(other.to_string()),
             },
+            DataFusionError::ObjectStore(error) => {
+                PlanError::Storage(StorageError::of_store("object storage", &error))
+            }
             DataFusionError::IoError(error)
                 if error.get_ref().is_some_and(|inner| inner.is::<TransientText>()) =>
             {

@@ -65,6 +65,12 @@ impl StorageError {
         }
     }
 
+    /// What a query engine met at an object store.
+    pub fn of_store(location: impl Into<String>, error: &object_store::Error) -> StorageError {
+        let (kind, reason) = explain(error);
+        StorageError { location: location.into(), reason, kind }
+    }
+
     /// Whether another attempt may succeed: a server that does not answer or is busy, and whatever the operating system
     /// refuses. A bucket that is not there and credentials that do not suffice stay so.
     pub fn is_transient(&self) -> bool {
@@ -97,11 +103,16 @@ pub(crate) fn explain(error: &object_store::Error) -> (Kind, String) {
         (code, None | Some("")) => format!(" ({code})"),
         (code, Some(message)) => format!(" ({code}: {})", message.trim_end_matches('.')),
     };
-    if let Some(http) = transport(error) {
+    if text.contains("/latest/api/token") || text.contains("/latest/meta-data/") {
+        // A machine's role may only be slow to answer.
         return (
             Kind::Transient,
-            format!("the server cannot be reached or broke off ({}); {REACH}", innermost(http)),
+            format!("no credentials: none are set and the machine has no role; {CREDENTIALS}"),
         );
+    }
+    if let Some(http) = transport(error) {
+        let reason = innermost(http);
+        return (Kind::Transient, format!("the server cannot be reached or broke off ({reason}); {REACH}"));
     }
     if text.contains("NoSuchBucket") {
         return (
@@ -124,6 +135,8 @@ pub(crate) fn explain(error: &object_store::Error) -> (Kind, String) {
     }
 }
 
+/// Begins what is said of a setting in the environment that cannot be.
+pub(crate) const SETTING: &str = "the setting ";
 const REACH: &str = "check the network and AWS_ENDPOINT_URL";
 const ENDPOINT: &str = "the server is that of AWS_ENDPOINT_URL, or Amazon's in AWS_REGION";
 const CREDENTIALS: &str = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN or the machine's role, and what they may do";
@@ -136,6 +149,7 @@ fn of_status(text: &str, answer: &str) -> (Kind, String) {
         .and_then(|code| code.parse().ok());
     match status {
         Some(501) => (Kind::Unsupported, format!("the server does not support this{answer}")),
+        Some(401 | 403) => (Kind::Permanent, format!("access denied{answer}; {CREDENTIALS}")),
         Some(status) if status >= 500 || matches!(status, 408 | 429) => (
             Kind::Transient,
             format!("the server answers {status}{answer}; it is overloaded or being restarted"),
@@ -144,14 +158,12 @@ fn of_status(text: &str, answer: &str) -> (Kind, String) {
         None if text.contains("redirect") => {
             (Kind::Permanent, "the bucket is in another region; set AWS_REGION to its region".to_owned())
         }
-        None if text.contains("metadata") || text.contains("credential") || text.contains("AccessKey") => {
+        None if text.contains("redential") || text.contains("AccessKey") => {
             (Kind::Permanent, format!("no credentials; {CREDENTIALS}"))
         }
-        None if text.contains("URL scheme is not allowed") => (
-            Kind::Permanent,
-            "the server is addressed by http and not https; set AWS_ALLOW_HTTP=true if that is meant"
-                .to_owned(),
-        ),
+        None if text.contains(SETTING) => {
+            (Kind::Permanent, text.lines().last().unwrap_or_default().to_owned())
+        }
         None => (Kind::Transient, format!("{}; {REACH}", text.lines().next().unwrap_or_default())),
     }
 }

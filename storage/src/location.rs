@@ -321,7 +321,7 @@ impl Staged {
         let Staged { location, content } = self;
         match content {
             Content::File(staged) => staged.commit().map_err(location.io()),
-            Content::Upload(upload) => upload.finish_unless(is_whole).map_err(location.remote()),
+            Content::Upload(upload) => (*upload).finish_unless(is_whole).map_err(location.remote()),
         }
     }
 
@@ -342,7 +342,7 @@ impl Staged {
         let Staged { location, content } = self;
         match content {
             Content::File(staged) => staged.commit().map_err(location.io()),
-            Content::Upload(upload) => upload.finish(&when).map_err(location.remote()),
+            Content::Upload(upload) => (*upload).finish(&when).map_err(location.remote()),
         }
     }
 }

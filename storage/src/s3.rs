@@ -20,7 +20,7 @@ use object_store::{
 use tokio::runtime::{Builder, Handle, Runtime};
 use url::Url;
 
-use crate::error::{Kind, StorageError, explain};
+use crate::error::{Kind, SETTING, StorageError, explain};
 use crate::location::{Entry, Revision};
 
 /// How long a server that has answered before is waited for: a restart costs no unit.
@@ -124,11 +124,36 @@ fn client(bucket: &str, patience: Duration, handle: &Handle) -> Result<AmazonS3>
     if std::env::var_os("AWS_TIMEOUT").is_none() {
         builder = builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
     }
+    check_endpoint(&builder)?;
     builder
         .with_bucket_name(bucket)
         .with_retry(retry)
         .with_http_connector(SpawnedReqwestConnector::new(handle.clone()))
         .build()
+}
+
+/// Refuses an address that no request could be made to.
+fn check_endpoint(builder: &AmazonS3Builder) -> Result<()> {
+    let setting = |key| builder.get_config_value(&key);
+    let endpoint = setting(AmazonS3ConfigKey::S3Endpoint).or_else(|| setting(AmazonS3ConfigKey::Endpoint));
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    // What comes before an `@` may be a secret.
+    let shown = endpoint.rsplit('@').next().unwrap_or_default();
+    let url = Url::parse(&endpoint).ok().filter(|url| url.has_host());
+    let refused = |what: &str| Err(other(format!("{SETTING}AWS_ENDPOINT_URL={shown} {what}")));
+    match url.as_ref().map(Url::scheme) {
+        Some("https") => Ok(()),
+        Some("http") => {
+            let allowed = setting(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+            let is_yes =
+                |text: String| matches!(text.to_lowercase().as_str(), "true" | "1" | "on" | "yes" | "y");
+            if allowed.is_some_and(is_yes) {
+                return Ok(());
+            }
+            refused("is not encrypted; set AWS_ALLOW_HTTP=true if that is meant")
+        }
+        _ => refused("is no address of a server; write https://HOST:PORT"),
+    }
 }
 
 /// The object store of an `s3://` URL, for a query engine.

@@ -50,7 +50,7 @@ impl Upload {
     }
 
     /// Makes the object visible. What was sent in parts knows no condition: it replaces what is there.
-    pub(crate) fn finish(mut self: Box<Self>, when: &When) -> Result<()> {
+    pub(crate) fn finish(mut self, when: &When) -> Result<()> {
         if self.parts.is_some() {
             return self.finish_parts();
         }
@@ -59,7 +59,7 @@ impl Upload {
     }
 
     /// Makes the object visible unless one of its name is there and `is_whole`.
-    pub(crate) fn finish_unless(mut self: Box<Self>, is_whole: impl FnOnce() -> bool) -> Result<()> {
+    pub(crate) fn finish_unless(mut self, is_whole: impl FnOnce() -> bool) -> Result<()> {
         if self.parts.is_some() {
             return self.finish_parts();
         }
