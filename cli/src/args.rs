@@ -92,7 +92,7 @@ pub(crate) struct ResultsDir {
 }
 
 fn location() -> impl TypedValueParser<Value = Location> {
-    OsStringValueParser::new().try_map(|text| Location::parse(text))
+    OsStringValueParser::new().try_map(Location::parse)
 }
 
 /// A cluster to work on instead of this machine. The token is read from POLYBOLOS_TOKEN, never from the command line,

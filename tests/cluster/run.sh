@@ -98,6 +98,12 @@ scenario stopping::a_cancelled_sweep_stops_computing_at_once_and_keeps_what_is_f
     "cancel: processors idle, finished units kept"
 scenario stopping::an_executor_that_is_asked_to_go_ends_its_units_first_and_nothing_is_lost \
     "SIGTERM drains"
+scenario s3::a_cluster_over_a_bucket_does_what_one_process_does_on_a_disk_and_tells_nobody_its_keys \
+    "bars and results on S3: rows of one process on a disk, each unit written once; no key in logs, catalogue or pages"
+scenario s3::a_bucket_that_is_away_for_some_seconds_costs_a_cluster_no_unit \
+    "S3 server away for seconds: no unit lost or computed twice"
+scenario s3::executors_that_may_not_write_to_the_bucket_end_the_sweep_with_the_reason \
+    "wrong S3 keys on an executor: the sweep ends with the reason, and is done with the right ones"
 
 echo "$proven proven, $failed failed"
 [ "$failed" -eq 0 ]
