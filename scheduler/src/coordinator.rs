@@ -278,7 +278,7 @@ impl Coordinator {
         let fault = |error: CatalogueError| Status::internal(error.to_string());
         let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(fault)? {
             Entry::Inserted(row) => row,
-            Entry::Known(row) if row.state == SweepState::Complete && active.is_complete(&self.roots) => {
+            Entry::Known(row) if row.state == SweepState::Complete && new.is_complete => {
                 // Nothing is computed for who asks now, whatever was when it was first asked for.
                 let row = SweepRow { units_reused: row.units_done, ..row };
                 return Ok((true, active::status_of_row(&row, Vec::new(), &self.roots)));

@@ -114,18 +114,25 @@ impl Service {
         }
     }
 
-    /// Names the bars and compiles the strategy.
-    async fn prepare(&self, request: SweepRequest) -> Result<SweepJob, Status> {
+    /// Names the bars, compiles the strategy, and looks whether the result files are there.
+    async fn prepare(&self, request: SweepRequest) -> Result<(SweepJob, bool), Status> {
         let _turn = self.preparations.acquire().await.map_err(|error| Status::internal(error.to_string()))?;
         let (roots, runtime, limits) = (self.roots.clone(), Arc::clone(&self.runtime), self.limits.clone());
         let work = move || {
             // Bars may have been imported since they were last read; their names are digests of what is there now.
             runtime.forget_bars();
+            let results = roots.results.clone();
             let table = SweepTable::new(request, roots.data, Some(roots.results), Output::Receipts)
                 .map_err(|error| refusal(&error))?;
             let symbols = table.symbols().map_err(|error| refusal(&error))?.len();
             check_size(&table, symbols, &limits)?;
-            table.job(&runtime).map_err(|error| refusal(&error))
+            let job = table.job(&runtime).map_err(|error| refusal(&error))?;
+            let sweep_id = job.spec.id(&job.strategy);
+            let manifest = Manifest::read(&results, &sweep_id).ok().flatten();
+            // What cannot be looked at is taken up again, which finds out what is missing.
+            let is_complete =
+                manifest.is_some_and(|manifest| manifest.is_complete(&results).unwrap_or(false));
+            Ok((job, is_complete))
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))?
     }
@@ -196,8 +203,8 @@ impl Sweeps for Service {
         let request: SweepRequest = wire
             .try_into()
             .map_err(|error: polybolos_proto::WireError| Status::invalid_argument(error.to_string()))?;
-        let job = self.prepare(request).await?;
-        let new = NewSweep { job: Arc::new(job), owner, unit_rows: message.unit_rows };
+        let (job, is_complete) = self.prepare(request).await?;
+        let new = NewSweep { job: Arc::new(job), owner, unit_rows: message.unit_rows, is_complete };
         let (is_known, status) = self.coordinator.submit(new).await?;
         Ok(Response::new(SubmitReply { sweep_id: status.sweep_id.clone(), is_known, status: Some(status) }))
     }

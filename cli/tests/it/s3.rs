@@ -1,11 +1,12 @@
 //! Bars, units and results in a bucket of a real S3 server: the same bytes as on a disk, whatever happens to the server.
 
+#[path = "../../../tests/s3/server.rs"]
 pub(crate) mod server;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, binance_csv};
+use crate::place::{Place, Ran, binance_csv};
 use server::{S3Server, files};
 
 /// Until something that takes seconds has happened.
@@ -16,12 +17,22 @@ const UNIT_ROWS: &str = "20";
 /// Units of [`crate::place::STRATEGY`] on two symbols.
 const UNITS: usize = 24;
 
+/// Runs a command that may use the server.
+pub(crate) fn run(server: &S3Server, mut command: Command) -> Ran {
+    let output = command.envs(server.environment()).output().expect("the binary starts");
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+    }
+}
+
 /// A folder with bars in `data`, and the same in the bucket.
 fn place_and_server() -> Option<(Place, S3Server)> {
     let server = S3Server::start()?;
     let place = Place::with_market(1_500);
     let import = ["data", "import", "AAAUSDT-1h.csv", "BBBUSDT-1h.csv", "--interval", "1h"];
-    server.run(place.command(&[&import[..], &["--data", &server.url("data")]].concat())).ok();
+    run(&server, place.command(&[&import[..], &["--data", &server.url("data")]].concat())).ok();
     Some((place, server))
 }
 
@@ -59,7 +70,7 @@ fn every_command_gives_on_a_bucket_what_it_gives_on_a_disk() {
     let (data, results) = (server.url("data"), server.url("deep/results/"));
     assert_eq!(server.objects("data"), files(&place.path("data")));
     let local = place.run(&sweep("data", "results")).json();
-    let there = server.run(place.command(&sweep(&data, &results))).json();
+    let there = run(&server, place.command(&sweep(&data, &results))).json();
     for field in ["sweep_id", "combos", "rows", "units", "units_computed", "bar_combos", "top"] {
         assert_eq!(there[field], local[field], "{field}");
     }
@@ -113,12 +124,12 @@ fn every_command_gives_on_a_bucket_what_it_gives_on_a_disk() {
             command.iter().map(|&word| word.to_owned()).chain(more).collect::<Vec<_>>()
         };
         let words = |list: &[String]| place.command(&list.iter().map(String::as_str).collect::<Vec<_>>());
-        let here = server.run(words(&with("data", "results"))).json();
-        let there = server.run(words(&with(&data, &results))).json();
+        let here = run(&server, words(&with("data", "results"))).json();
+        let there = run(&server, words(&with(&data, &results))).json();
         assert_eq!(there, here, "{command:?}");
     }
     for (results, out) in [("results", "here.csv"), (results.as_str(), "there.csv")] {
-        server.run(place.command(&["results", "export", "--out", out, "--results", results])).ok();
+        run(&server, place.command(&["results", "export", "--out", out, "--results", results])).ok();
     }
     assert_eq!(place.read("here.csv"), place.read("there.csv"));
 }
@@ -128,10 +139,10 @@ fn a_sweep_in_a_bucket_computes_only_what_is_missing_and_writes_each_unit_once()
     let Some((place, mut server)) = place_and_server() else { return };
     let (data, results) = (server.url("data"), server.url("results"));
     place.run(&sweep("data", "results")).ok();
-    let run = |server: &S3Server| server.run(place.command(&sweep(&data, &results))).json();
-    let first = run(&server);
+    let again = |server: &S3Server| run(server, place.command(&sweep(&data, &results))).json();
+    let first = again(&server);
     assert_eq!(first["units_computed"], UNITS as u64);
-    assert_eq!(run(&server)["units_computed"], 0);
+    assert_eq!(again(&server)["units_computed"], 0);
     let written = server.puts("results/units");
     assert_eq!((written.len(), written.values().max()), (UNITS, Some(&1)));
     // A unit and a result file are lost, another unit is damaged.
@@ -140,7 +151,7 @@ fn a_sweep_in_a_bucket_computes_only_what_is_missing_and_writes_each_unit_once()
     server.tell(&format!("remove results/units/{}", units[0]));
     server.tell(&format!("damage results/units/{}", units[1]));
     server.tell(&format!("remove results/sweeps/{sweep_id}/BBBUSDT.parquet"));
-    run(&server);
+    again(&server);
     assert_same_results(&place, &mut server, "results", "results");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polybolos_engine::sweep::SweepSpec;
-use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::catalogue::sweep_folder;
 use polybolos_plan::unit::SweepJob;
 use polybolos_proto::cluster::unit_report::Outcome;
 use polybolos_proto::cluster::{self as wire, UnitName, UnitReport};
@@ -81,14 +81,6 @@ impl ActiveSweep {
     /// Bars over all symbols.
     pub(super) fn bars(&self) -> u64 {
         self.job.spec.series.iter().map(|series| series.bars).sum()
-    }
-
-    /// Whether the result files of this very sweep are there.
-    pub(super) fn is_complete(&self, roots: &Roots) -> bool {
-        let sweep_id = self.job.spec.id(&self.job.strategy);
-        let manifest = Manifest::read(&roots.results, &sweep_id).ok().flatten();
-        // What cannot be looked at is taken up again, which finds out what is missing.
-        manifest.is_some_and(|manifest| manifest.is_complete(&roots.results).unwrap_or(false))
     }
 
     /// The number of a unit by its name.

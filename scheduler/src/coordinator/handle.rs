@@ -16,6 +16,8 @@ pub(crate) struct NewSweep {
     pub(crate) job: Arc<SweepJob>,
     pub(crate) owner: String,
     pub(crate) unit_rows: Option<u64>,
+    /// Whether its result files were all there a moment ago.
+    pub(crate) is_complete: bool,
 }
 
 /// The cluster at a moment.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::harness::{SOON, Setup, TestCluster, UNITS_PER_SYMBOL};
 use super::process::get;
+use crate::s3::run;
 use crate::s3::server::S3Server;
 
 /// A cluster over a bucket with the bars of its own folder, and the server.
@@ -15,7 +16,7 @@ fn cluster_and_server(executors: usize) -> Option<(TestCluster, S3Server)> {
     let mut cluster = TestCluster::prepared(&setup);
     let (symbols, bars) = (setup.symbols.to_string(), setup.bars.to_string());
     let synth = ["data", "synth", "--symbols", &symbols, "--bars", &bars, "--interval", "1h", "--data"];
-    server.run(cluster.command(&[&synth[..], &[&server.url("data")]].concat())).ok();
+    run(&server, cluster.command(&[&synth[..], &[&server.url("data")]].concat())).ok();
     cluster.start_scheduler();
     for _ in 0..executors {
         cluster.start_executor();
@@ -55,7 +56,7 @@ fn a_cluster_over_a_bucket_does_what_one_process_does_on_a_disk_and_tells_nobody
     ] {
         let there = cluster.run(&["sql", query, "--json"]).json();
         let here = ["sql", query, "--json", "--data", "data", "--results", "embedded"];
-        assert_eq!(there, server.run(cluster.command(&here)).json(), "{query}");
+        assert_eq!(there, run(&server, cluster.command(&here)).json(), "{query}");
     }
     let best = cluster.run(&["results", "top", sweep_id, "--json"]).json();
     assert_eq!(best, done["top"]);

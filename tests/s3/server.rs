@@ -1,4 +1,4 @@
-//! A real S3 server beside the tests: moto in a Python of its own, see `tests/s3`.
+//! A real S3 server beside the tests: moto in a Python of its own. Tests of several crates take this file in.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,8 +8,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
-
-use crate::place::Ran;
 
 /// See the module. It ends with its input, so with the test.
 pub(crate) struct S3Server {
@@ -101,17 +99,6 @@ impl S3Server {
     /// A place in its bucket.
     pub(crate) fn url(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}", self.told("bucket"))
-    }
-
-    /// Runs a command that may use the server.
-    pub(crate) fn run(&self, mut command: Command) -> Ran {
-        command.envs(self.environment());
-        let output = command.output().expect("the binary starts");
-        Ran {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
-        }
     }
 
     /// All objects below a prefix, by name.
