@@ -6,6 +6,7 @@
 mod active;
 mod fleet;
 mod handle;
+mod knock;
 mod meter;
 mod work;
 
@@ -195,6 +196,7 @@ impl Coordinator {
                 self.happen(event);
             }
             Message::JobTaken { job, ballista } => self.job_taken(job, ballista),
+            Message::ExecutorDead(id) => self.executor_dead(id, (self.now_ms)()),
         }
     }
 
@@ -444,6 +446,7 @@ impl Coordinator {
             let held: BTreeSet<(SweepId, u64)> = reported.chain(gone.dealt).collect();
             self.happen(Event::ExecutorLost { held: held.into_iter().collect() });
         }
+        self.knock_at_the_silent(now_ms);
         let slots = self.fleet.slots();
         if slots != before {
             tracing::info!(slots, before, "slots");

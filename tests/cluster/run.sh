@@ -68,6 +68,8 @@ scenario access::clients_speak_tls_where_there_is_a_certificate_and_executors_be
     "TLS for clients, plain for executors beside the scheduler"
 scenario deaths::an_executor_killed_in_the_middle_of_its_units_loses_nothing_but_these \
     "executor SIGKILL mid-unit"
+scenario deaths::an_executor_whose_port_is_closed_is_missed_long_before_its_heartbeats_run_out \
+    "executor SIGKILL: missed within seconds though heartbeats may be silent for 120 s"
 scenario deaths::the_units_that_a_killed_executor_had_finished_are_not_computed_again \
     "executor SIGKILL after units were finished: these are not computed again"
 scenario deaths::a_sweep_whose_executors_were_all_killed_waits_for_others_and_says_so \

@@ -46,6 +46,7 @@ pub(super) enum Message {
     Overview(Reply<Overview>),
     Happened(Event),
     JobTaken { job: JobId, ballista: BallistaJob },
+    ExecutorDead(String),
 }
 
 /// How everybody else talks to the coordinator.

@@ -180,7 +180,9 @@ impl TestCluster {
         let mut args = vec!["scheduler", "--port", &grpc, "--http-port", &http, "--log-format", "json"];
         let [data, results] = self.places.each_ref().map(String::as_str);
         args.extend(["--data", data, "--results", results, "--state", "state"]);
-        args.extend(["--executor-timeout-s", EXECUTOR_TIMEOUT_S]);
+        if !self.scheduler_options.iter().any(|option| option == "--executor-timeout-s") {
+            args.extend(["--executor-timeout-s", EXECUTOR_TIMEOUT_S]);
+        }
         args.extend(self.scheduler_options.iter().map(String::as_str));
         args.extend(more);
         self.command(&args)
