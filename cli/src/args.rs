@@ -525,6 +525,8 @@ pub(crate) enum ResultsCommand {
         sweep_id: Option<String>,
         #[command(flatten)]
         results: ResultsDir,
+        #[command(flatten)]
+        cluster: ClusterArgs,
         /// Parameter across; default: the grid's last.
         #[arg(long)]
         x: Option<String>,

@@ -314,6 +314,24 @@ impl Manifest {
         Ok(SweepSpec { request, series })
     }
 
+    /// The same sweep reduced to one symbol, in capitals or not; `None`: all of it.
+    ///
+    /// # Errors
+    /// It did not run on the symbol.
+    pub fn only_symbol(mut self, symbol: Option<&str>) -> Result<Manifest, PlanError> {
+        let Some(symbol) = symbol.map(str::to_ascii_uppercase) else { return Ok(self) };
+        let known: Vec<String> = self.series.iter().map(|series| series.symbol.clone()).collect();
+        self.series.retain(|series| series.symbol == symbol);
+        if self.series.is_empty() {
+            return Err(PlanError::NotFound(format!(
+                "sweep {} has no symbol {symbol}; it ran on {}",
+                self.sweep_id,
+                known.join(", ")
+            )));
+        }
+        Ok(self)
+    }
+
     /// Whether the result files of a complete sweep are all there.
     ///
     /// # Errors

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::functions_aggregate::expr_fn::avg;
+use datafusion::logical_expr::{cast, ident};
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use polybolos_engine::metrics::{MetricContext, TrialStats, Trials};
-use polybolos_engine::sweep::{Keep, SeriesId, Unit};
+use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
 use polybolos_storage::{Location, OpenFile, Staged, in_parallel};
@@ -201,6 +203,37 @@ pub fn frame(results: &Location, manifest: &Manifest) -> Result<DataFrame, PlanE
         PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
     })?;
     Ok(context.read_table(table)?)
+}
+
+/// The means of a metric over all rows that have the same values of one or two parameters: columns `x`, `y` (if asked for) and
+/// `value`, in no order. Rows whose metric is undefined do not count; a mean of none is NULL.
+///
+/// # Errors
+/// An unknown metric or parameter, or result files that cannot be read.
+pub async fn means(
+    results: &Location,
+    manifest: &Manifest,
+    x: &str,
+    y: Option<&str>,
+    metric: &str,
+) -> Result<Vec<RecordBatch>, PlanError> {
+    let ranking = Ranking { metric: metric.to_owned(), min_trades: 0 };
+    let metric = ranking.metric()?;
+    let number = |name: &str| cast(ident(name), DataType::Float64);
+    let parameter = |name: &str| {
+        manifest.params.iter().any(|param| param.name == name).then(|| number(name)).ok_or_else(|| {
+            PlanError::NotFound(format!("sweep {} has no parameter `{name}`", manifest.sweep_id))
+        })
+    };
+    let mut keys = vec![parameter(x)?.alias("x")];
+    if let Some(y) = y {
+        keys.push(parameter(y)?.alias("y"));
+    }
+    let (results, manifest) = (results.clone(), manifest.clone());
+    let frame = tokio::task::spawn_blocking(move || frame(&results, &manifest));
+    let frame = frame.await.map_err(|error| PlanError::Query(error.to_string()))??;
+    let means = frame.aggregate(keys, vec![avg(number(metric.name)).alias("value")])?;
+    Ok(means.collect().await?)
 }
 
 /// Every row of a complete sweep, batch by batch, symbol by symbol. Blocks.

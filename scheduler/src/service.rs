@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt as _};
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest};
 use polybolos_plan::catalogue::{Manifest, find};
 use polybolos_plan::error::PlanError;
+use polybolos_plan::results::means;
 use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
@@ -22,12 +23,12 @@ use polybolos_proto::check_engine_version;
 use polybolos_proto::cluster::executors_server::Executors;
 use polybolos_proto::cluster::sweeps_server::Sweeps;
 use polybolos_proto::cluster::{
-    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, QueryReply, QueryRequest,
-    ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus, TopRequest,
-    WatchRequest,
+    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, MeansRequest, QueryReply,
+    QueryRequest, ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus,
+    TopRequest, WatchRequest,
 };
 use polybolos_storage::Location;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
 use crate::access::DEFAULT_USER;
@@ -135,6 +136,13 @@ impl Service {
             Ok((job, is_complete))
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))?
+    }
+
+    /// Lets one more query in.
+    fn query_turn(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.queries).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{} queries are running; try again", self.limits.queries))
+        })
     }
 
     /// [`complete_sweep`] off the async runtime.
@@ -268,9 +276,7 @@ impl Sweeps for Service {
     type QueryStream = Replies<QueryReply>;
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
-        let turn = Arc::clone(&self.queries).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!("{} queries are running; try again", self.limits.queries))
-        })?;
+        let turn = self.query_turn()?;
         let sql = request.into_inner().sql;
         let batches = query::run(&self.ballista, &self.roots, &sql).await?;
         let schema = batches.schema();
@@ -291,12 +297,13 @@ impl Sweeps for Service {
     type TopStream = Replies<QueryReply>;
 
     async fn top(&self, request: Request<TopRequest>) -> Result<Response<Self::TopStream>, Status> {
-        let TopRequest { sweep_id, metric, min_trades, count } = request.into_inner();
+        let TopRequest { sweep_id, metric, min_trades, count, symbol } = request.into_inner();
         let ranking =
             Ranking { metric: if metric.is_empty() { "sharpe".to_owned() } else { metric }, min_trades };
         ranking.metric().map_err(|error| Status::invalid_argument(error.to_string()))?;
         let results = self.roots.results.clone();
         let manifest = self.complete_sweep(sweep_id).await?;
+        let manifest = manifest.only_symbol(given(&symbol)).map_err(|error| refusal(&error))?;
         let count = usize::try_from(count.clamp(1, 100_000)).unwrap_or(100_000);
         let best = tokio::task::spawn_blocking(move || top(&results, &manifest, &ranking, count));
         let best = best.await.map_err(|error| Status::internal(error.to_string()))?;
@@ -305,6 +312,25 @@ impl Sweeps for Service {
         let batches = futures::stream::iter(best.into_iter().map(Ok));
         Ok(Response::new(query::pieces(schema, batches).boxed()))
     }
+
+    type MeansStream = Replies<QueryReply>;
+
+    async fn means(&self, request: Request<MeansRequest>) -> Result<Response<Self::MeansStream>, Status> {
+        let _turn = self.query_turn()?;
+        let MeansRequest { sweep_id, metric, x, y, symbol } = request.into_inner();
+        let manifest = self.complete_sweep(sweep_id).await?;
+        let manifest = manifest.only_symbol(given(&symbol)).map_err(|error| refusal(&error))?;
+        let means = means(&self.roots.results, &manifest, &x, given(&y), &metric).await;
+        let means = means.map_err(|error| refusal(&error))?;
+        let schema = means.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        let batches = futures::stream::iter(means.into_iter().map(Ok));
+        Ok(Response::new(query::pieces(schema, batches).boxed()))
+    }
+}
+
+/// What is asked for, if anything is.
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A sweep of the results folder by its id or a part of it, the latest for an empty one; names that are no ids are not looked for on disk.

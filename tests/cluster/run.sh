@@ -56,6 +56,8 @@ scenario rows::a_sweep_that_was_handed_over_goes_on_alone_and_can_be_watched_lat
     "--detach, watched later; leftovers of killed writers are cleared"
 scenario sql::queries_over_bars_and_results_run_on_the_executors_and_can_only_read \
     "sql over bars and results equals one process; writes and files are refused"
+scenario sql::rankings_and_maps_of_a_cluster_are_those_of_its_result_files \
+    "results top and heatmap equal those of the result files"
 scenario jobs::sweeps_are_listed_watched_and_cancelled_by_their_ids \
     "jobs list, watch, cancel; wrong ids"
 scenario jobs::a_scheduler_that_is_not_there_is_one_clear_message \

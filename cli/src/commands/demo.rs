@@ -200,7 +200,14 @@ fn swept(args: &SweepArgs, style: Style) -> Result<Swept, CliError> {
     block_on(async {
         let report = sweep::drive(&runtime, &table, style).await?;
         let best = top(results, &report.manifest, &ranking, args.top)?;
-        let map = heatmap::of_sweep(results, &report.manifest, None, None, &ranking.metric).await?;
+        let map = heatmap::of_sweep(
+            heatmap::Source::Results(results),
+            &report.manifest,
+            None,
+            None,
+            &ranking.metric,
+        )
+        .await?;
         Ok(Swept { report, ranking, best, map, periods_per_year })
     })
 }

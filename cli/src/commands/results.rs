@@ -50,7 +50,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
                 Some(cluster) => remote_top(&cluster, sweep_id, &ranking, count, symbol.as_deref())?,
                 None => {
                     let manifest = complete(&results.results, sweep_id.as_deref())?;
-                    let manifest = only_symbol(manifest, symbol.as_deref())?;
+                    let manifest = manifest.only_symbol(symbol.as_deref())?;
                     let best = top(&results.results, &manifest, &ranking, count)?;
                     (manifest, best)
                 }
@@ -60,18 +60,24 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             }
             output::text(&output::rows_table(&best, Some(&sweep::table_columns(&manifest, &ranking)))?)
         }
-        ResultsCommand::Heatmap { sweep_id, results, x, y, metric, symbol } => {
+        ResultsCommand::Heatmap { sweep_id, results, cluster, x, y, metric, symbol } => {
             let ranking = Ranking { metric, min_trades: 0 };
             ranking.metric()?;
-            let manifest = complete(&results.results, sweep_id.as_deref())?;
-            let manifest = only_symbol(manifest, symbol.as_deref())?;
-            let map = block_on(heatmap::of_sweep(
-                &results.results,
-                &manifest,
-                x.as_deref(),
-                y.as_deref(),
-                &ranking.metric,
-            ))?;
+            let (x, y, symbol) = (x.as_deref(), y.as_deref(), symbol.as_deref());
+            let map = match Cluster::of(&cluster)? {
+                Some(cluster) => cluster.wait(async {
+                    let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+                    let manifest = manifest.only_symbol(symbol)?;
+                    let source = heatmap::Source::Cluster(&cluster, symbol);
+                    heatmap::of_sweep(source, &manifest, x, y, &ranking.metric).await
+                })?,
+                None => {
+                    let manifest = complete(&results.results, sweep_id.as_deref())?;
+                    let manifest = manifest.only_symbol(symbol)?;
+                    let source = heatmap::Source::Results(&results.results);
+                    block_on(heatmap::of_sweep(source, &manifest, x, y, &ranking.metric))?
+                }
+            };
             if style.json { output::json(&map) } else { output::text(&map.picture(output::colours())) }
         }
         ResultsCommand::Export { sweep_id, results, cluster, out } => {
@@ -96,21 +102,6 @@ fn complete(results: &Location, wanted: Option<&str>) -> Result<Manifest, CliErr
     )))
 }
 
-/// The same sweep reduced to one symbol.
-fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest, CliError> {
-    let Some(symbol) = symbol.map(str::to_ascii_uppercase) else { return Ok(manifest) };
-    let known: Vec<String> = manifest.series.iter().map(|series| series.symbol.clone()).collect();
-    manifest.series.retain(|series| series.symbol == symbol);
-    if manifest.series.is_empty() {
-        return Err(CliError::Failed(format!(
-            "sweep {} has no symbol {symbol}; it ran on {}",
-            manifest.sweep_id,
-            known.join(", ")
-        )));
-    }
-    Ok(manifest)
-}
-
 /// The sweeps of a cluster: its catalogue has those that are not finished too.
 fn remote_list(cluster: &Cluster, style: Style) -> Result<(), CliError> {
     let columns =
@@ -130,20 +121,14 @@ fn remote_top(
     count: usize,
     symbol: Option<&str>,
 ) -> Result<(Manifest, Vec<RecordBatch>), CliError> {
-    if symbol.is_some() {
-        return Err(CliError::Usage(
-            "--symbol is not there with --cluster; ask in SQL: polybolos sql --cluster URL \
-             \"SELECT * FROM results WHERE symbol = 'BTCUSDT' ORDER BY sharpe DESC LIMIT 10\""
-                .to_owned(),
-        ));
-    }
     cluster.wait(async {
-        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?.only_symbol(symbol)?;
         let request = TopRequest {
             sweep_id: manifest.sweep_id.clone(),
             metric: ranking.metric.clone(),
             min_trades: ranking.min_trades,
             count: count as u64,
+            symbol: symbol.unwrap_or_default().to_owned(),
         };
         let best = cluster.top(request).await?;
         Ok((manifest, best))

@@ -62,13 +62,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_port_is_closed_where_nobody_listens_and_not_where_nobody_answers() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    async fn a_port_is_closed_where_nobody_listens_and_not_where_nobody_answers() -> std::io::Result<()> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
         assert!(!is_closed("127.0.0.1", port).await, "somebody listens and never answers");
         drop(listener);
         assert!(is_closed("127.0.0.1", port).await);
         // Addresses for documentation: nobody is there, and no machine says so.
         assert!(!is_closed("192.0.2.1", port).await);
+        Ok(())
     }
 }
