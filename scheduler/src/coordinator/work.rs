@@ -123,7 +123,7 @@ impl Coordinator {
     pub(super) fn job_taken(&mut self, id: JobId, ballista: BallistaJob) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.ballista = Some(ballista.clone());
-        tracing::debug!(job = %id, %ballista, sweep = %job.sweep, units = job.units.len(), "job submitted");
+        tracing::debug!(job = %id, %ballista, sweep_id = %job.sweep, units = job.units.len(), "job submitted");
         if job.is_cancelled {
             self.cancel_at_ballista(ballista);
         }
