@@ -13,6 +13,7 @@ mod compute;
 pub mod conclude;
 pub mod error;
 pub mod faults;
+mod finished_units;
 pub mod functions;
 pub mod gpu;
 mod kept;

@@ -11,22 +11,22 @@ use datafusion::logical_expr::{cast, ident};
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use polybolos_engine::metrics::{MetricContext, TrialStats, Trials};
+use polybolos_engine::metrics::{MetricContext, TrialStats};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
-use polybolos_storage::{Location, OpenFile, Staged, in_parallel};
+use polybolos_storage::{Location, OpenFile, Staged};
 use serde_json::json;
 
 use crate::bars_table::runtime_builder;
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
+use crate::finished_units::FinishedUnits;
 use crate::kept::Kept;
-use crate::observer::UnitProgress;
 use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
-use crate::store::{ROW_GROUP_ROWS, UnitResult, UnitSummary, properties, stage_parquet};
+use crate::store::{ROW_GROUP_ROWS, properties, stage_parquet};
 use crate::unit::SweepJob;
 
 /// Key of the provenance in the Parquet metadata.
@@ -56,20 +56,13 @@ pub(crate) fn stage_series(
     series: &SeriesId,
     units: &[Unit],
 ) -> Result<(Staged, SeriesTotals), PlanError> {
-    let finished = FinishedUnits { job, runtime, at_once: results.requests_at_once() };
-    let mut trials = Trials::default();
-    let mut combos = 0;
-    for units in units.chunks(SUMMARIES_AT_ONCE) {
-        for summary in finished.summaries(units)? {
-            trials.merge(&summary.trials);
-            combos += summary.combos;
-        }
-    }
+    let mut finished = FinishedUnits::new(job, runtime, units, results.requests_at_once())?;
+    let (combos, trials) = (finished.combos, finished.trials.finish());
     if combos == 0 {
         return Err(PlanError::NoCombination { rows: job.strategy.space().len() });
     }
     let bars = job.bars(runtime, series)?;
-    let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());
+    let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials);
     let place = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
     let table = schema::results(job.strategy.space());
@@ -89,11 +82,23 @@ pub(crate) fn stage_series(
         };
         match &job.spec.request.keep {
             Keep::All => {
-                finished.for_each(units, |result| write(&result.rows))?;
+                // In blocks in which units have no say: how rows are handed over shows in the pages of the file.
+                let mut block = Vec::new();
+                finished.for_each(|result| {
+                    block.extend(result.rows);
+                    while block.len() >= ROW_GROUP_ROWS {
+                        let rest = block.split_off(ROW_GROUP_ROWS);
+                        write(&std::mem::replace(&mut block, rest))?;
+                    }
+                    Ok(())
+                })?;
+                if !block.is_empty() {
+                    write(&block)?;
+                }
             }
             keep @ Keep::Top { .. } => {
                 let mut kept = Kept::new(keep)?;
-                finished.for_each(units, |result| {
+                finished.for_each(|result| {
                     kept.extend(result.rows.into_iter(), &context);
                     Ok(())
                 })?;
@@ -104,54 +109,7 @@ pub(crate) fn stage_series(
         }
         Ok(())
     })?;
-    Ok((file, SeriesTotals { combos, rows: written, trials: trials.finish() }))
-}
-
-/// Summaries that are looked up between two looks at whether the sweep was cancelled.
-const SUMMARIES_AT_ONCE: usize = 256;
-
-/// The finished units of a sweep; what was lost or damaged is computed again.
-struct FinishedUnits<'s> {
-    job: &'s SweepJob,
-    runtime: &'s SweepRuntime,
-    /// Units that are read at a time.
-    at_once: usize,
-}
-
-impl FinishedUnits<'_> {
-    fn result(&self, unit: &Unit) -> Result<UnitResult, PlanError> {
-        if self.runtime.is_cancelled() {
-            return Err(PlanError::Cancelled);
-        }
-        let progress = UnitProgress::following(Arc::clone(&self.runtime.cancel));
-        Ok(self.job.load_or_compute(self.runtime, unit, &progress)?.result)
-    }
-
-    fn summaries(&self, units: &[Unit]) -> Result<Vec<UnitSummary>, PlanError> {
-        let digests: Option<Vec<_>> =
-            units.iter().map(|unit| self.job.spec.unit_digest(&self.job.strategy, unit)).collect();
-        let stored = match self.job.store().zip(digests) {
-            Some((store, digests)) => store.summaries(&digests)?,
-            None => vec![None; units.len()],
-        };
-        let summary = |(unit, stored): (&Unit, Option<UnitSummary>)| match stored {
-            Some(summary) => Ok(summary),
-            None => Ok(self.result(unit)?.summary),
-        };
-        units.iter().zip(stored).map(summary).collect()
-    }
-
-    /// Hands over the units in their order.
-    fn for_each(
-        &self,
-        units: &[Unit],
-        mut take: impl FnMut(UnitResult) -> Result<(), PlanError>,
-    ) -> Result<(), PlanError> {
-        for units in units.chunks(self.at_once) {
-            in_parallel(units.len(), units, |unit| self.result(unit))?.into_iter().try_for_each(&mut take)?;
-        }
-        Ok(())
-    }
+    Ok((file, SeriesTotals { combos, rows: written, trials }))
 }
 
 /// What decided the rows of a file, as JSON: nothing about when, where or how fast, so not the document's path either.

@@ -30,6 +30,10 @@ const SUMMARY_KEY: &str = "polybolos.unit";
 /// Rows per row group in unit and result files.
 pub(crate) const ROW_GROUP_ROWS: usize = 1 << 16;
 
+/// Units with fewer rows are not compressed: every page of every column begins with preparing the compressor and asking the
+/// processor what it can, which on virtual machines takes longer than all the rest.
+const COMPRESSED_ROWS: usize = 256;
+
 /// What a unit found: the kept rows and the statistics over all its combinations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitResult {
@@ -171,7 +175,10 @@ impl UnitStore {
         let place = self.place(digest);
         let summary =
             serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&place, error))?;
-        let properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
+        let mut properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
+        if result.rows.len() < COMPRESSED_ROWS {
+            properties = properties.into_builder().set_compression(Compression::UNCOMPRESSED).build();
+        }
         let staged = stage_parquet(&place, properties, schema::statistics(), |writer| {
             for rows in result.rows.chunks(ROW_GROUP_ROWS) {
                 writer

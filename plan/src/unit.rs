@@ -277,7 +277,8 @@ impl SweepJob {
         self.bars(runtime, self.spec.series.get(unit.series).ok_or_else(missing)?)
     }
 
-    fn stored(&self, unit: &Unit) -> Result<Option<UnitResult>, PlanError> {
+    /// A unit from the store; `None` if it has to be computed.
+    pub(crate) fn stored(&self, unit: &Unit) -> Result<Option<UnitResult>, PlanError> {
         let stored = self.store().zip(self.spec.unit_digest(&self.strategy, unit));
         stored.map_or(Ok(None), |(store, digest)| store.read(digest))
     }

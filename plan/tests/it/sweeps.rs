@@ -211,6 +211,20 @@ async fn result_files_are_the_same_bytes_for_any_threads_units_and_paths() {
     }
 }
 
+/// More rows than a page of a column takes: how they were handed over must not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_result_files_are_the_same_bytes_for_any_units() {
+    let strategy = "name: long\nparams:\n  fast: {from: 2, to: 101}\n  slow: {from: 102, to: 321}\n\
+                    long: {enter: \"sma(close, fast) > sma(close, slow)\", exit: \"sma(close, fast) < sma(close, slow)\"}\n";
+    let mut files = Vec::new();
+    for unit_rows in [22_000, 7_000, 1_000] {
+        let bench =
+            Bench { strategy: strategy.to_owned(), unit_rows: Some(unit_rows), threads: 2, ..Bench::new() };
+        files.push(bench.files(&bench.run().await));
+    }
+    assert!(files[0] == files[1] && files[0] == files[2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_run_computes_nothing_and_a_broken_one_only_what_is_missing() {
     let bench = Bench { unit_rows: Some(16), ..Bench::new() };
