@@ -1,19 +1,20 @@
 //! The command line. Every option that a server or script may want to fix has an environment twin.
 
 mod executor;
+mod places;
 
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::precision::Precision;
 use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
-use polybolos_storage::Location;
 
 pub(crate) use executor::{ExecutorArgs, LogFormat};
+pub(crate) use places::{DataDir, ResultsDir};
 
 /// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
 #[derive(Debug, Parser)]
@@ -73,26 +74,6 @@ pub(crate) struct DevicesArgs {
     /// List only.
     #[arg(long)]
     pub no_test: bool,
-}
-
-/// Where market data lies.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DataDir {
-    /// Dataset folder, or s3://BUCKET/PREFIX.
-    #[arg(long = "data", env = "POLYBOLOS_DATA", default_value = "./data", value_name = "DIR")]
-    pub data: String,
-}
-
-/// Where results lie.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ResultsDir {
-    /// Results folder, or s3://BUCKET/PREFIX.
-    #[arg(long = "results", env = "POLYBOLOS_RESULTS", default_value = "./results", value_name = "DIR", value_parser = location())]
-    pub results: Location,
-}
-
-fn location() -> impl TypedValueParser<Value = Location> {
-    OsStringValueParser::new().try_map(Location::parse)
 }
 
 /// A cluster to work on instead of this machine. The token is read from POLYBOLOS_TOKEN, never from the command line,
