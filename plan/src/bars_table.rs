@@ -16,7 +16,7 @@ use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStor
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use futures::{StreamExt, TryStreamExt, future};
 use object_store::ObjectStore;
-use polybolos_storage::{Location, StorageError};
+use polybolos_storage::Location;
 use url::Url;
 
 use crate::error::PlanError;
@@ -116,14 +116,21 @@ pub async fn bars_table(
     dataset: &str,
 ) -> Result<Arc<dyn TableProvider>, BarsTableError> {
     let unreadable = |reason: String| BarsTableError::Unreadable { dataset: dataset.to_owned(), reason };
-    let location = bars_location(dataset).map_err(unreadable)?;
+    let bars = Location::parse(dataset).map_err(|error| unreadable(error.reason().to_owned()))?;
+    let bars = bars.join(BARS_DIRECTORY);
+    let location = table_url(&bars, Kind::Folder).map_err(unreadable)?;
     let format = ParquetFormat::default().with_options(session.table_options().parquet.clone());
     let options = ListingOptions::new(Arc::new(format)).with_table_partition_cols(vec![
         ("interval".to_owned(), DataType::Utf8),
         ("symbol".to_owned(), DataType::Utf8),
     ]);
-    let found = has_bars(session, &location, &options.file_extension).await;
-    if !found.map_err(|error| unreadable(reason(error)))? {
+    let found = if bars.is_remote() {
+        has_bars_in_bucket(bars).await
+    } else {
+        let found = has_bars(session, &location, &options.file_extension).await;
+        found.map_err(|error| error.to_string())
+    };
+    if !found.map_err(unreadable)? {
         return Err(BarsTableError::Empty { dataset: dataset.to_owned() });
     }
     let config =
@@ -147,16 +154,10 @@ async fn has_bars(
     Ok(files.try_next().await?.is_some())
 }
 
-/// What stands in the way, without the engine's names for it.
-fn reason(error: DataFusionError) -> String {
-    match error {
-        DataFusionError::ObjectStore(error) => StorageError::of_store("", &error).reason().to_owned(),
-        other => PlanError::from(other).to_string(),
-    }
-}
-
-/// The URL of the bars' directory.
-fn bars_location(dataset: &str) -> Result<ListingTableUrl, String> {
-    let dataset = Location::parse(dataset).map_err(|error| error.reason().to_owned())?;
-    table_url(&dataset.join(BARS_DIRECTORY), Kind::Folder)
+/// Whether there is an interval in a bucket. Asked by the bucket's own client, which does not wait long for a server that has
+/// never answered.
+async fn has_bars_in_bucket(bars: Location) -> Result<bool, String> {
+    let names = tokio::task::spawn_blocking(move || bars.names());
+    let names = names.await.map_err(|error| error.to_string())?;
+    Ok(!names.map_err(|error| error.reason().to_owned())?.is_empty())
 }
