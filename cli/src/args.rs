@@ -1,6 +1,7 @@
 //! The command line. Every option that a server or script may want to fix has an environment twin.
 
 mod executor;
+mod places;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 
 pub(crate) use executor::{ExecutorArgs, LogFormat};
+pub(crate) use places::{DataDir, ResultsDir};
 
 /// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
 #[derive(Debug, Parser)]
@@ -72,22 +74,6 @@ pub(crate) struct DevicesArgs {
     /// List only.
     #[arg(long)]
     pub no_test: bool,
-}
-
-/// Where market data lies.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DataDir {
-    /// Dataset folder.
-    #[arg(long = "data", env = "POLYBOLOS_DATA", default_value = "./data", value_name = "DIR")]
-    pub data: String,
-}
-
-/// Where results lie.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ResultsDir {
-    /// Results folder.
-    #[arg(long = "results", env = "POLYBOLOS_RESULTS", default_value = "./results", value_name = "DIR")]
-    pub results: PathBuf,
 }
 
 /// A cluster to work on instead of this machine. The token is read from POLYBOLOS_TOKEN, never from the command line,
@@ -520,6 +506,8 @@ pub(crate) enum ResultsCommand {
         sweep_id: Option<String>,
         #[command(flatten)]
         results: ResultsDir,
+        #[command(flatten)]
+        cluster: ClusterArgs,
         /// Parameter across; default: the grid's last.
         #[arg(long)]
         x: Option<String>,

@@ -5,18 +5,17 @@
 
 mod picture;
 
-use std::path::Path;
-
 use datafusion::arrow::array::{AsArray as _, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Float64Type};
-use datafusion::functions_aggregate::expr_fn::avg;
-use datafusion::logical_expr::{cast, ident};
+use datafusion::arrow::datatypes::Float64Type;
 use polybolos_engine::metrics::{Better, Metric};
 use polybolos_plan::catalogue::{Manifest, ValuesRecord};
 use polybolos_plan::results;
+use polybolos_proto::cluster::MeansRequest;
+use polybolos_storage::Location;
 use serde::Serialize;
 
 use crate::error::CliError;
+use crate::remote::Cluster;
 
 /// Most cells of a map: more are no picture, and a parameter pair that makes more is better asked for in SQL.
 const MAX_CELLS: usize = 4_000_000;
@@ -115,13 +114,21 @@ struct Point {
     value: Option<f64>,
 }
 
-/// Aggregates the result files of a complete sweep. Without `x` and `y` the last two parameters that have more than one
-/// value are taken: the last one across.
+/// Where the means come from.
+pub(crate) enum Source<'s> {
+    /// A results folder.
+    Results(&'s Location),
+    /// A cluster, and the one symbol that is wanted; the manifest has only that then.
+    Cluster(&'s Cluster, Option<&'s str>),
+}
+
+/// Aggregates the rows of a complete sweep. Without `x` and `y` the last two parameters that have more than one value are
+/// taken: the last one across.
 ///
 /// # Errors
-/// An unknown metric or parameter, a grid without anything to draw, or result files that cannot be read.
+/// An unknown metric or parameter, a grid without anything to draw, or rows that cannot be had.
 pub(crate) async fn of_sweep(
-    results: &Path,
+    source: Source<'_>,
     manifest: &Manifest,
     x: Option<&str>,
     y: Option<&str>,
@@ -130,12 +137,20 @@ pub(crate) async fn of_sweep(
     let ranking = polybolos_engine::sweep::Ranking { metric: metric.to_owned(), min_trades: 0 };
     let metric = ranking.metric()?;
     let (x, y) = axes(manifest, x, y)?;
-    let number = |name: &str| cast(ident(name), DataType::Float64);
-    let mut keys = vec![number(&x).alias("x")];
-    keys.extend(y.as_deref().map(|y| number(y).alias("y")));
-    let rows = results::frame(results, manifest)?;
-    let means = rows.aggregate(keys, vec![avg(number(metric.name)).alias("value")])?;
-    let mut points = points(&means.collect().await?, y.is_some())?;
+    let means = match source {
+        Source::Results(results) => results::means(results, manifest, &x, y.as_deref(), metric.name).await?,
+        Source::Cluster(cluster, symbol) => {
+            let request = MeansRequest {
+                sweep_id: manifest.sweep_id.clone(),
+                metric: metric.name.to_owned(),
+                x: x.clone(),
+                y: y.clone().unwrap_or_default(),
+                symbol: symbol.unwrap_or_default().to_owned(),
+            };
+            cluster.means(request).await?
+        }
+    };
+    let mut points = points(&means, y.is_some())?;
     points.sort_by(|a, b| a.y.total_cmp(&b.y).then(a.x.total_cmp(&b.x)));
     let axis = |parameter: String, value: fn(&Point) -> f64| {
         let mut values: Vec<f64> = points.iter().map(value).collect();

@@ -9,8 +9,8 @@ use datafusion::arrow::ipc::reader::StreamDecoder;
 use polybolos_plan::catalogue::Manifest;
 use polybolos_proto::cluster::sweeps_client::SweepsClient;
 use polybolos_proto::cluster::{
-    CancelRequest, GetRequest, ListRequest, QueryReply, QueryRequest, SubmitReply, SubmitRequest,
-    SweepStatus, TopRequest, WatchRequest,
+    CancelRequest, GetRequest, ListRequest, MeansRequest, QueryReply, QueryRequest, SubmitReply,
+    SubmitRequest, SweepStatus, TopRequest, WatchRequest,
 };
 use tokio::runtime::Runtime;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -185,6 +185,12 @@ impl Cluster {
     /// The best rows of a finished sweep.
     pub(crate) async fn top(&self, request: TopRequest) -> Result<Vec<RecordBatch>, RemoteError> {
         let reply = self.client.clone().top(request).await.map_err(|status| self.error(&status))?;
+        self.batches(reply.into_inner()).all().await
+    }
+
+    /// The means of a metric over one or two parameters of a finished sweep.
+    pub(crate) async fn means(&self, request: MeansRequest) -> Result<Vec<RecordBatch>, RemoteError> {
+        let reply = self.client.clone().means(request).await.map_err(|status| self.error(&status))?;
         self.batches(reply.into_inner()).all().await
     }
 

@@ -64,12 +64,12 @@ pub(crate) fn page(reporter: &Reporter, runtime: &SweepRuntime, standing: Standi
     );
     page.gauge("units_running", "Units that run now.", reporter.running() as f64);
     page.gauge("slots", "Units and tasks that may run at a time.", runtime.threads as f64);
-    page.counter("combinations_total", "Combinations simulated.", read(&progress.combos));
-    page.counter("bar_combinations_total", "Combinations times bars simulated.", read(&progress.bar_combos));
+    page.counter("combos_total", "Combinations simulated.", read(&progress.combos));
+    page.counter("bar_combos_total", "Combinations times bars simulated.", read(&progress.bar_combos));
     page.counter("kernel_seconds_total", "Thread-seconds in kernels.", read(&progress.kernel_ns) / 1e9);
-    page.counter("gpu_combinations_total", "Combinations simulated on a GPU.", read(&progress.gpu_combos));
+    page.counter("gpu_combos_total", "Combinations simulated on a GPU.", read(&progress.gpu_combos));
     page.counter(
-        "gpu_fallback_combinations_total",
+        "gpu_fallbacks_total",
         "Combinations that a GPU failed to do and the processor did.",
         read(&progress.gpu_fallbacks),
     );
@@ -113,7 +113,7 @@ mod tests {
         let page = page(&reporter, &runtime, standing);
         for expected in [
             "polybolos_executor_slots 3",
-            "polybolos_executor_bar_combinations_total 7000000000",
+            "polybolos_executor_bar_combos_total 7000000000",
             "polybolos_executor_is_ready 1",
             "polybolos_executor_registrations_total 2",
             "polybolos_executor_units_total{outcome=\"computed\"} 0",

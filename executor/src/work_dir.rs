@@ -69,25 +69,57 @@ fn first_entry(path: &Path) -> io::Result<Option<String>> {
     Ok(entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
 }
 
-/// Deletes everything but the lock file. Links are deleted, not followed.
+/// Times that a folder is gone through while somebody else deletes in it.
+const PASSES: usize = 10;
+
+/// Deletes everything but the lock file. Links are deleted, not followed. Ballista deletes the results of ended jobs at the same
+/// time: what it was faster at is gone, and what it was in the middle of is looked at again.
 fn empty(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_name() == LOCK_FILE {
-            continue;
+    let mut missed = Ok(());
+    for _ in 0..PASSES {
+        missed = Ok(());
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name() == LOCK_FILE {
+                continue;
+            }
+            let removed = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+                Ok(_) => fs::remove_file(entry.path()),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => missed = Err(error),
+                removed => removed?,
+            }
         }
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
+        if missed.is_ok() {
+            break;
         }
     }
-    Ok(())
+    missed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_emptied_while_somebody_else_empties_it_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            for job in 0..20 {
+                let stage = folder.path().join(format!("job-{job}/1"));
+                fs::create_dir_all(&stage).unwrap();
+                (0..5).for_each(|file| fs::write(stage.join(file.to_string()), b"x").unwrap());
+            }
+            std::thread::scope(|scope| {
+                let all = (0..3).map(|_| scope.spawn(|| empty(folder.path()))).collect::<Vec<_>>();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
 
     #[test]
     fn leftovers_are_deleted_at_the_start_and_at_the_end() {

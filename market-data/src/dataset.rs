@@ -1,18 +1,20 @@
 //! A dataset directory: `bars/interval=1h/symbol=BTCUSDT/<year>.parquet`, one series per (symbol, interval).
 //!
-//! Readers take no lock: a file is replaced by a rename and is old or new, never half. Writers take turns
-//! ([`merge`]). Object stores are refused in so many words until they are supported.
+//! Readers take no lock: a file is replaced by a rename, an object by an upload, and is old or new, never half. Writers take
+//! turns ([`merge`]). In a bucket every request travels: folders are listed whole and files fetched many at a time.
 
 pub(crate) mod lock;
 pub(crate) mod merge;
 pub(crate) mod staging;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use bytes::Bytes;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::timerange::TimeRange;
 use polybolos_kernels::bars::Bars;
+use polybolos_storage::{Location, Revision, StorageError, in_parallel};
 use serde::Serialize;
 
 use crate::DataError;
@@ -20,10 +22,10 @@ use crate::parquet_bars;
 use crate::symbol::{nearest, symbol_name};
 use crate::utc::year_of;
 
-/// A dataset directory on a local disk.
+/// A dataset in a directory or a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    root: PathBuf,
+    root: Location,
 }
 
 /// One series of a dataset, as its files' footers describe it.
@@ -41,57 +43,61 @@ pub struct Series {
     pub last_ms: i64,
     /// Number of Parquet files.
     pub files: u64,
-    /// Their size on disk.
+    /// Their size.
     pub bytes: u64,
 }
 
 /// A year's file of a series.
 pub(crate) struct YearFile {
     pub(crate) year: i32,
-    pub(crate) path: PathBuf,
+    pub(crate) location: Location,
 }
 
 impl Dataset {
     /// Opens an existing dataset.
     ///
     /// # Errors
-    /// [`DataError::NotLocal`] for a URL, [`DataError::NoDataset`] if there is none.
+    /// [`DataError::NoDataset`] if there is none, [`DataError::Storage`] if the place cannot be.
     pub fn open(location: impl AsRef<Path>) -> Result<Dataset, DataError> {
         let dataset = Dataset::create(location)?;
-        if dataset.bars().is_dir() { Ok(dataset) } else { Err(DataError::NoDataset { path: dataset.root }) }
+        let bars = dataset.bars();
+        let is_there = match bars.path() {
+            Some(path) => path.is_dir(),
+            None => !bars.names()?.is_empty(),
+        };
+        if is_there { Ok(dataset) } else { Err(DataError::NoDataset { location: dataset.root }) }
     }
 
-    /// Names a dataset to write to; its directory is made by the first merge, so a failed import leaves nothing behind.
+    /// Names a dataset to write to, a directory or `s3://bucket/prefix`; its directory is made by the first merge, so a failed
+    /// import leaves nothing behind.
     ///
     /// # Errors
-    /// [`DataError::NotLocal`] for a URL.
+    /// [`DataError::Storage`] for what names no place.
     pub fn create(location: impl AsRef<Path>) -> Result<Dataset, DataError> {
-        let root = location.as_ref();
-        if let Some(text) = root.to_str()
-            && text.contains("://")
-        {
-            return Err(DataError::NotLocal { location: text.to_owned() });
-        }
-        Ok(Dataset { root: root.to_owned() })
+        Ok(Dataset { root: Location::parse(location)? })
     }
 
-    /// The dataset's directory.
-    pub fn root(&self) -> &Path {
+    /// Where the dataset lies.
+    pub fn location(&self) -> &Location {
         &self.root
     }
 
-    fn bars(&self) -> PathBuf {
+    fn bars(&self) -> Location {
         self.root.join("bars")
     }
 
-    pub(crate) fn series_dir(&self, symbol: &str, interval: Interval) -> PathBuf {
-        self.bars().join(format!("interval={interval}")).join(format!("symbol={symbol}"))
+    fn interval_dir(&self, interval: Interval) -> Location {
+        self.bars().join(&format!("interval={interval}"))
+    }
+
+    pub(crate) fn series_dir(&self, symbol: &str, interval: Interval) -> Location {
+        self.interval_dir(interval).join(&format!("symbol={symbol}"))
     }
 
     /// The intervals that have bars, shortest first.
     ///
     /// # Errors
-    /// [`DataError::Io`] if the directory cannot be read.
+    /// [`DataError::Storage`] if the directory cannot be read.
     pub fn intervals(&self) -> Result<Vec<Interval>, DataError> {
         let mut intervals = Vec::new();
         for name in keyed_names(&self.bars(), "interval=")? {
@@ -108,36 +114,66 @@ impl Dataset {
     /// The symbols that have bars of this interval, in alphabetical order.
     ///
     /// # Errors
-    /// [`DataError::Io`] if the directory cannot be read.
+    /// [`DataError::Storage`] if the directory cannot be read.
     pub fn symbols(&self, interval: Interval) -> Result<Vec<String>, DataError> {
-        let names = keyed_names(&self.bars().join(format!("interval={interval}")), "symbol=")?;
+        if let Some(sizes) = self.sizes(interval)? {
+            return Ok(sizes.into_keys().collect());
+        }
+        let names = keyed_names(&self.interval_dir(interval), "symbol=")?;
         let mut symbols = Vec::new();
         for name in names {
-            if symbol_name(&name).is_ok_and(|symbol| symbol == name)
-                && !self.year_files(&name, interval)?.is_empty()
-            {
+            if is_symbol(&name) && !self.year_files(&name, interval)?.is_empty() {
                 symbols.push(name);
             }
         }
         Ok(symbols)
     }
 
+    /// The symbols of an interval in a bucket with the bytes of their files, from one listing; `None` on a disk.
+    fn sizes(&self, interval: Interval) -> Result<Option<BTreeMap<String, u64>>, DataError> {
+        let Some(objects) = self.interval_dir(interval).objects()? else { return Ok(None) };
+        let mut sizes = BTreeMap::new();
+        for object in objects {
+            let Some((symbol, file)) = object.name.split_once('/') else { continue };
+            let symbol = symbol.strip_prefix("symbol=").filter(|symbol| is_symbol(symbol));
+            if let (Some(symbol), Some(_)) = (symbol, year_of_name(file)) {
+                *sizes.entry(symbol.to_owned()).or_default() += object.bytes;
+            }
+        }
+        Ok(Some(sizes))
+    }
+
+    /// Bytes of the largest of these series, as stored. Series that are not there count as empty.
+    ///
+    /// # Errors
+    /// [`DataError::Storage`] if a bucket cannot be listed.
+    pub fn largest_bytes(&self, symbols: &[String], interval: Interval) -> Result<u64, DataError> {
+        if let Some(sizes) = self.sizes(interval)? {
+            return Ok(symbols.iter().filter_map(|symbol| sizes.get(symbol)).copied().max().unwrap_or(0));
+        }
+        let bytes = |symbol: &String| -> u64 {
+            let files = self.year_files(symbol, interval).unwrap_or_default();
+            let paths = files.iter().filter_map(|file| file.location.path());
+            paths.filter_map(|path| Some(path.metadata().ok()?.len())).sum()
+        };
+        Ok(symbols.iter().map(bytes).max().unwrap_or(0))
+    }
+
     /// The Parquet files of a series, in the order of time.
     ///
     /// # Errors
-    /// [`DataError::BadSymbol`], [`DataError::UnknownSymbol`], [`DataError::UnknownInterval`], [`DataError::Io`].
-    pub fn files(&self, symbol: &str, interval: Interval) -> Result<Vec<PathBuf>, DataError> {
-        Ok(self.known_files(symbol, interval)?.1.into_iter().map(|file| file.path).collect())
+    /// [`DataError::BadSymbol`], [`DataError::UnknownSymbol`], [`DataError::UnknownInterval`], [`DataError::Storage`].
+    pub fn files(&self, symbol: &str, interval: Interval) -> Result<Vec<Location>, DataError> {
+        Ok(self.known_files(symbol, interval)?.1.into_iter().map(|file| file.location).collect())
     }
 
     /// The series' years in order; none if nothing is stored.
     pub(crate) fn year_files(&self, symbol: &str, interval: Interval) -> Result<Vec<YearFile>, DataError> {
         let dir = self.series_dir(symbol, interval);
         let mut files = Vec::new();
-        for name in names(&dir)? {
-            let year = name.strip_suffix(".parquet").and_then(|stem| stem.parse().ok());
-            if let Some(year) = year {
-                files.push(YearFile { year, path: dir.join(name) });
+        for name in dir.names()? {
+            if let Some(year) = year_of_name(&name) {
+                files.push(YearFile { year, location: dir.join(&name) });
             }
         }
         files.sort_unstable_by_key(|file| file.year);
@@ -164,7 +200,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::UnknownSymbol`], [`DataError::UnknownInterval`], [`DataError::NoBarsInRange`],
-    /// [`DataError::DamagedDataset`] with the offending file, [`DataError::Io`].
+    /// [`DataError::DamagedDataset`] with the offending file, [`DataError::Storage`].
     pub fn load(
         &self,
         symbol: &str,
@@ -176,11 +212,17 @@ impl Dataset {
         let first_year = range.from_ms.map(year_of);
         let last_year = range.to_ms.map(|to| year_of(to.saturating_sub(1)));
         let mut bars = Bars { interval_ms: interval.ms(), ..Bars::default() };
-        for file in &files {
+        let is_wanted = |file: &&YearFile| {
             let is_before = first_year.is_some_and(|first| file.year < first);
             let is_after = last_year.is_some_and(|last| file.year > last);
-            if !is_before && !is_after {
-                append_year(file, &mut bars)?;
+            !is_before && !is_after
+        };
+        let wanted: Vec<&YearFile> = files.iter().filter(is_wanted).collect();
+        // On a disk one after the other, so that one file's bytes are in memory at a time.
+        for files in wanted.chunks(self.root.requests_at_once()) {
+            let contents = in_parallel(files.len(), files, |file| file.location.read())?;
+            for (file, content) in files.iter().zip(contents) {
+                append_year(file, content, &mut bars)?;
             }
         }
         let rows = range.rows(&bars);
@@ -199,15 +241,15 @@ impl Dataset {
     /// Every series of the dataset, by interval and then by symbol, from the files' footers alone.
     ///
     /// # Errors
-    /// [`DataError::DamagedDataset`] with the offending file, [`DataError::Io`].
+    /// [`DataError::DamagedDataset`] with the offending file, [`DataError::Storage`].
     pub fn list(&self) -> Result<Vec<Series>, DataError> {
         let mut all = Vec::new();
         for interval in self.intervals()? {
-            for symbol in self.symbols(interval)? {
-                all.push(self.describe(symbol, interval)?);
-            }
+            all.extend(self.symbols(interval)?.into_iter().map(|symbol| (symbol, interval)));
         }
-        Ok(all)
+        in_parallel(self.root.requests_at_once(), &all, |(symbol, interval)| {
+            self.describe(symbol.clone(), *interval)
+        })
     }
 
     fn describe(&self, symbol: String, interval: Interval) -> Result<Series, DataError> {
@@ -221,12 +263,10 @@ impl Dataset {
             bytes: 0,
         };
         for file in self.year_files(&series.symbol, interval)? {
-            let footer = parquet_bars::footer(&file.path)?;
-            let size =
-                fs::metadata(&file.path).map_err(|error| DataError::io("read", &file.path, error))?.len();
+            let footer = parquet_bars::footer(&file.location)?;
             series.rows += footer.rows;
             series.files += 1;
-            series.bytes += size;
+            series.bytes += footer.file_bytes;
             if let Some((first, last)) = footer.span_ms {
                 series.first_ms = series.first_ms.min(first);
                 series.last_ms = series.last_ms.max(last);
@@ -240,16 +280,29 @@ impl Dataset {
 fn spans(files: &[YearFile]) -> Result<Vec<(i64, i64)>, DataError> {
     let mut spans = Vec::new();
     for file in files {
-        spans.extend(parquet_bars::footer(&file.path)?.span_ms);
+        spans.extend(parquet_bars::footer(&file.location)?.span_ms);
     }
     Ok(spans)
 }
 
+/// What is stored of a year, and which revision of it; `None` if nothing is.
+pub(crate) fn stored_year(file: &YearFile, interval_ms: i64) -> Result<(Bars, Option<Revision>), DataError> {
+    let mut stored = Bars { interval_ms, ..Bars::default() };
+    match file.location.read_revision() {
+        Ok((content, revision)) => {
+            append_year(file, content, &mut stored)?;
+            Ok((stored, Some(revision)))
+        }
+        Err(error) if error.is_missing() => Ok((stored, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Appends a year's rows and checks that they are sound and of that year.
-pub(crate) fn append_year(file: &YearFile, bars: &mut Bars) -> Result<(), DataError> {
-    let damaged = |reason: String| DataError::DamagedDataset { path: file.path.clone(), reason };
+fn append_year(file: &YearFile, content: Bytes, bars: &mut Bars) -> Result<(), DataError> {
+    let damaged = |reason: String| DataError::DamagedDataset { location: file.location.clone(), reason };
     let mut year = Bars { interval_ms: bars.interval_ms, ..Bars::default() };
-    parquet_bars::read(&file.path, &mut year)?;
+    parquet_bars::decode(&file.location, content, &mut year)?;
     year.check().map_err(|error| damaged(error.to_string()))?;
     // Checked to ascend: where the first and the last are of the year, all are.
     let ends = [year.open_time_ms.first(), year.open_time_ms.last()];
@@ -268,23 +321,16 @@ pub(crate) fn append_year(file: &YearFile, bars: &mut Bars) -> Result<(), DataEr
     Ok(())
 }
 
-/// The names in a directory, sorted; none if it does not exist.
-fn names(dir: &Path) -> Result<Vec<String>, DataError> {
-    let error = |error| DataError::io("list", dir, error);
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(absent) if absent.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(other) => return Err(error(other)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(error)?.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
+fn is_symbol(name: &str) -> bool {
+    symbol_name(name).is_ok_and(|symbol| symbol == name)
+}
+
+/// The year of a file's name, if it is that of a year's file.
+fn year_of_name(name: &str) -> Option<i32> {
+    name.strip_suffix(".parquet")?.parse().ok()
 }
 
 /// The values of `key=value` folder names in a directory.
-fn keyed_names(dir: &Path, key: &str) -> Result<Vec<String>, DataError> {
-    Ok(names(dir)?.iter().filter_map(|name| name.strip_prefix(key)).map(str::to_owned).collect())
+fn keyed_names(dir: &Location, key: &str) -> Result<Vec<String>, StorageError> {
+    Ok(dir.names()?.iter().filter_map(|name| name.strip_prefix(key)).map(str::to_owned).collect())
 }

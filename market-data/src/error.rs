@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use polybolos_engine::interval::Interval;
+use polybolos_storage::{Location, StorageError};
 use serde::Serialize;
 
 use crate::utc::utc_text;
@@ -14,22 +15,17 @@ use crate::utc::utc_text;
 pub enum DataError {
     /// The dataset directory is not there.
     #[error(
-        "no dataset at {}: the directory does not exist or holds no `bars` folder; make one with `polybolos data import`, \
+        "no dataset at {location}: {} `bars` folder; make one with `polybolos data import`, \
          `polybolos data fetch` or `polybolos data synth`, or name another with --data",
-        .path.display()
+        if .location.is_remote() { "it holds no" } else { "the directory does not exist or holds no" }
     )]
     NoDataset {
-        /// The directory asked for.
-        path: PathBuf,
+        /// The place asked for.
+        location: Location,
     },
-    /// The location is a URL.
-    #[error(
-        "`{location}` is not a local directory: object stores are not supported yet; copy the dataset to a disk and name its directory"
-    )]
-    NotLocal {
-        /// The location asked for.
-        location: String,
-    },
+    /// The place cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The text cannot name a symbol.
     #[error(
         "`{symbol}` is not a symbol: use 1 to 32 letters, digits, `.`, `_` or `-`, beginning with a letter or a digit, e.g. BTCUSDT"
@@ -84,10 +80,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// A file of the dataset is damaged.
-    #[error("{} is damaged: {reason}; restore it, or delete it and import or fetch its year again", .path.display())]
+    #[error("{location} is damaged: {reason}; restore it, or delete it and import or fetch its year again")]
     DamagedDataset {
         /// The file.
-        path: PathBuf,
+        location: Location,
         /// What is wrong.
         reason: String,
     },
@@ -164,6 +160,15 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> DataError {
         DataError::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Whether another attempt may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            DataError::Io { .. } | DataError::NoDataset { .. } => true,
+            DataError::Storage(error) => error.is_transient(),
+            _ => false,
+        }
     }
 
     pub(crate) fn bad_file(file: &str, reason: impl Into<String>) -> DataError {

@@ -2,10 +2,8 @@
 //!
 //! The reader hands over what is stored; whether the values make sense is the caller's question.
 
-use std::fs::{self, File};
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -19,10 +17,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, Length, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 use polybolos_kernels::bars::{Bars, Column};
+use polybolos_storage::{Location, StorageError};
 
 use crate::DataError;
 
@@ -134,12 +133,16 @@ pub(crate) fn write(bars: &Bars, sink: &mut (dyn Write + Send)) -> Result<(), pa
 }
 
 /// Appends the rows of a stored file to `bars`, unchecked but for the schema.
-pub(crate) fn read(path: &Path, bars: &mut Bars) -> Result<(), DataError> {
-    let damaged = |reason: String| DataError::DamagedDataset { path: path.to_owned(), reason };
+pub(crate) fn read(location: &Location, bars: &mut Bars) -> Result<(), DataError> {
     // In one piece: read from the file, every page and column would be a handful of system calls.
-    let bytes = fs::read(path).map_err(|error| DataError::io("open", path, error))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
-        .map_err(|error| damaged(error.to_string()))?;
+    decode(location, location.read()?, bars)
+}
+
+/// [`read`] of content that is in memory.
+pub(crate) fn decode(location: &Location, content: Bytes, bars: &mut Bars) -> Result<(), DataError> {
+    let damaged = |reason: String| DataError::DamagedDataset { location: location.clone(), reason };
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(content).map_err(|error| damaged(error.to_string()))?;
     let stored = builder.schema();
     for field in SCHEMA.fields() {
         let found = stored
@@ -187,16 +190,21 @@ fn append(batch: &RecordBatch, bars: &mut Bars) -> Result<(), String> {
 /// What a stored file's footer says.
 pub(crate) struct Footer {
     pub(crate) rows: u64,
+    /// Size of the file.
+    pub(crate) file_bytes: u64,
     /// Open times of the first and the last bar; none in a file without rows.
     pub(crate) span_ms: Option<(i64, i64)>,
 }
 
 /// Reads a stored file's footer without its rows.
-pub(crate) fn footer(path: &Path) -> Result<Footer, DataError> {
-    let damaged = |reason: String| DataError::DamagedDataset { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|error| DataError::io("open", path, error))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| damaged(error.to_string()))?;
-    let mut footer = Footer { rows: 0, span_ms: None };
+pub(crate) fn footer(location: &Location) -> Result<Footer, DataError> {
+    let damaged = |reason: String| DataError::DamagedDataset { location: location.clone(), reason };
+    let file = location.open()?;
+    let mut footer = Footer { rows: 0, file_bytes: file.len(), span_ms: None };
+    let reader = SerializedFileReader::new(file).map_err(|error| match StorageError::within(error) {
+        Ok(error) => error.into(),
+        Err(error) => damaged(error.to_string()),
+    })?;
     for group in reader.metadata().row_groups() {
         footer.rows += u64::try_from(group.num_rows()).unwrap_or(0);
         let times =

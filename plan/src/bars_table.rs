@@ -5,7 +5,6 @@
 //! `interval` decides by the path which files are read at all. Path columns are plain `Utf8`: dictionaries and view
 //! types do not survive every exchange between cluster processes. This module writes nothing and repairs nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -13,10 +12,15 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use futures::{StreamExt, TryStreamExt, future};
+use object_store::ObjectStore;
+use polybolos_storage::Location;
+use url::Url;
 
-use crate::location::{Kind, local_url};
+use crate::error::PlanError;
+use crate::location::{Kind, table_url};
 
 /// Name of the table in SQL.
 pub const BARS_TABLE: &str = "bars";
@@ -72,13 +76,37 @@ pub fn bars_file_schema() -> SchemaRef {
 
 /// The start of the runtime of every session, scheduler and executor that reads datasets: directories are listed anew
 /// for each query. DataFusion's default remembers a listing without end, so a process that lives on would miss bars
-/// that were imported since, and read files that were rewritten by their old sizes.
+/// that were imported since, and read files that were rewritten by their old sizes. Buckets are opened when they are first asked
+/// for, each process with the settings and credentials of its own environment: none of them is in a session or a plan.
 pub fn runtime_builder() -> RuntimeEnvBuilder {
-    RuntimeEnvBuilder::new().with_object_list_cache_limit(0)
+    RuntimeEnvBuilder::new()
+        .with_object_list_cache_limit(0)
+        .with_object_store_registry(Arc::new(Stores::default()))
+}
+
+/// The object stores of a session: files of this machine, and the buckets of [`polybolos_storage`].
+#[derive(Debug, Default)]
+struct Stores(DefaultObjectStoreRegistry);
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        self.0.register_store(url, store)
+    }
+
+    fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
+        self.0.deregister_store(url)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
+        match url.scheme() {
+            "s3" => polybolos_storage::object_store(url).map_err(|error| PlanError::from(error).into()),
+            _ => self.0.get_store(url),
+        }
+    }
 }
 
 /// Opens the `bars` table of a dataset: a local directory (absolute or relative, taken literally, no globs) or the
-/// URL of an object store registered with the session (`s3://bucket/prefix`).
+/// bucket (`s3://bucket/prefix`).
 ///
 /// # Errors
 /// [`BarsTableError::Empty`] if there is no Parquet file under `bars/`, [`BarsTableError::Unreadable`] if the
@@ -88,16 +116,21 @@ pub async fn bars_table(
     dataset: &str,
 ) -> Result<Arc<dyn TableProvider>, BarsTableError> {
     let unreadable = |reason: String| BarsTableError::Unreadable { dataset: dataset.to_owned(), reason };
-    let location = bars_location(dataset).map_err(unreadable)?;
+    let bars = Location::parse(dataset).map_err(|error| unreadable(error.reason().to_owned()))?;
+    let bars = bars.join(BARS_DIRECTORY);
+    let location = table_url(&bars, Kind::Folder).map_err(unreadable)?;
     let format = ParquetFormat::default().with_options(session.table_options().parquet.clone());
     let options = ListingOptions::new(Arc::new(format)).with_table_partition_cols(vec![
         ("interval".to_owned(), DataType::Utf8),
         ("symbol".to_owned(), DataType::Utf8),
     ]);
-    if !has_bars(session, &location, &options.file_extension)
-        .await
-        .map_err(|error| unreadable(error.to_string()))?
-    {
+    let found = if bars.is_remote() {
+        has_bars_in_bucket(bars).await
+    } else {
+        let found = has_bars(session, &location, &options.file_extension).await;
+        found.map_err(|error| error.to_string())
+    };
+    if !found.map_err(unreadable)? {
         return Err(BarsTableError::Empty { dataset: dataset.to_owned() });
     }
     let config =
@@ -121,11 +154,10 @@ async fn has_bars(
     Ok(files.try_next().await?.is_some())
 }
 
-/// The URL of the bars' directory.
-fn bars_location(dataset: &str) -> Result<ListingTableUrl, String> {
-    if dataset.contains("://") {
-        return ListingTableUrl::parse(format!("{}/{BARS_DIRECTORY}/", dataset.trim_end_matches('/')))
-            .map_err(|error| error.strip_backtrace());
-    }
-    local_url(&Path::new(dataset).join(BARS_DIRECTORY), Kind::Folder)
+/// Whether there is an interval in a bucket. Asked by the bucket's own client, which does not wait long for a server that has
+/// never answered.
+async fn has_bars_in_bucket(bars: Location) -> Result<bool, String> {
+    let names = tokio::task::spawn_blocking(move || bars.names());
+    let names = names.await.map_err(|error| error.to_string())?;
+    Ok(!names.map_err(|error| error.reason().to_owned())?.is_empty())
 }

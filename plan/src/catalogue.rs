@@ -4,9 +4,6 @@
 //! provenance: enough to run the sweep again and to say why two sweeps differ. It is written when a sweep starts (state
 //! `unfinished`) and again after every result file is in place (state `complete`).
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::mismatch::TradeMismatch;
@@ -15,9 +12,9 @@ use polybolos_engine::strategy::{Format, Overrides, Source, Strategy};
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, SweepRequest, SweepSpec, Symbols, engine_version};
 use polybolos_engine::timerange::TimeRange;
 use polybolos_kernels::precision::Precision;
+use polybolos_storage::{Location, in_parallel};
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file;
 use crate::error::PlanError;
 
 /// Whether all result files are in place.
@@ -196,18 +193,18 @@ pub struct Manifest {
 const MANIFEST: &str = "sweep.json";
 
 /// Folder of all sweeps.
-pub fn sweeps_folder(results: &Path) -> PathBuf {
+pub fn sweeps_folder(results: &Location) -> Location {
     results.join("sweeps")
 }
 
 /// Folder of one sweep.
-pub fn sweep_folder(results: &Path, sweep_id: &str) -> PathBuf {
+pub fn sweep_folder(results: &Location, sweep_id: &str) -> Location {
     sweeps_folder(results).join(sweep_id)
 }
 
 /// Result file of one symbol.
-pub fn result_file(results: &Path, sweep_id: &str, symbol: &str) -> PathBuf {
-    sweep_folder(results, sweep_id).join(format!("{symbol}.parquet"))
+pub fn result_file(results: &Location, sweep_id: &str, symbol: &str) -> Location {
+    sweep_folder(results, sweep_id).join(&format!("{symbol}.parquet"))
 }
 
 /// The manifest of a sweep about to start.
@@ -317,38 +314,64 @@ impl Manifest {
         Ok(SweepSpec { request, series })
     }
 
+    /// The same sweep reduced to one symbol, in capitals or not; `None`: all of it.
+    ///
+    /// # Errors
+    /// It did not run on the symbol.
+    pub fn only_symbol(mut self, symbol: Option<&str>) -> Result<Manifest, PlanError> {
+        let Some(symbol) = symbol.map(str::to_ascii_uppercase) else { return Ok(self) };
+        let known: Vec<String> = self.series.iter().map(|series| series.symbol.clone()).collect();
+        self.series.retain(|series| series.symbol == symbol);
+        if self.series.is_empty() {
+            return Err(PlanError::NotFound(format!(
+                "sweep {} has no symbol {symbol}; it ran on {}",
+                self.sweep_id,
+                known.join(", ")
+            )));
+        }
+        Ok(self)
+    }
+
     /// Whether the result files of a complete sweep are all there.
-    pub fn is_complete(&self, results: &Path) -> bool {
-        self.state == State::Complete
-            && self.series.iter().all(|series| result_file(results, &self.sweep_id, &series.symbol).is_file())
+    ///
+    /// # Errors
+    /// The place cannot be looked at: nothing is known.
+    pub fn is_complete(&self, results: &Location) -> Result<bool, PlanError> {
+        if self.state != State::Complete {
+            return Ok(false);
+        }
+        if results.is_remote() {
+            // One listing says of all files what a request each would.
+            let names = sweep_folder(results, &self.sweep_id).names()?;
+            let is_there = |symbol: &str| names.binary_search(&format!("{symbol}.parquet")).is_ok();
+            return Ok(self.series.iter().all(|series| is_there(&series.symbol)));
+        }
+        let mut files = self.series.iter().map(|series| result_file(results, &self.sweep_id, &series.symbol));
+        Ok(files.all(|file| file.is_file().unwrap_or(false)))
     }
 
     /// Writes the manifest into its sweep's folder.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write(&self, results: &Path) -> Result<(), PlanError> {
-        use std::io::Write as _;
-        let folder = sweep_folder(results, &self.sweep_id);
-        fs::create_dir_all(&folder).map_err(|error| PlanError::file(&folder, error))?;
-        let path = folder.join(MANIFEST);
-        let text = serde_json::to_string_pretty(self).map_err(|error| PlanError::file(&path, error))?;
-        atomic_file::write(&path, |file| writeln!(file, "{text}"))
-            .map_err(|error| PlanError::file(&path, error))
+    pub fn write(&self, results: &Location) -> Result<(), PlanError> {
+        let place = sweep_folder(results, &self.sweep_id).join(MANIFEST);
+        let text = serde_json::to_string_pretty(self).map_err(|error| PlanError::file(&place, error))?;
+        Ok(place.write(|file| writeln!(file, "{text}"))?)
     }
 
     /// Reads the manifest of one sweep; `None` if there is none.
     ///
     /// # Errors
     /// It is there and cannot be read.
-    pub fn read(results: &Path, sweep_id: &str) -> Result<Option<Manifest>, PlanError> {
-        let path = sweep_folder(results, sweep_id).join(MANIFEST);
-        let text = match fs::read_to_string(&path) {
+    pub fn read(results: &Location, sweep_id: &str) -> Result<Option<Manifest>, PlanError> {
+        let place = sweep_folder(results, sweep_id).join(MANIFEST);
+        let text = match place.read() {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(PlanError::file(&path, error)),
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| PlanError::file(&path, error))
+        serde_json::from_slice(&text).map(Some).map_err(|error| PlanError::file(&place, error))
     }
 }
 
@@ -356,18 +379,10 @@ impl Manifest {
 ///
 /// # Errors
 /// A manifest cannot be read.
-pub fn list(results: &Path) -> Result<Vec<Manifest>, PlanError> {
-    let folder = sweeps_folder(results);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(PlanError::file(&folder, error)),
-    };
-    let mut manifests = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| PlanError::file(&folder, error))?;
-        manifests.extend(Manifest::read(results, &entry.file_name().to_string_lossy())?);
-    }
+pub fn list(results: &Location) -> Result<Vec<Manifest>, PlanError> {
+    let names = sweeps_folder(results).names()?;
+    let read = in_parallel(results.requests_at_once(), &names, |name| Manifest::read(results, name))?;
+    let mut manifests: Vec<Manifest> = read.into_iter().flatten().collect();
     manifests.sort_by(|a, b| b.started_ms.cmp(&a.started_ms).then_with(|| a.sweep_id.cmp(&b.sweep_id)));
     Ok(manifests)
 }
@@ -376,9 +391,9 @@ pub fn list(results: &Path) -> Result<Vec<Manifest>, PlanError> {
 ///
 /// # Errors
 /// There is none, or several match: the message lists them.
-pub fn find(results: &Path, wanted: Option<&str>) -> Result<Manifest, PlanError> {
+pub fn find(results: &Location, wanted: Option<&str>) -> Result<Manifest, PlanError> {
     let mut manifests = list(results)?;
-    let where_to = format!("{} (see `polybolos results list`)", results.display());
+    let where_to = format!("{results} (see `polybolos results list`)");
     let Some(wanted) = wanted else {
         return manifests.into_iter().next().ok_or_else(|| {
             PlanError::NotFound(format!("there is no sweep in {where_to}; run `polybolos sweep` first"))

@@ -3,7 +3,6 @@
 //! Both check their own magic and version first and hand everything else to Ballista's codecs. Decoding does no I/O; it
 //! compiles the strategy, which is pure.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -20,6 +19,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use polybolos_engine::sweep::{SweepSpec, engine_version};
 use polybolos_proto::sweep as wire;
 use polybolos_proto::{WireError, check_engine_version, frame};
+use polybolos_storage::Location;
 
 use crate::error::PlanError;
 use crate::sweep_exec::{Output, SweepExec};
@@ -41,13 +41,14 @@ fn output_from_wire(output: i32) -> std::result::Result<Output, WireError> {
     }
 }
 
-fn path_text(path: Option<&PathBuf>) -> Result<Option<String>> {
-    path.map(|path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| {
-            DataFusionError::Plan(format!("path {} is not Unicode and cannot be sent", path.display()))
-        })
-    })
-    .transpose()
+fn location_text(location: Option<&Location>) -> Result<Option<String>> {
+    let text = |location: &Location| match location.path() {
+        Some(path) => path.to_str().map(str::to_owned).ok_or_else(|| {
+            DataFusionError::Plan(format!("path {location} is not Unicode and cannot be sent"))
+        }),
+        None => Ok(location.to_string()),
+    };
+    location.map(text).transpose()
 }
 
 impl SweepTable {
@@ -61,7 +62,7 @@ impl SweepTable {
             request: Some((&self.request).into()),
             series: self.series.iter().map(Into::into).collect(),
             data_root: self.data_root.clone(),
-            results_root: path_text(self.results_root.as_ref())?,
+            results_root: location_text(self.results_root.as_ref())?,
             unit_rows: self.unit_rows,
             output: output_to_wire(self.output),
         };
@@ -81,8 +82,8 @@ impl SweepTable {
             .ok_or(WireError::Field { field: "table.request", reason: "is missing".to_owned() })?
             .try_into()?;
         let output = output_from_wire(message.output)?;
-        let mut table =
-            SweepTable::new(request, message.data_root, message.results_root.map(PathBuf::from), output)?;
+        let results_root = message.results_root.map(Location::parse).transpose()?;
+        let mut table = SweepTable::new(request, message.data_root, results_root, output)?;
         table.series = message
             .series
             .into_iter()
@@ -100,7 +101,7 @@ impl SweepExec {
             engine_version: engine_version(),
             spec: Some((&job.spec).into()),
             data_root: job.data_root.clone(),
-            results_root: path_text(job.results_root.as_ref())?,
+            results_root: location_text(job.results_root.as_ref())?,
             output: output_to_wire(self.output()),
         };
         frame::NODE.encode(&message, buffer);
@@ -115,7 +116,8 @@ impl SweepExec {
             .ok_or(WireError::Field { field: "node.spec", reason: "is missing".to_owned() })?
             .try_into()?;
         let output = output_from_wire(message.output)?;
-        let job = SweepJob::new(spec, message.data_root, message.results_root.map(PathBuf::from))?;
+        let results_root = message.results_root.map(Location::parse).transpose()?;
+        let job = SweepJob::new(spec, message.data_root, results_root)?;
         Ok(SweepExec::new(Arc::new(job), output, input))
     }
 }

@@ -1,10 +1,10 @@
 //! The end of a sweep whose units somebody else computed: result files and manifest, as [`crate::run`] writes them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use polybolos_engine::sweep::Unit;
 use polybolos_kernels::precision::Precision;
+use polybolos_storage::Location;
 
 use crate::catalogue::{Manifest, State};
 use crate::error::PlanError;
@@ -31,10 +31,10 @@ pub struct Conclusion<'c> {
 fn announce(
     job: &SweepJob,
     runtime: &SweepRuntime,
-    results: &Path,
+    results: &Location,
     conclusion: &Conclusion<'_>,
 ) -> Result<Manifest, PlanError> {
-    let mut manifest = new_manifest(job, runtime, None, conclusion.started_ms)?;
+    let mut manifest = new_manifest(job, runtime, conclusion.started_ms)?;
     conclusion.backend.clone_into(&mut manifest.backend);
     manifest.units = job.spec.unit_count(job.strategy.space().len(), conclusion.unit_rows);
     manifest.write(results)?;
@@ -49,7 +49,7 @@ fn announce(
 pub fn conclude(
     job: &Arc<SweepJob>,
     runtime: &SweepRuntime,
-    results: &Path,
+    results: &Location,
     conclusion: &Conclusion<'_>,
     now_ms: fn() -> i64,
 ) -> Result<Manifest, PlanError> {

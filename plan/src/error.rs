@@ -1,12 +1,12 @@
 //! What can go wrong between a request and its rows.
 
-use std::path::PathBuf;
-
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 use polybolos_engine::diagnostic::Diagnostics;
 use polybolos_engine::sweep::RankingError;
 use polybolos_market_data::DataError;
 use polybolos_proto::WireError;
+use polybolos_storage::{Location, StorageError};
 
 /// An error of planning, running, storing or reading a sweep. Every message says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +61,15 @@ pub enum PlanError {
         /// Rows of the grid.
         rows: u64,
     },
-    /// A file or folder of the results could not be read or written.
-    #[error("{path}: {reason}")]
+    /// A file or folder of the results could not be reached.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A file of the results could not be written or read as what it should be.
+    #[error("{location}: {reason}")]
     File {
         /// The file.
-        path: PathBuf,
-        /// What the system said and what to do.
+        location: Location,
+        /// What is wrong and what to do.
         reason: String,
     },
     /// There is no such sweep, row or symbol.
@@ -106,17 +109,26 @@ pub enum PlanError {
 struct TransientText(String);
 
 impl PlanError {
-    /// A file error with the system's reason.
-    pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> PlanError {
-        PlanError::File { path: path.into(), reason: reason.to_string() }
+    /// A file error with its reason.
+    pub fn file(location: &Location, reason: impl std::fmt::Display) -> PlanError {
+        PlanError::File { location: location.clone(), reason: reason.to_string() }
+    }
+
+    /// What a reader of Parquet says about a file.
+    pub(crate) fn parquet(location: &Location, error: ParquetError) -> PlanError {
+        match StorageError::within(error) {
+            Ok(error) => error.into(),
+            Err(error) => PlanError::file(location, error),
+        }
     }
 
     /// Whether another attempt, perhaps on another machine, may succeed: files and folders that cannot be read or written
-    /// now. What is wrong with a request, its bars or its numbers stays wrong.
+    /// now, a server that does not answer. What is wrong with a request, its bars, its numbers or its credentials stays wrong.
     pub fn is_transient(&self) -> bool {
         match self {
             PlanError::File { .. } | PlanError::Transient(_) => true,
-            PlanError::Data(error) => matches!(error, DataError::Io { .. } | DataError::NoDataset { .. }),
+            PlanError::Storage(error) => error.is_transient(),
+            PlanError::Data(error) => error.is_transient(),
             _ => false,
         }
     }
@@ -137,6 +149,9 @@ impl From<DataFusionError> for PlanError {
                 Ok(own) => *own,
                 Err(other) => PlanError::Query(other.to_string()),
             },
+            DataFusionError::ObjectStore(error) => {
+                PlanError::Storage(StorageError::of_store("object storage", &error))
+            }
             DataFusionError::IoError(error)
                 if error.get_ref().is_some_and(|inner| inner.is::<TransientText>()) =>
             {

@@ -16,6 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use polybolos_storage::Location;
+
 use crate::error::PlanError;
 use crate::observer::UnitProgress;
 
@@ -125,7 +127,7 @@ impl Faults {
         progress: &UnitProgress,
     ) -> Result<(), PlanError> {
         match fault {
-            Fault::Io => Err(PlanError::file(&self.folder, "injected storage error")),
+            Fault::Io => Err(PlanError::file(&Location::local(&self.folder), "injected storage error")),
             Fault::Poison => Err(PlanError::Kernel {
                 symbol: symbol.to_owned(),
                 row: row_from,

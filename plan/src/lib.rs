@@ -6,7 +6,6 @@
 //! [`catalogue`]. Embedded and on a cluster it is the same operator, the same units and the same bytes.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 pub mod bars_table;
 pub mod catalogue;
 pub mod codec;
@@ -14,6 +13,7 @@ mod compute;
 pub mod conclude;
 pub mod error;
 pub mod faults;
+mod finished_units;
 pub mod functions;
 pub mod gpu;
 mod kept;

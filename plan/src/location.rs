@@ -1,9 +1,10 @@
-//! Local paths as the URLs that DataFusion lists, taken literally.
+//! Locations as the URLs that DataFusion lists, taken literally.
 
 use std::path::{Component, Path, PathBuf};
 
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::error::DataFusionError;
+use polybolos_storage::Location;
 
 /// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +15,25 @@ pub(crate) enum Kind {
     Folder,
 }
 
+/// The URL of a location.
+///
+/// # Errors
+/// A local name that is not UTF-8, or a path that cannot be made absolute.
+pub(crate) fn table_url(location: &Location, kind: Kind) -> Result<ListingTableUrl, String> {
+    if let Some(path) = location.path() {
+        return local_url(path, kind);
+    }
+    // Keys hold no character that would be a pattern, or stand for another, in a URL.
+    let end = if kind == Kind::Folder { "/" } else { "" };
+    ListingTableUrl::parse(format!("{location}{end}")).map_err(|error| error.strip_backtrace())
+}
+
 /// The URL of a local path. The path goes in segment by segment, because [`ListingTableUrl::parse`] would take `[`, `?` and
 /// `*` in a name for a pattern.
 ///
 /// # Errors
 /// A name that is not UTF-8, or a path that cannot be made absolute.
-pub(crate) fn local_url(path: &Path, kind: Kind) -> Result<ListingTableUrl, String> {
+fn local_url(path: &Path, kind: Kind) -> Result<ListingTableUrl, String> {
     let says = |error: DataFusionError| error.strip_backtrace();
     let path = absolute(path)?;
     let root = ListingTableUrl::parse("file:///").map_err(says)?;

@@ -2,29 +2,31 @@
 //!
 //! One Parquet file per symbol, rows ascending, the same bytes whatever the units, threads or machines that computed them.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::functions_aggregate::expr_fn::avg;
+use datafusion::logical_expr::{cast, ident};
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use polybolos_engine::metrics::{MetricContext, TrialStats, Trials};
-use polybolos_engine::sweep::{Keep, SeriesId, Unit};
+use polybolos_engine::metrics::{MetricContext, TrialStats};
+use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
+use polybolos_storage::{Location, OpenFile, Staged};
 use serde_json::json;
 
+use crate::bars_table::runtime_builder;
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
+use crate::finished_units::FinishedUnits;
 use crate::kept::Kept;
-use crate::observer::UnitProgress;
 use crate::results_table::results_table;
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
-use crate::store::{ROW_GROUP_ROWS, StagedParquet, properties, stage_parquet};
+use crate::store::{ROW_GROUP_ROWS, properties, stage_parquet};
 use crate::unit::SweepJob;
 
 /// Key of the provenance in the Parquet metadata.
@@ -49,36 +51,19 @@ pub struct SeriesTotals {
 pub(crate) fn stage_series(
     job: &SweepJob,
     runtime: &SweepRuntime,
-    results: &Path,
+    results: &Location,
     manifest: &Manifest,
     series: &SeriesId,
     units: &[Unit],
-) -> Result<(StagedParquet, SeriesTotals), PlanError> {
-    let progress = UnitProgress::following(Arc::clone(&runtime.cancel));
-    let unit_result = |unit: &Unit| {
-        if runtime.is_cancelled() {
-            return Err(PlanError::Cancelled);
-        }
-        Ok(job.load_or_compute(runtime, unit, &progress)?.result)
-    };
-    let mut trials = Trials::default();
-    let mut combos = 0;
-    let store = job.store();
-    for unit in units {
-        let stored = store.as_ref().zip(job.spec.unit_digest(&job.strategy, unit));
-        let summary = match stored.and_then(|(store, digest)| store.summary(digest)) {
-            Some(summary) => summary,
-            None => unit_result(unit)?.summary,
-        };
-        trials.merge(&summary.trials);
-        combos += summary.combos;
-    }
+) -> Result<(Staged, SeriesTotals), PlanError> {
+    let mut finished = FinishedUnits::new(job, runtime, units, results.requests_at_once())?;
+    let (combos, trials) = (finished.combos, finished.trials.finish());
     if combos == 0 {
         return Err(PlanError::NoCombination { rows: job.strategy.space().len() });
     }
     let bars = job.bars(runtime, series)?;
-    let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials.finish());
-    let path = result_file(results, &manifest.sweep_id, &series.symbol);
+    let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials);
+    let place = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
     let table = schema::results(job.strategy.space());
     let labels = RowLabels {
@@ -87,25 +72,36 @@ pub(crate) fn stage_series(
         interval: job.spec.request.interval.name(),
     };
     let mut written = 0;
-    let file = stage_parquet(&path, properties(metadata), table.clone(), |writer| {
+    let file = stage_parquet(&place, properties(metadata), table.clone(), |writer| {
         let mut write = |rows: &[(u64, Stats)]| {
             let batch = schema::row_batch(&table, job.strategy.space(), &labels, rows, &context)
-                .map_err(|error| PlanError::file(&path, error))?;
-            writer.write(&batch).map_err(|error| PlanError::file(&path, error))?;
+                .map_err(|error| PlanError::file(&place, error))?;
+            writer.write(&batch).map_err(|error| PlanError::file(&place, error))?;
             written += rows.len() as u64;
             Ok::<(), PlanError>(())
         };
         match &job.spec.request.keep {
             Keep::All => {
-                for unit in units {
-                    write(&unit_result(unit)?.rows)?;
+                // In blocks in which units have no say: how rows are handed over shows in the pages of the file.
+                let mut block = Vec::new();
+                finished.for_each(|result| {
+                    block.extend(result.rows);
+                    while block.len() >= ROW_GROUP_ROWS {
+                        let rest = block.split_off(ROW_GROUP_ROWS);
+                        write(&std::mem::replace(&mut block, rest))?;
+                    }
+                    Ok(())
+                })?;
+                if !block.is_empty() {
+                    write(&block)?;
                 }
             }
             keep @ Keep::Top { .. } => {
                 let mut kept = Kept::new(keep)?;
-                for unit in units {
-                    kept.extend(unit_result(unit)?.rows.into_iter(), &context);
-                }
+                finished.for_each(|result| {
+                    kept.extend(result.rows.into_iter(), &context);
+                    Ok(())
+                })?;
                 for rows in kept.finish(&context).chunks(ROW_GROUP_ROWS) {
                     write(rows)?;
                 }
@@ -113,7 +109,7 @@ pub(crate) fn stage_series(
         }
         Ok(())
     })?;
-    Ok((file, SeriesTotals { combos, rows: written, trials: trials.finish() }))
+    Ok((file, SeriesTotals { combos, rows: written, trials }))
 }
 
 /// What decided the rows of a file, as JSON: nothing about when, where or how fast, so not the document's path either.
@@ -157,25 +153,56 @@ pub(crate) fn trials_record(trials: TrialStats) -> TrialsRecord {
 ///
 /// # Errors
 /// Result files that cannot be read.
-pub fn frame(results: &Path, manifest: &Manifest) -> Result<DataFrame, PlanError> {
+pub fn frame(results: &Location, manifest: &Manifest) -> Result<DataFrame, PlanError> {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().execution.parquet.schema_force_view_types = false;
-    let context = SessionContext::new_with_config(config);
+    let context = SessionContext::new_with_config_rt(config, Arc::new(runtime_builder().build()?));
     let table = results_table(results, std::slice::from_ref(manifest))?.ok_or_else(|| {
         PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
     })?;
     Ok(context.read_table(table)?)
 }
 
+/// The means of a metric over all rows that have the same values of one or two parameters: columns `x`, `y` (if asked for) and
+/// `value`, in no order. Rows whose metric is undefined do not count; a mean of none is NULL.
+///
+/// # Errors
+/// An unknown metric or parameter, or result files that cannot be read.
+pub async fn means(
+    results: &Location,
+    manifest: &Manifest,
+    x: &str,
+    y: Option<&str>,
+    metric: &str,
+) -> Result<Vec<RecordBatch>, PlanError> {
+    let ranking = Ranking { metric: metric.to_owned(), min_trades: 0 };
+    let metric = ranking.metric()?;
+    let number = |name: &str| cast(ident(name), DataType::Float64);
+    let parameter = |name: &str| {
+        manifest.params.iter().any(|param| param.name == name).then(|| number(name)).ok_or_else(|| {
+            PlanError::NotFound(format!("sweep {} has no parameter `{name}`", manifest.sweep_id))
+        })
+    };
+    let mut keys = vec![parameter(x)?.alias("x")];
+    if let Some(y) = y {
+        keys.push(parameter(y)?.alias("y"));
+    }
+    let (results, manifest) = (results.clone(), manifest.clone());
+    let frame = tokio::task::spawn_blocking(move || frame(&results, &manifest));
+    let frame = frame.await.map_err(|error| PlanError::Query(error.to_string()))??;
+    let means = frame.aggregate(keys, vec![avg(number(metric.name)).alias("value")])?;
+    Ok(means.collect().await?)
+}
+
 /// Every row of a complete sweep, batch by batch, symbol by symbol. Blocks.
 pub fn rows<'a>(
-    results: &'a Path,
+    results: &'a Location,
     manifest: &'a Manifest,
 ) -> impl Iterator<Item = Result<RecordBatch, PlanError>> + 'a {
     manifest.series.iter().flat_map(move |series| {
-        let path = result_file(results, &manifest.sweep_id, &series.symbol);
-        match open(&path) {
-            Ok(batches) => Batches::Readable { batches, path },
+        let place = result_file(results, &manifest.sweep_id, &series.symbol);
+        match open(&place) {
+            Ok(batches) => Batches::Readable { batches, place },
             Err(error) => Batches::Unreadable(Some(error)),
         }
     })
@@ -183,7 +210,7 @@ pub fn rows<'a>(
 
 /// The batches of one result file, or why there are none.
 enum Batches {
-    Readable { batches: ParquetRecordBatchReader, path: PathBuf },
+    Readable { batches: ParquetRecordBatchReader, place: Location },
     Unreadable(Option<PlanError>),
 }
 
@@ -192,19 +219,18 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Batches::Readable { batches, path } => {
-                Some(batches.next()?.map_err(|error| PlanError::file(path.clone(), error)))
+            Batches::Readable { batches, place } => {
+                Some(batches.next()?.map_err(|error| PlanError::file(place, error)))
             }
             Batches::Unreadable(error) => error.take().map(Err),
         }
     }
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReader, PlanError> {
-    let file = File::open(path).map_err(|error| PlanError::file(path, error))?;
-    ParquetRecordBatchReaderBuilder::try_new(file)
+fn open(place: &Location) -> Result<ParquetRecordBatchReader, PlanError> {
+    ParquetRecordBatchReaderBuilder::<OpenFile>::try_new(place.open()?)
         .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(|error| PlanError::file(path, error))
+        .map_err(|error| PlanError::parquet(place, error))
 }
 
 /// One row computed again, beside the stored one.
@@ -237,7 +263,7 @@ pub struct Difference {
 /// The bars have changed or cannot be read, the row is outside the grid or excluded by `where`, or the result file
 /// cannot be read.
 pub fn replay(
-    results: &Path,
+    results: &Location,
     manifest: &Manifest,
     job: &SweepJob,
     runtime: &SweepRuntime,
@@ -291,11 +317,11 @@ pub fn replay(
 }
 
 /// The row of a result file with this number; `None` if it is not there.
-fn stored_row(path: &Path, row: u64) -> Result<Option<RecordBatch>, PlanError> {
-    for batch in open(path)? {
-        let batch = batch.map_err(|error| PlanError::file(path, error))?;
+fn stored_row(place: &Location, row: u64) -> Result<Option<RecordBatch>, PlanError> {
+    for batch in open(place)? {
+        let batch = batch.map_err(|error| PlanError::file(place, error))?;
         let rows = batch.column_by_name("row").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let rows = rows.ok_or_else(|| PlanError::file(path, "has no column `row`"))?;
+        let rows = rows.ok_or_else(|| PlanError::file(place, "has no column `row`"))?;
         // Rows are ascending, so the file is searched batch by batch.
         if let Ok(index) = rows.values().binary_search(&row.cast_signed()) {
             return Ok(Some(batch.slice(index, 1)));

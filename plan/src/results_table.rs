@@ -3,7 +3,6 @@
 //! `results` is every row of every complete sweep, one table: parameters of other sweeps are NULL in a row. A parameter that
 //! is whole in one sweep and not in another is `Float64`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -18,10 +17,11 @@ use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, col, lit};
 use polybolos_engine::strategy::Strategy;
+use polybolos_storage::{Location, in_parallel};
 
 use crate::catalogue::{self, Manifest, State};
 use crate::error::PlanError;
-use crate::location::{Kind, local_url};
+use crate::location::{Kind, table_url};
 use crate::schema;
 
 /// The `results` table; `None` when no sweep is complete yet.
@@ -29,11 +29,16 @@ use crate::schema;
 /// # Errors
 /// A manifest whose strategy does not compile any more, or a folder that cannot be listed.
 pub fn results_table(
-    results: &Path,
+    results: &Location,
     manifests: &[Manifest],
 ) -> Result<Option<Arc<dyn TableProvider>>, PlanError> {
-    let complete: Vec<&Manifest> =
-        manifests.iter().filter(|manifest| manifest.is_complete(results)).collect();
+    let checked =
+        in_parallel(results.requests_at_once(), manifests, |manifest| manifest.is_complete(results))?;
+    let complete: Vec<&Manifest> = manifests
+        .iter()
+        .zip(checked)
+        .filter_map(|(manifest, is_complete)| is_complete.then_some(manifest))
+        .collect();
     if complete.is_empty() {
         return Ok(None);
     }
@@ -41,7 +46,7 @@ pub fn results_table(
     for manifest in &complete {
         for series in &manifest.series {
             let file = catalogue::result_file(results, &manifest.sweep_id, &series.symbol);
-            urls.push(local_url(&file, Kind::File).map_err(|reason| PlanError::file(&file, reason))?);
+            urls.push(table_url(&file, Kind::File).map_err(|reason| PlanError::file(&file, reason))?);
         }
     }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");

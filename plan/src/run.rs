@@ -6,7 +6,6 @@
 //! none.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -17,6 +16,7 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
 use polybolos_kernels::precision::Precision;
+use polybolos_storage::Location;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::catalogue::{self, Manifest, SeriesRecord, State};
@@ -78,22 +78,24 @@ pub async fn run_sweep(
         Arc::new(blocking(move || table.job(&runtime)).await?)
     };
     let sweep_id = job.spec.id(&job.strategy);
-    let known = Manifest::read(&results, &sweep_id)?;
-    if let Some(manifest) = known.as_ref().filter(|manifest| manifest.is_complete(&results)) {
+    let known = {
+        let (results, sweep_id) = (results.clone(), sweep_id.clone());
+        blocking(move || Known::look(&results, &sweep_id)).await?
+    };
+    if let Known::Complete(manifest) = known {
         return Ok(SweepReport {
-            manifest: manifest.clone(),
+            manifest: *manifest,
             was_complete: true,
             units_computed: 0,
             seconds: started.elapsed().as_secs_f64(),
             kernel_seconds: 0.0,
         });
     }
-    let mut manifest = new_manifest(&job, runtime, known.as_ref(), now_ms())?;
-    manifest.units = job.spec.units(job.strategy.space().len(), table.unit_rows).count() as u64;
-    if let Some(store) = job.store() {
-        store.remove_leftovers();
-    }
-    manifest.write(&results)?;
+    let begun_ms = known.started_ms().unwrap_or_else(&now_ms);
+    let mut manifest = {
+        let (job, runtime, unit_rows) = (Arc::clone(&job), Arc::clone(runtime), table.unit_rows);
+        blocking(move || begin(&job, &runtime, unit_rows, begun_ms)).await?
+    };
     observer.planned(&manifest, manifest.units);
     let kernel_ns = runtime.progress.kernel_ns.load(Ordering::Relaxed);
     let gpu_combos = runtime.progress.gpu_combos.load(Ordering::Relaxed);
@@ -126,7 +128,8 @@ pub async fn run_sweep(
     manifest.finished_ms = Some(now_ms());
     manifest.seconds = started.elapsed().as_secs_f64();
     manifest.kernel_seconds = kernel_ns as f64 / 1e9;
-    manifest.write(&results)?;
+    let written = manifest.clone();
+    blocking(move || written.write(&results)).await?;
     Ok(SweepReport {
         was_complete: false,
         units_computed,
@@ -136,6 +139,50 @@ pub async fn run_sweep(
     })
 }
 
+/// What the catalogue has of a sweep before a run.
+enum Known {
+    /// Everything.
+    Complete(Box<Manifest>),
+    /// Its beginning, milliseconds since the epoch.
+    Begun(i64),
+    Nothing,
+}
+
+impl Known {
+    fn look(results: &Location, sweep_id: &str) -> Result<Known, PlanError> {
+        Ok(match Manifest::read(results, sweep_id)? {
+            Some(manifest) if manifest.is_complete(results)? => Known::Complete(Box::new(manifest)),
+            Some(manifest) => Known::Begun(manifest.started_ms),
+            None => Known::Nothing,
+        })
+    }
+
+    fn started_ms(&self) -> Option<i64> {
+        match self {
+            Known::Begun(started_ms) => Some(*started_ms),
+            Known::Complete(_) | Known::Nothing => None,
+        }
+    }
+}
+
+/// Clears up after killed runs and writes the manifest of a sweep that begins or goes on. Blocks.
+fn begin(
+    job: &SweepJob,
+    runtime: &SweepRuntime,
+    unit_rows: Option<u64>,
+    started_ms: i64,
+) -> Result<Manifest, PlanError> {
+    let mut manifest = new_manifest(job, runtime, started_ms)?;
+    manifest.units = job.spec.units(job.strategy.space().len(), unit_rows).count() as u64;
+    if let Some(store) = job.store() {
+        store.remove_leftovers();
+    }
+    if let Some(results) = &job.results_root {
+        manifest.write(results)?;
+    }
+    Ok(manifest)
+}
+
 /// Runs blocking work off the async runtime.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PlanError> + Send + 'static,
@@ -143,12 +190,11 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| PlanError::Query(error.to_string()))?
 }
 
-/// The manifest of a sweep that begins now; one that was begun before keeps its beginning. Blocks on file reads.
+/// The manifest of a sweep that was begun at a time, milliseconds since the epoch. Blocks on file reads.
 pub(crate) fn new_manifest(
     job: &SweepJob,
     runtime: &SweepRuntime,
-    known: Option<&Manifest>,
-    now_ms: i64,
+    started_ms: i64,
 ) -> Result<Manifest, PlanError> {
     let series = job
         .spec
@@ -168,7 +214,6 @@ pub(crate) fn new_manifest(
             })
         })
         .collect::<Result<_, PlanError>>()?;
-    let started_ms = known.map_or(now_ms, |manifest| manifest.started_ms);
     Ok(catalogue::start(&job.spec, &job.strategy, &job.data_root, series, started_ms))
 }
 
@@ -176,7 +221,7 @@ pub(crate) fn new_manifest(
 struct Run {
     job: Arc<SweepJob>,
     runtime: Arc<SweepRuntime>,
-    results: PathBuf,
+    results: Location,
     unit_rows: Option<u64>,
     /// As it was when the run began.
     manifest: Manifest,
@@ -209,15 +254,21 @@ impl Run {
         let mut computed = 0;
         loop {
             let mut missing = Vec::new();
-            for unit in units.by_ref() {
-                if self.is_stored(&unit) {
-                    files.unit_is_there(unit.series);
-                } else {
-                    missing.push(unit);
-                    if missing.len() == UNITS_PER_PLAN {
-                        break;
+            while missing.len() < UNITS_PER_PLAN {
+                let asked: Vec<Unit> = units.by_ref().take(UNITS_PER_PLAN - missing.len()).collect();
+                if asked.is_empty() {
+                    break;
+                }
+                let run = Arc::clone(&self);
+                let (asked, stored) = blocking(move || run.are_stored(asked)).await?;
+                for (unit, is_stored) in asked.into_iter().zip(stored) {
+                    if is_stored {
+                        files.unit_is_there(unit.series);
+                    } else {
+                        missing.push(unit);
                     }
                 }
+                files.check()?;
             }
             if missing.is_empty() {
                 observer.writing();
@@ -238,16 +289,18 @@ impl Run {
         order.into_iter().flat_map(move |series| run.series_units(series))
     }
 
-    /// Whether a unit is in the store, and counts it. A damaged file does not count as finished.
-    fn is_stored(&self, unit: &Unit) -> bool {
-        let digest = self.job.spec.unit_digest(&self.job.strategy, unit);
-        let stored = self.job.store().zip(digest);
-        let is_stored = stored.is_some_and(|(store, digest)| store.summary(digest).is_some());
-        if is_stored {
-            self.runtime.progress.units.fetch_add(1, Ordering::Relaxed);
-            self.runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
-        }
-        is_stored
+    /// Whether each of some units is in the store, and counts those that are. A damaged file does not count as finished. Blocks.
+    fn are_stored(&self, units: Vec<Unit>) -> Result<(Vec<Unit>, Vec<bool>), PlanError> {
+        let digests: Option<Vec<_>> =
+            units.iter().map(|unit| self.job.spec.unit_digest(&self.job.strategy, unit)).collect();
+        let stored = match self.job.store().zip(digests) {
+            Some((store, digests)) => store.usable(&digests)?,
+            None => vec![false; units.len()],
+        };
+        let found = stored.iter().filter(|&&is_stored| is_stored).count() as u64;
+        self.runtime.progress.units.fetch_add(found, Ordering::Relaxed);
+        self.runtime.progress.units_reused.fetch_add(found, Ordering::Relaxed);
+        Ok((units, stored))
     }
 
     /// Computes units; gives how many of them were not found in the store after all.

@@ -1,6 +1,5 @@
 //! The one way to make a query session: the same functions, tables and options for embedded runs, clusters and tests.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ballista_core::extension::SessionConfigExt as _;
@@ -14,9 +13,10 @@ use polybolos_engine::interval::Interval;
 use polybolos_engine::strategy::{Format, Overrides, Source};
 use polybolos_engine::sweep::{Keep, SweepRequest, Symbols};
 use polybolos_kernels::precision::Precision;
+use polybolos_storage::Location;
 
 use crate::bars_table::{BARS_TABLE, bars_table, runtime_builder};
-use crate::catalogue;
+use crate::catalogue::{self, Manifest};
 use crate::codec::{SweepLogicalCodec, SweepPhysicalCodec};
 use crate::error::PlanError;
 use crate::functions::window_functions;
@@ -28,10 +28,10 @@ use crate::sweep_table::SweepTable;
 /// Places a session reads.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// Dataset folder, for `bars` and `sweep()`.
+    /// Dataset folder or bucket, for `bars` and `sweep()`.
     pub data: Option<String>,
-    /// Results folder, for `results`, `sweeps` and the units of `sweep()`.
-    pub results: Option<PathBuf>,
+    /// Results folder or bucket, for `results`, `sweeps` and the units of `sweep()`.
+    pub results: Option<Location>,
 }
 
 /// Options every session needs, wherever its plans run.
@@ -109,9 +109,8 @@ pub async fn session(
 /// The catalogue or the dataset is there but cannot be read.
 pub async fn register(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
     context.register_udtf("sweep", Arc::new(SweepFunction { places: places.clone() }));
-    register_files(context, places).await?;
-    if let Some(results) = &places.results {
-        context.register_table("sweeps", sweeps_table(&catalogue::list(results)?)?)?;
+    if let Some(manifests) = register_files(context, places).await? {
+        context.register_table("sweeps", sweeps_table(&manifests)?)?;
     }
     Ok(())
 }
@@ -125,15 +124,17 @@ pub async fn register_on_server(
     context: &SessionContext,
     places: &Places,
 ) -> std::result::Result<(), PlanError> {
-    register_files(context, places).await?;
-    if let Some(results) = &places.results {
-        context.register_table("sweeps", sweeps_view(&catalogue::list(results)?)?)?;
+    if let Some(manifests) = register_files(context, places).await? {
+        context.register_table("sweeps", sweeps_view(&manifests)?)?;
     }
     Ok(())
 }
 
-/// Our functions, and the tables that are files.
-async fn register_files(context: &SessionContext, places: &Places) -> std::result::Result<(), PlanError> {
+/// Our functions, and the tables that are files; gives the sweeps of the results folder, if one is named.
+async fn register_files(
+    context: &SessionContext,
+    places: &Places,
+) -> std::result::Result<Option<Vec<Manifest>>, PlanError> {
     for function in window_functions() {
         context.register_udwf(function.as_ref().clone());
     }
@@ -146,12 +147,17 @@ async fn register_files(context: &SessionContext, places: &Places) -> std::resul
             Err(error) => return Err(PlanError::NotFound(error.to_string())),
         }
     }
-    if let Some(results) = &places.results
-        && let Some(table) = results_table(results, &catalogue::list(results)?)?
-    {
+    let Some(results) = places.results.clone() else { return Ok(None) };
+    let listed = tokio::task::spawn_blocking(move || {
+        let manifests = catalogue::list(&results)?;
+        let table = results_table(&results, &manifests)?;
+        Ok::<_, PlanError>((manifests, table))
+    });
+    let (manifests, table) = listed.await.map_err(|error| PlanError::Query(error.to_string()))??;
+    if let Some(table) = table {
         context.register_table("results", table)?;
     }
-    Ok(())
+    Ok(Some(manifests))
 }
 
 /// `sweep('strategy.yaml', 'BTCUSDT,ETHUSDT' | 'all', '1h' [, 'fast=5..20', ...])`: a sweep as a table. The file is read

@@ -1,24 +1,24 @@
 //! The store of finished units: one Parquet file per unit under the digest of everything that decides it.
 //!
-//! `<results>/units/<first two digits>/<digest>.parquet`. A file is written under a temporary name, synced and renamed, so
-//! what carries a digest is whole. What was written by a killed process stays behind as a temporary file that nobody has
-//! locked any more; the next run removes it.
+//! `<results>/units/<first two digits>/<digest>.parquet`. A file is written under a temporary name, synced and renamed, an
+//! object is uploaded, so what carries a digest is whole. What was written by a killed process stays behind as a temporary file
+//! that nobody has locked any more; the next run removes it.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::atomic_file;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::reader::ChunkReader;
 use datafusion::parquet::schema::types::ColumnPath;
 use polybolos_engine::digest::Digest;
 use polybolos_engine::metrics::{TrialParts, Trials};
 use polybolos_kernels::stats::Stats;
+use polybolos_storage::{Location, Staged, StorageError, atomic_file, in_parallel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlanError;
@@ -29,6 +29,10 @@ const SUMMARY_KEY: &str = "polybolos.unit";
 
 /// Rows per row group in unit and result files.
 pub(crate) const ROW_GROUP_ROWS: usize = 1 << 16;
+
+/// Units with fewer rows are not compressed: every page of every column begins with preparing the compressor and asking the
+/// processor what it can, which on virtual machines takes longer than all the rest.
+const COMPRESSED_ROWS: usize = 256;
 
 /// What a unit found: the kept rows and the statistics over all its combinations.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,82 +86,142 @@ mod trial_sums {
 /// A folder of unit files.
 #[derive(Debug, Clone)]
 pub struct UnitStore {
-    root: PathBuf,
+    root: Location,
 }
 
 impl UnitStore {
     /// The store under a results folder. Nothing is created until a unit is written.
-    pub fn new(results: &Path) -> UnitStore {
+    pub fn new(results: &Location) -> UnitStore {
         UnitStore { root: results.join("units") }
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
+    fn place(&self, digest: Digest) -> Location {
         let name = digest.to_string();
-        self.root.join(&name[..2]).join(format!("{name}.parquet"))
+        self.root.join(&name[..2]).join(&format!("{name}.parquet"))
     }
 
     /// Reads a unit's summary; `None` if the unit is not there or its file is damaged (it is then computed again).
-    pub fn summary(&self, digest: Digest) -> Option<UnitSummary> {
-        let file = File::open(self.path(digest)).ok()?;
-        summary_of(&ParquetRecordBatchReaderBuilder::try_new(file).ok()?)
+    ///
+    /// # Errors
+    /// A server cannot be asked: nothing is known.
+    pub fn summary(&self, digest: Digest) -> Result<Option<UnitSummary>, PlanError> {
+        let file = known(&self.root, self.place(digest).open())?;
+        Ok(file.and_then(|file| summary_of(&ParquetRecordBatchReaderBuilder::try_new(file).ok()?)))
     }
 
-    /// Whether a unit is there, whole. A damaged one is not.
+    /// [`UnitStore::summary`] of many units, in their order.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn summaries(&self, digests: &[Digest]) -> Result<Vec<Option<UnitSummary>>, PlanError> {
+        in_parallel(self.root.requests_at_once(), digests, |&digest| self.summary(digest))
+    }
+
+    /// Whether a unit is there, whole. A damaged file is not; an object is whole if it is there.
     ///
     /// # Errors
     /// The store cannot be looked into: nothing is known.
     pub fn contains(&self, digest: Digest) -> Result<bool, PlanError> {
-        let path = self.path(digest);
-        match File::open(&path) {
+        let place = self.place(digest);
+        if place.is_remote() {
+            return Ok(place.is_file()?);
+        }
+        match place.open() {
             Ok(file) => Ok(ParquetRecordBatchReaderBuilder::try_new(file)
                 .ok()
                 .and_then(|file| summary_of(&file))
                 .is_some()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(PlanError::file(path, error)),
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Reads a unit; `None` if it is not there or its file is damaged (it is then computed again).
-    pub fn read(&self, digest: Digest) -> Option<UnitResult> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(self.path(digest)).ok()?).ok()?;
-        let summary = summary_of(&reader)?;
-        let mut rows = Vec::new();
-        for batch in reader.build().ok()? {
-            rows.extend(schema::statistics_rows(&batch.ok()?)?);
+    /// [`UnitStore::contains`] of many units, in their order.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn contains_each(&self, digests: &[Digest]) -> Result<Vec<bool>, PlanError> {
+        in_parallel(self.root.requests_at_once(), digests, |&digest| self.contains(digest))
+    }
+
+    /// Whether each of many units needs not be computed, in their order. What cannot be opened on a disk is computed again.
+    ///
+    /// # Errors
+    /// A server cannot be asked: nothing is known.
+    pub fn usable(&self, digests: &[Digest]) -> Result<Vec<bool>, PlanError> {
+        if self.root.is_remote() {
+            return self.contains_each(digests);
         }
-        Some(UnitResult { rows, summary })
+        Ok(self.summaries(digests)?.iter().map(Option::is_some).collect())
+    }
+
+    /// Reads a unit; `None` if it is not there or its file is damaged (it is then computed again).
+    ///
+    /// # Errors
+    /// A server cannot be asked: nothing is known.
+    pub fn read(&self, digest: Digest) -> Result<Option<UnitResult>, PlanError> {
+        let place = self.place(digest);
+        if place.is_remote() {
+            return Ok(known(&self.root, place.read())?.and_then(unit_of));
+        }
+        Ok(known(&self.root, place.open())?.and_then(unit_of))
     }
 
     /// Writes a unit, all but the waiting for the disk: it is in the store once it is committed.
     ///
     /// # Errors
     /// The disk is full, the folder cannot be written, or the like; nothing half-written stays.
-    pub fn stage(&self, digest: Digest, result: &UnitResult) -> Result<StagedParquet, PlanError> {
-        let path = self.path(digest);
+    pub fn stage(&self, digest: Digest, result: &UnitResult) -> Result<StagedResult, PlanError> {
+        let place = self.place(digest);
         let summary =
-            serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&path, error))?;
-        let properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
-        stage_parquet(&path, properties, schema::statistics(), |writer| {
+            serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&place, error))?;
+        let mut properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
+        if result.rows.len() < COMPRESSED_ROWS {
+            properties = properties.into_builder().set_compression(Compression::UNCOMPRESSED).build();
+        }
+        let staged = stage_parquet(&place, properties, schema::statistics(), |writer| {
             for rows in result.rows.chunks(ROW_GROUP_ROWS) {
                 writer
-                    .write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&path, error))?)
-                    .map_err(|error| PlanError::file(&path, error))?;
+                    .write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&place, error))?)
+                    .map_err(|error| PlanError::file(&place, error))?;
             }
             Ok(())
-        })
+        })?;
+        Ok(StagedResult { staged, store: self.clone(), digest })
     }
 
-    /// Removes what killed processes left half-written. Files that a living process is writing are locked and stay.
+    /// Removes what killed processes left half-written. Files that a living process is writing are locked and stay; a bucket
+    /// shows nothing half-written.
     pub fn remove_leftovers(&self) {
-        let Ok(folders) = fs::read_dir(&self.root) else { return };
+        let Some(Ok(folders)) = self.root.path().map(fs::read_dir) else { return };
         for folder in folders.flatten() {
             atomic_file::remove_leftovers(&folder.path());
         }
     }
 }
 
-fn summary_of(reader: &ParquetRecordBatchReaderBuilder<File>) -> Option<UnitSummary> {
+/// What is there; `None` for what is not. On a disk what cannot be opened is not there either: it is computed again and the
+/// writing says what is wrong.
+fn known<T>(root: &Location, found: Result<T, StorageError>) -> Result<Option<T>, PlanError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_missing() || !root.is_remote() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A unit from its file; `None` if that is damaged.
+fn unit_of<R: ChunkReader + 'static>(file: R) -> Option<UnitResult> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
+    let summary = summary_of(&reader)?;
+    let mut rows = Vec::new();
+    for batch in reader.build().ok()? {
+        rows.extend(schema::statistics_rows(&batch.ok()?)?);
+    }
+    Some(UnitResult { rows, summary })
+}
+
+fn summary_of<R: ChunkReader + 'static>(reader: &ParquetRecordBatchReaderBuilder<R>) -> Option<UnitSummary> {
     let pairs = reader.metadata().file_metadata().key_value_metadata()?;
     let text = pairs.iter().find(|pair| pair.key == SUMMARY_KEY)?.value.as_ref()?;
     serde_json::from_str(text).ok()
@@ -181,36 +245,35 @@ pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
         .build()
 }
 
-/// A whole Parquet file that does not carry its name yet; removed if it is dropped.
+/// A unit's whole file that does not carry its name yet; removed if it is dropped.
 #[derive(Debug)]
-pub struct StagedParquet {
-    staged: atomic_file::Staged,
-    path: PathBuf,
+pub struct StagedResult {
+    staged: Staged,
+    store: UnitStore,
+    digest: Digest,
 }
 
-impl StagedParquet {
-    /// Gives the file its name. Waits for the disk; computes nothing.
+impl StagedResult {
+    /// Gives the file its name. Waits for the disk or the server; computes nothing. Of two that computed the same unit the first
+    /// one's stays; a damaged file is replaced.
     ///
     /// # Errors
-    /// The system's for syncing or renaming.
+    /// The file cannot be made last.
     pub fn commit(self) -> Result<(), PlanError> {
-        let StagedParquet { staged, path } = self;
-        staged.commit().map_err(|error| PlanError::file(path, error))
+        let StagedResult { staged, store, digest } = self;
+        Ok(staged.commit_unless(|| store.read(digest).is_ok_and(|stored| stored.is_some()))?)
     }
 }
 
-/// Writes a Parquet file under a temporary name.
+/// Writes a Parquet file under a temporary name, or for an upload.
 pub(crate) fn stage_parquet(
-    path: &Path,
+    place: &Location,
     properties: WriterProperties,
     schema: datafusion::arrow::datatypes::SchemaRef,
-    fill: impl FnOnce(&mut ArrowWriter<&mut File>) -> Result<(), PlanError>,
-) -> Result<StagedParquet, PlanError> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| PlanError::file(folder, error))?;
-    }
+    fill: impl FnOnce(&mut ArrowWriter<&mut (dyn Write + Send)>) -> Result<(), PlanError>,
+) -> Result<Staged, PlanError> {
     let mut refused = None;
-    let staged = atomic_file::stage(path, |file| {
+    let staged = place.stage(|file| {
         let mut writer =
             ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(io::Error::other)?;
         fill(&mut writer).map_err(|error| {
@@ -220,8 +283,10 @@ pub(crate) fn stage_parquet(
         })?;
         writer.close().map(drop).map_err(io::Error::other)
     });
-    match staged {
-        Ok(staged) => Ok(StagedParquet { staged, path: path.to_owned() }),
-        Err(error) => Err(refused.unwrap_or_else(|| PlanError::file(path, error))),
-    }
+    staged.map_err(|error| match refused {
+        // Of an upload that broke off the writer knows less than the upload.
+        Some(PlanError::File { .. }) if place.is_remote() => error.into(),
+        Some(refused) => refused,
+        None => error.into(),
+    })
 }

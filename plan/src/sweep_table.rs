@@ -3,7 +3,6 @@
 //! The table carries a compact request, never a grid. Scanning it looks at the bars, cuts the sweep into units and puts a
 //! [`SweepExec`] over them; on a cluster that happens on the scheduler.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,9 +21,10 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{SeriesId, SweepRequest, SweepSpec, Symbols, Unit};
 use polybolos_market_data::Dataset;
+use polybolos_storage::{Location, in_parallel};
 
 use crate::error::PlanError;
-use crate::runtime::{SweepRuntime, in_parallel};
+use crate::runtime::SweepRuntime;
 use crate::schema;
 use crate::sweep_exec::{Output, SweepExec};
 use crate::unit::SweepJob;
@@ -46,7 +46,7 @@ pub struct SweepTable {
     /// Dataset folder.
     pub data_root: String,
     /// Results folder for stored units, if any.
-    pub results_root: Option<PathBuf>,
+    pub results_root: Option<Location>,
     /// Largest number of rows in a unit; `None`: chosen by the number of bars.
     pub unit_rows: Option<u64>,
     /// What the table gives.
@@ -63,7 +63,7 @@ impl SweepTable {
     pub fn new(
         request: SweepRequest,
         data_root: String,
-        results_root: Option<PathBuf>,
+        results_root: Option<Location>,
         output: Output,
     ) -> std::result::Result<SweepTable, PlanError> {
         let strategy = Strategy::parse(&request.source, &request.overrides)?;
@@ -126,14 +126,11 @@ impl SweepTable {
 
     /// How many symbols to read at once, by the size of the largest one's files.
     fn loads_at_a_time(&self, symbols: &[String]) -> usize {
-        let bytes = |symbol: &String| -> u64 {
-            let files = Dataset::open(&self.data_root)
-                .and_then(|dataset| dataset.files(symbol, self.request.interval))
-                // What is wrong with it, loading will say.
-                .unwrap_or_default();
-            files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum()
-        };
-        let largest = symbols.iter().map(bytes).max().unwrap_or(0).saturating_mul(MEMORY_PER_FILE_BYTE);
+        let largest = Dataset::open(&self.data_root)
+            .and_then(|dataset| dataset.largest_bytes(symbols, self.request.interval))
+            // What is wrong with it, loading will say.
+            .unwrap_or_default()
+            .saturating_mul(MEMORY_PER_FILE_BYTE);
         usize::try_from(LOADING_BYTES / largest.max(1)).unwrap_or(usize::MAX).max(1)
     }
 

@@ -3,9 +3,6 @@
 //! What rows are ranked by is read of all of them, the rest of the columns only of the best: a ranking of millions of rows is
 //! a matter of three columns.
 
-use std::fs::File;
-use std::path::Path;
-
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::Int64Type;
@@ -13,10 +10,10 @@ use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 use polybolos_engine::metrics::Metric;
 use polybolos_engine::sweep::Ranking;
+use polybolos_storage::{Location, OpenFile, in_parallel};
 
 use crate::catalogue::{Manifest, result_file};
 use crate::error::PlanError;
-use crate::runtime::in_parallel;
 use crate::schema::number_at;
 
 /// A row that may be among the best.
@@ -36,7 +33,7 @@ struct Candidate {
 /// # Errors
 /// An unknown metric, or result files that cannot be read.
 pub fn top(
-    results: &Path,
+    results: &Location,
     manifest: &Manifest,
     ranking: &Ranking,
     count: usize,
@@ -44,7 +41,7 @@ pub fn top(
     let metric = ranking.metric()?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let all: Vec<usize> = (0..manifest.series.len()).collect();
-    let path = |series: usize| result_file(results, &manifest.sweep_id, &manifest.series[series].symbol);
+    let file = |series: usize| result_file(results, &manifest.sweep_id, &manifest.series[series].symbol);
     let best = |candidates: &mut Vec<Candidate>| {
         candidates.sort_unstable_by(|a, b| {
             let symbol = |candidate: &Candidate| &manifest.series[candidate.series].symbol;
@@ -55,13 +52,13 @@ pub fn top(
     };
     let of_series = in_parallel(threads, &all, |&series| {
         let mut candidates = Vec::new();
-        for_each_candidate(&path(series), metric, ranking.min_trades, |value, row, place| {
+        for_each_candidate(&file(series), metric, ranking.min_trades, |value, row, place| {
             candidates.push(Candidate { value, series, row, place });
             if candidates.len() > count.saturating_mul(2).max(1 << 12) {
                 best(&mut candidates);
             }
         })?;
-        Ok(candidates)
+        Ok::<_, PlanError>(candidates)
     })?;
     let mut candidates: Vec<Candidate> = of_series.into_iter().flatten().collect();
     best(&mut candidates);
@@ -74,7 +71,7 @@ pub fn top(
     }
     places.retain(|(_, places)| !places.is_empty());
     places.iter_mut().for_each(|(_, places)| places.sort_unstable());
-    let read = in_parallel(threads, &places, |(series, places)| rows_at(&path(*series), places))?;
+    let read = in_parallel(threads, &places, |(series, places)| rows_at(&file(*series), places))?;
     let batches: Vec<RecordBatch> = read.into_iter().flatten().collect();
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
     let mut order = vec![0; candidates.len()];
@@ -89,13 +86,13 @@ pub fn top(
 
 /// Gives the metric, the number and the place of each row of a result file that has enough trades.
 fn for_each_candidate(
-    path: &Path,
+    file: &Location,
     metric: &Metric,
     min_trades: u64,
     mut take: impl FnMut(Option<f64>, i64, usize),
 ) -> Result<(), PlanError> {
-    let failed = |error: &dyn std::fmt::Display| PlanError::file(path, error);
-    let reader = open(path)?;
+    let failed = |error: &dyn std::fmt::Display| PlanError::file(file, error);
+    let reader = open(file)?;
     let columns = ProjectionMask::columns(reader.parquet_schema(), ["row", "trades", metric.name]);
     let batches = reader.with_projection(columns).build().map_err(|error| failed(&error))?;
     let mut place = 0;
@@ -119,19 +116,18 @@ fn for_each_candidate(
 }
 
 /// The rows of a result file at ascending places.
-fn rows_at(path: &Path, places: &[(usize, usize)]) -> Result<Vec<RecordBatch>, PlanError> {
+fn rows_at(file: &Location, places: &[(usize, usize)]) -> Result<Vec<RecordBatch>, PlanError> {
     let mut next = 0;
     let mut selectors = Vec::with_capacity(2 * places.len());
     for &(place, _) in places {
         selectors.extend([RowSelector::skip(place - next), RowSelector::select(1)]);
         next = place + 1;
     }
-    let reader = open(path)?.with_row_selection(RowSelection::from(selectors)).build();
-    let batches = reader.map_err(|error| PlanError::file(path, error))?;
-    batches.map(|batch| batch.map_err(|error| PlanError::file(path, error))).collect()
+    let reader = open(file)?.with_row_selection(RowSelection::from(selectors)).build();
+    let batches = reader.map_err(|error| PlanError::parquet(file, error))?;
+    batches.map(|batch| batch.map_err(|error| PlanError::file(file, error))).collect()
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, PlanError> {
-    let file = File::open(path).map_err(|error| PlanError::file(path, error))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| PlanError::file(path, error))
+fn open(file: &Location) -> Result<ParquetRecordBatchReaderBuilder<OpenFile>, PlanError> {
+    ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(|error| PlanError::parquet(file, error))
 }

@@ -3,7 +3,6 @@
 //! Pure but for the bars it reads and the store it writes. Called on a thread of its own, never on the async runtime.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,13 +10,14 @@ use polybolos_engine::metrics::MetricContext;
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{SeriesId, SweepSpec, Unit};
 use polybolos_kernels::program::Program;
+use polybolos_storage::Location;
 
 use crate::compute::{Computation, GPU_BLOCK_COMBOS, OnGpu};
 use crate::error::PlanError;
 use crate::gpu::{GpuLease, Gpus};
 use crate::observer::UnitProgress;
 use crate::runtime::{LoadedBars, SweepRuntime};
-use crate::store::{StagedParquet, UnitResult, UnitStore};
+use crate::store::{StagedResult, UnitResult, UnitStore};
 
 /// A specification with its strategy compiled and its places known; shared by all units of a plan.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct SweepJob {
     /// Dataset folder.
     pub data_root: String,
     /// Results folder; without one nothing is stored and nothing reused.
-    pub results_root: Option<PathBuf>,
+    pub results_root: Option<Location>,
     /// The strategy's program in the precision of the specification.
     program: Program,
 }
@@ -110,7 +110,7 @@ pub(crate) struct StagedUnit {
     unit: Unit,
     /// What came out.
     finished: FinishedUnit,
-    file: Option<StagedParquet>,
+    file: Option<StagedResult>,
 }
 
 impl StagedUnit {
@@ -120,7 +120,7 @@ impl StagedUnit {
     /// A store that cannot be written.
     pub(crate) fn commit(self, runtime: &SweepRuntime) -> Result<(Unit, FinishedUnit), PlanError> {
         let StagedUnit { unit, finished, file } = self;
-        file.map_or(Ok(()), StagedParquet::commit)?;
+        file.map_or(Ok(()), StagedResult::commit)?;
         runtime.progress.units.fetch_add(1, Ordering::Relaxed);
         if finished.reused {
             runtime.progress.units_reused.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +153,7 @@ impl SweepJob {
     pub fn new(
         spec: SweepSpec,
         data_root: String,
-        results_root: Option<PathBuf>,
+        results_root: Option<Location>,
     ) -> Result<SweepJob, PlanError> {
         let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
         strategy.check_interval(spec.request.interval)?;
@@ -169,7 +169,7 @@ impl SweepJob {
 
     /// The store of finished units, if there is one.
     pub fn store(&self) -> Option<UnitStore> {
-        self.results_root.as_deref().map(UnitStore::new)
+        self.results_root.as_ref().map(UnitStore::new)
     }
 
     /// The bars of a series, checked against the digest the sweep was planned on. Blocks on file reads.
@@ -209,7 +209,7 @@ impl SweepJob {
     /// `progress` follows them and stops them.
     ///
     /// # Errors
-    /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be written, or
+    /// Bars that cannot be read or have changed, parameters the kernels refuse, a store that cannot be read or written, or
     /// [`PlanError::Cancelled`].
     pub(crate) fn work(
         &self,
@@ -222,7 +222,7 @@ impl SweepJob {
         let mut worked = Worked::default();
         let loaded = self.loaded(runtime, &unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
-        if let Some(result) = self.stored(&unit) {
+        if let Some(result) = self.stored(&unit)? {
             worked.found(unit, result, context);
             return Ok(worked);
         }
@@ -238,7 +238,7 @@ impl SweepJob {
         let rows = lease.bar_combos / (loaded.bars.len() as u64).max(1);
         let mut units = vec![unit];
         for unit in queue.more(&units[0], rows.min(GPU_BLOCK_COMBOS as u64)) {
-            match self.stored(&unit) {
+            match self.stored(&unit)? {
                 Some(result) => worked.found(unit, result, context),
                 None => units.push(unit),
             }
@@ -262,13 +262,13 @@ impl SweepJob {
     ) -> Result<FinishedUnit, PlanError> {
         let loaded = self.loaded(runtime, unit)?;
         let context = MetricContext::new(&loaded.bars, &self.strategy.config());
-        if let Some(result) = self.stored(unit) {
+        if let Some(result) = self.stored(unit)? {
             return Ok(FinishedUnit { result, reused: true, context });
         }
         let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
         let result = computation.on_thread(unit)?;
         let StagedUnit { finished, file, .. } = self.stage(unit.clone(), result, context)?;
-        file.map_or(Ok(()), StagedParquet::commit)?;
+        file.map_or(Ok(()), StagedResult::commit)?;
         Ok(finished)
     }
 
@@ -277,8 +277,10 @@ impl SweepJob {
         self.bars(runtime, self.spec.series.get(unit.series).ok_or_else(missing)?)
     }
 
-    fn stored(&self, unit: &Unit) -> Option<UnitResult> {
-        self.store()?.read(self.spec.unit_digest(&self.strategy, unit)?)
+    /// A unit from the store; `None` if it has to be computed.
+    pub(crate) fn stored(&self, unit: &Unit) -> Result<Option<UnitResult>, PlanError> {
+        let stored = self.store().zip(self.spec.unit_digest(&self.strategy, unit));
+        stored.map_or(Ok(None), |(store, digest)| store.read(digest))
     }
 
     /// What was computed, with its file for the store, if there is one.

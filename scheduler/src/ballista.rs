@@ -14,7 +14,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_core::serde::protobuf::task_status::Status as TaskStatus;
-use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::cluster::{BallistaCluster, ClusterState};
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SchedulerServer;
@@ -54,6 +54,8 @@ pub struct BallistaSettings {
 pub(crate) struct KnownExecutor {
     pub(crate) id: String,
     pub(crate) host: String,
+    /// Where it takes tasks.
+    pub(crate) port: u16,
     pub(crate) slots: u32,
     /// Seconds since the epoch of the last heartbeat.
     pub(crate) heartbeat_s: u64,
@@ -83,6 +85,8 @@ fn own_url(local: SocketAddr) -> String {
 #[derive(Clone)]
 pub(crate) struct Ballista {
     server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+    /// What it knows of executors.
+    cluster: Arc<dyn ClusterState>,
     /// The session that units are submitted in.
     session: Arc<SessionContext>,
     /// What queries of our own are sent with.
@@ -121,9 +125,11 @@ impl Ballista {
         };
         config.validate().map_err(|error| failed(&error))?;
         let cluster = BallistaCluster::new_from_config(&config).await.map_err(|error| failed(&error))?;
+        let executors = cluster.cluster_state();
         let server = create_scheduler(cluster, Arc::new(config)).await.map_err(|error| failed(&error))?;
         Ok(Ballista {
             server,
+            cluster: executors,
             session: Arc::new(SessionContext::new_with_state(state)),
             secret,
             own_url: own_url(settings.local),
@@ -198,12 +204,23 @@ impl Ballista {
             .map(|(metadata, heartbeat, _)| KnownExecutor {
                 id: metadata.id,
                 host: metadata.host,
+                port: metadata.grpc_port,
                 slots: metadata.specification.vcores,
                 heartbeat_s: heartbeat.map_or(0, |since_epoch| since_epoch.as_secs()),
             })
             .collect();
         executors.sort_by(|a, b| a.id.cmp(&b.id));
         executors
+    }
+
+    /// Has an executor's heartbeats run out now; Ballista deals its tasks out again at its next look, two seconds later at most.
+    /// One that lives after all takes it back with its next heartbeat.
+    pub(crate) async fn expire(&self, executor: &str) {
+        let Some(mut heartbeat) = self.cluster.get_executor_heartbeat(executor) else { return };
+        heartbeat.timestamp = 0;
+        if let Err(error) = self.cluster.save_executor_heartbeat(heartbeat).await {
+            tracing::warn!(executor, %error, "an executor that is gone could not be given up");
+        }
     }
 
     /// A session whose queries run on the executors.

@@ -6,6 +6,7 @@
 mod active;
 mod fleet;
 mod handle;
+mod knock;
 mod meter;
 mod work;
 
@@ -142,13 +143,13 @@ impl Coordinator {
         match ActiveSweep::of_row(&row, &spec, &self.roots) {
             Ok(active) => {
                 let (owner, units) = (row.owner, row.units);
-                tracing::info!(sweep = %sweep, units, "unfinished sweep taken up again");
+                tracing::info!(sweep_id = %sweep, units, "unfinished sweep taken up again");
                 self.active.insert(sweep.clone(), active);
                 self.happen(Event::Submitted { sweep, owner, units, resume: true });
                 Ok(())
             }
             Err(message) => {
-                tracing::error!(sweep = %sweep, message, "unfinished sweep cannot go on");
+                tracing::error!(sweep_id = %sweep, message, "unfinished sweep cannot go on");
                 let ending = Ending {
                     state: SweepState::Failed,
                     units_done: 0,
@@ -195,6 +196,7 @@ impl Coordinator {
                 self.happen(event);
             }
             Message::JobTaken { job, ballista } => self.job_taken(job, ballista),
+            Message::ExecutorDead(id) => self.executor_dead(id, (self.now_ms)()),
         }
     }
 
@@ -216,20 +218,20 @@ impl Coordinator {
         let now_ms = (self.now_ms)();
         if let Err(error) = self.catalogue.record(sweep, &change, now_ms) {
             // The store of units has the truth; a restart would find the sweep in its earlier state and go on.
-            tracing::error!(sweep = %sweep, %error, "the catalogue could not be written");
+            tracing::error!(sweep_id = %sweep, %error, "the catalogue could not be written");
         }
         match change {
             StateChange::Started => {
                 if let Some(active) = self.active.get_mut(sweep) {
                     active.started_ms.get_or_insert(now_ms);
                 }
-                tracing::info!(sweep = %sweep, "sweep started");
+                tracing::info!(sweep_id = %sweep, "sweep started");
             }
-            StateChange::Writing => tracing::info!(sweep = %sweep, "all units finished, writing results"),
+            StateChange::Writing => tracing::info!(sweep_id = %sweep, "all units finished, writing results"),
             StateChange::Ended(ending) => {
                 self.fleet.totals.units_failed += ending.units_failed;
                 tracing::info!(
-                    sweep = %sweep,
+                    sweep_id = %sweep,
                     state = ending.state.name(),
                     units_done = ending.units_done,
                     units_reused = ending.units_reused,
@@ -278,7 +280,7 @@ impl Coordinator {
         let fault = |error: CatalogueError| Status::internal(error.to_string());
         let row = match self.catalogue.insert_or_get(&entry, active.submitted_ms).map_err(fault)? {
             Entry::Inserted(row) => row,
-            Entry::Known(row) if row.state == SweepState::Complete && active.is_complete(&self.roots) => {
+            Entry::Known(row) if row.state == SweepState::Complete && new.is_complete => {
                 // Nothing is computed for who asks now, whatever was when it was first asked for.
                 let row = SweepRow { units_reused: row.units_done, ..row };
                 return Ok((true, active::status_of_row(&row, Vec::new(), &self.roots)));
@@ -290,7 +292,7 @@ impl Coordinator {
         };
         let (owner, units) = (row.owner.clone(), row.units);
         let active = ActiveSweep::of_row(&row, &entry.spec, &self.roots).map_err(Status::internal)?;
-        tracing::info!(sweep = %sweep, owner, units, unit_rows = row.unit_rows, "sweep submitted");
+        tracing::info!(sweep_id = %sweep, owner, units, unit_rows = row.unit_rows, "sweep submitted");
         self.active.insert(sweep.clone(), active);
         self.happen(Event::Submitted { sweep: sweep.clone(), owner, units, resume: false });
         let status = self.status(&sweep)?;
@@ -358,15 +360,16 @@ impl Coordinator {
     fn unit_ended(&mut self, executor: &str, report: &wire::UnitReport) {
         let Some(name) = &report.unit else { return };
         tracing::info!(
-            sweep = name.sweep_id,
+            sweep_id = name.sweep_id,
             symbol = name.symbol,
             row_from = name.row_from,
             row_to = name.row_to,
             executor,
-            outcome = report.outcome().as_str_name(),
+            outcome = outcome_word(report.outcome()),
+            bar_combos = report.bar_combos,
             seconds = report.seconds,
             kernel_seconds = report.kernel_seconds,
-            gpu = report.on_gpu,
+            is_on_gpu = report.on_gpu,
             reason = report.reason,
             "unit"
         );
@@ -444,6 +447,7 @@ impl Coordinator {
             let held: BTreeSet<(SweepId, u64)> = reported.chain(gone.dealt).collect();
             self.happen(Event::ExecutorLost { held: held.into_iter().collect() });
         }
+        self.knock_at_the_silent(now_ms);
         let slots = self.fleet.slots();
         if slots != before {
             tracing::info!(slots, before, "slots");
@@ -520,5 +524,17 @@ impl Coordinator {
         for (job, outcome) in ended {
             self.job_ended(job, outcome);
         }
+    }
+}
+
+/// The word for an outcome in logs, as executors log it.
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unspecified => "unknown",
+        Outcome::Computed => "computed",
+        Outcome::Reused => "reused",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Transient => "transient",
+        Outcome::Permanent => "permanent",
     }
 }

@@ -3,8 +3,6 @@
 //! A query may read the tables `bars`, `results` and `sweeps` and nothing else: statements that write, that change the
 //! session or that name files are refused, and `sweep()`, which reads a file where it is planned, is not registered.
 
-use std::path::PathBuf;
-
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -13,6 +11,7 @@ use datafusion::execution::context::SQLOptions;
 use futures::{Stream, StreamExt as _};
 use polybolos_plan::session::{Places, register_on_server};
 use polybolos_proto::cluster::QueryReply;
+use polybolos_storage::Location;
 use tonic::Status;
 
 use crate::ballista::Ballista;
@@ -24,7 +23,7 @@ const PIECE_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
     pub(crate) data: String,
-    pub(crate) results: PathBuf,
+    pub(crate) results: Location,
 }
 
 /// Plans and starts a query.

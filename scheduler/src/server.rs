@@ -15,6 +15,7 @@ use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::store::UnitStore;
 use polybolos_proto::cluster::executors_server::ExecutorsServer;
 use polybolos_proto::cluster::sweeps_server::SweepsServer;
+use polybolos_storage::Location;
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::service::RoutesBuilder;
@@ -41,10 +42,10 @@ pub struct Settings {
     pub http_port: u16,
     /// Host under which executors reach this process.
     pub advertised_host: String,
-    /// Dataset root, as executors see it too.
+    /// Dataset root, a path or `s3://bucket/prefix`, as executors see it too.
     pub data: String,
     /// Results root, as executors see it too.
-    pub results: PathBuf,
+    pub results: Location,
     /// Folder of the catalogue.
     pub state: PathBuf,
     /// Who may use the cluster; empty: everybody who reaches it.

@@ -3,7 +3,6 @@
 //! Requests are checked here, before anything is remembered: the engine's version, the sizes, the strategy, the symbols. A
 //! request names no path; bars and results are those of this scheduler.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use futures::{Stream, StreamExt as _};
 use polybolos_engine::sweep::{Keep, Ranking, SweepRequest};
 use polybolos_plan::catalogue::{Manifest, find};
 use polybolos_plan::error::PlanError;
+use polybolos_plan::results::means;
 use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
@@ -23,11 +23,12 @@ use polybolos_proto::check_engine_version;
 use polybolos_proto::cluster::executors_server::Executors;
 use polybolos_proto::cluster::sweeps_server::Sweeps;
 use polybolos_proto::cluster::{
-    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, QueryReply, QueryRequest,
-    ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus, TopRequest,
-    WatchRequest,
+    CancelReply, CancelRequest, DescribeReply, GetRequest, ListReply, ListRequest, MeansRequest, QueryReply,
+    QueryRequest, ReportReply, ReportRequest, SubmitReply, SubmitRequest, SweepState, SweepStatus,
+    TopRequest, WatchRequest,
 };
-use tokio::sync::Semaphore;
+use polybolos_storage::Location;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
 use crate::access::DEFAULT_USER;
@@ -114,20 +115,41 @@ impl Service {
         }
     }
 
-    /// Names the bars and compiles the strategy.
-    async fn prepare(&self, request: SweepRequest) -> Result<SweepJob, Status> {
+    /// Names the bars, compiles the strategy, and looks whether the result files are there.
+    async fn prepare(&self, request: SweepRequest) -> Result<(SweepJob, bool), Status> {
         let _turn = self.preparations.acquire().await.map_err(|error| Status::internal(error.to_string()))?;
         let (roots, runtime, limits) = (self.roots.clone(), Arc::clone(&self.runtime), self.limits.clone());
         let work = move || {
             // Bars may have been imported since they were last read; their names are digests of what is there now.
             runtime.forget_bars();
+            let results = roots.results.clone();
             let table = SweepTable::new(request, roots.data, Some(roots.results), Output::Receipts)
                 .map_err(|error| refusal(&error))?;
             let symbols = table.symbols().map_err(|error| refusal(&error))?.len();
             check_size(&table, symbols, &limits)?;
-            table.job(&runtime).map_err(|error| refusal(&error))
+            let job = table.job(&runtime).map_err(|error| refusal(&error))?;
+            let sweep_id = job.spec.id(&job.strategy);
+            let manifest = Manifest::read(&results, &sweep_id).ok().flatten();
+            // What cannot be looked at is taken up again, which finds out what is missing.
+            let is_complete =
+                manifest.is_some_and(|manifest| manifest.is_complete(&results).unwrap_or(false));
+            Ok((job, is_complete))
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))?
+    }
+
+    /// Lets one more query in.
+    fn query_turn(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.queries).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{} queries are running; try again", self.limits.queries))
+        })
+    }
+
+    /// [`complete_sweep`] off the async runtime.
+    async fn complete_sweep(&self, wanted: String) -> Result<Manifest, Status> {
+        let results = self.roots.results.clone();
+        let found = tokio::task::spawn_blocking(move || complete_sweep(&results, &wanted));
+        found.await.map_err(|error| Status::internal(error.to_string()))?
     }
 }
 
@@ -162,7 +184,7 @@ fn check_size(table: &SweepTable, symbols: usize, limits: &Limits) -> Result<(),
 fn refusal(error: &PlanError) -> Status {
     let text = error.to_string();
     match error {
-        PlanError::File { .. } => Status::internal(text),
+        PlanError::File { .. } | PlanError::Storage(_) => Status::internal(text),
         PlanError::NotFound(_) | PlanError::NoBars { .. } => Status::not_found(text),
         PlanError::Wire(_) => Status::failed_precondition(text),
         _ => Status::invalid_argument(text),
@@ -189,8 +211,8 @@ impl Sweeps for Service {
         let request: SweepRequest = wire
             .try_into()
             .map_err(|error: polybolos_proto::WireError| Status::invalid_argument(error.to_string()))?;
-        let job = self.prepare(request).await?;
-        let new = NewSweep { job: Arc::new(job), owner, unit_rows: message.unit_rows };
+        let (job, is_complete) = self.prepare(request).await?;
+        let new = NewSweep { job: Arc::new(job), owner, unit_rows: message.unit_rows, is_complete };
         let (is_known, status) = self.coordinator.submit(new).await?;
         Ok(Response::new(SubmitReply { sweep_id: status.sweep_id.clone(), is_known, status: Some(status) }))
     }
@@ -254,9 +276,7 @@ impl Sweeps for Service {
     type QueryStream = Replies<QueryReply>;
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
-        let turn = Arc::clone(&self.queries).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!("{} queries are running; try again", self.limits.queries))
-        })?;
+        let turn = self.query_turn()?;
         let sql = request.into_inner().sql;
         let batches = query::run(&self.ballista, &self.roots, &sql).await?;
         let schema = batches.schema();
@@ -268,7 +288,7 @@ impl Sweeps for Service {
     }
 
     async fn describe(&self, request: Request<GetRequest>) -> Result<Response<DescribeReply>, Status> {
-        let manifest = complete_sweep(&self.roots.results, &request.into_inner().sweep_id)?;
+        let manifest = self.complete_sweep(request.into_inner().sweep_id).await?;
         let manifest_json =
             serde_json::to_string(&manifest).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(DescribeReply { manifest_json }))
@@ -277,12 +297,13 @@ impl Sweeps for Service {
     type TopStream = Replies<QueryReply>;
 
     async fn top(&self, request: Request<TopRequest>) -> Result<Response<Self::TopStream>, Status> {
-        let TopRequest { sweep_id, metric, min_trades, count } = request.into_inner();
+        let TopRequest { sweep_id, metric, min_trades, count, symbol } = request.into_inner();
         let ranking =
             Ranking { metric: if metric.is_empty() { "sharpe".to_owned() } else { metric }, min_trades };
         ranking.metric().map_err(|error| Status::invalid_argument(error.to_string()))?;
         let results = self.roots.results.clone();
-        let manifest = complete_sweep(&results, &sweep_id)?;
+        let manifest = self.complete_sweep(sweep_id).await?;
+        let manifest = manifest.only_symbol(given(&symbol)).map_err(|error| refusal(&error))?;
         let count = usize::try_from(count.clamp(1, 100_000)).unwrap_or(100_000);
         let best = tokio::task::spawn_blocking(move || top(&results, &manifest, &ranking, count));
         let best = best.await.map_err(|error| Status::internal(error.to_string()))?;
@@ -291,13 +312,32 @@ impl Sweeps for Service {
         let batches = futures::stream::iter(best.into_iter().map(Ok));
         Ok(Response::new(query::pieces(schema, batches).boxed()))
     }
+
+    type MeansStream = Replies<QueryReply>;
+
+    async fn means(&self, request: Request<MeansRequest>) -> Result<Response<Self::MeansStream>, Status> {
+        let _turn = self.query_turn()?;
+        let MeansRequest { sweep_id, metric, x, y, symbol } = request.into_inner();
+        let manifest = self.complete_sweep(sweep_id).await?;
+        let manifest = manifest.only_symbol(given(&symbol)).map_err(|error| refusal(&error))?;
+        let means = means(&self.roots.results, &manifest, &x, given(&y), &metric).await;
+        let means = means.map_err(|error| refusal(&error))?;
+        let schema = means.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        let batches = futures::stream::iter(means.into_iter().map(Ok));
+        Ok(Response::new(query::pieces(schema, batches).boxed()))
+    }
+}
+
+/// What is asked for, if anything is.
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A sweep of the results folder by its id or a part of it, the latest for an empty one; names that are no ids are not looked for on disk.
-fn complete_sweep(results: &Path, wanted: &str) -> Result<Manifest, Status> {
+fn complete_sweep(results: &Location, wanted: &str) -> Result<Manifest, Status> {
     let manifest =
         find(results, Some(wanted).filter(|wanted| !wanted.is_empty())).map_err(|error| refusal(&error))?;
-    if manifest.is_complete(results) {
+    if manifest.is_complete(results).map_err(|error| refusal(&error))? {
         return Ok(manifest);
     }
     Err(Status::failed_precondition(format!("sweep {} is not complete", manifest.sweep_id)))

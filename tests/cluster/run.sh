@@ -56,6 +56,8 @@ scenario rows::a_sweep_that_was_handed_over_goes_on_alone_and_can_be_watched_lat
     "--detach, watched later; leftovers of killed writers are cleared"
 scenario sql::queries_over_bars_and_results_run_on_the_executors_and_can_only_read \
     "sql over bars and results equals one process; writes and files are refused"
+scenario sql::rankings_and_maps_of_a_cluster_are_those_of_its_result_files \
+    "results top and heatmap equal those of the result files"
 scenario jobs::sweeps_are_listed_watched_and_cancelled_by_their_ids \
     "jobs list, watch, cancel; wrong ids"
 scenario jobs::a_scheduler_that_is_not_there_is_one_clear_message \
@@ -68,6 +70,8 @@ scenario access::clients_speak_tls_where_there_is_a_certificate_and_executors_be
     "TLS for clients, plain for executors beside the scheduler"
 scenario deaths::an_executor_killed_in_the_middle_of_its_units_loses_nothing_but_these \
     "executor SIGKILL mid-unit"
+scenario deaths::an_executor_whose_port_is_closed_is_missed_long_before_its_heartbeats_run_out \
+    "executor SIGKILL: missed within seconds though heartbeats may be silent for 120 s"
 scenario deaths::the_units_that_a_killed_executor_had_finished_are_not_computed_again \
     "executor SIGKILL after units were finished: these are not computed again"
 scenario deaths::a_sweep_whose_executors_were_all_killed_waits_for_others_and_says_so \
@@ -98,6 +102,12 @@ scenario stopping::a_cancelled_sweep_stops_computing_at_once_and_keeps_what_is_f
     "cancel: processors idle, finished units kept"
 scenario stopping::an_executor_that_is_asked_to_go_ends_its_units_first_and_nothing_is_lost \
     "SIGTERM drains"
+scenario s3::a_cluster_over_a_bucket_does_what_one_process_does_on_a_disk_and_tells_nobody_its_keys \
+    "bars and results on S3: rows of one process on a disk, each unit written once; no key in logs, catalogue or pages"
+scenario s3::a_bucket_that_is_away_for_some_seconds_costs_a_cluster_no_unit \
+    "S3 server away for seconds: no unit lost or computed twice"
+scenario s3::executors_that_may_not_write_to_the_bucket_end_the_sweep_with_the_reason \
+    "wrong S3 keys on an executor: the sweep ends with the reason, and is done with the right ones"
 
 echo "$proven proven, $failed failed"
 [ "$failed" -eq 0 ]

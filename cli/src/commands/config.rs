@@ -45,7 +45,7 @@ fn show(data: &DataDir, results: &ResultsDir, threads: Option<u16>, style: Style
         Setting { name: "data", value: json!(data.data), source: source("data", "POLYBOLOS_DATA") },
         Setting {
             name: "results",
-            value: json!(results.results.display().to_string()),
+            value: json!(results.results.to_string()),
             source: source("results", "POLYBOLOS_RESULTS"),
         },
         Setting {

@@ -16,6 +16,7 @@ use polybolos_market_data::Dataset;
 use polybolos_plan::catalogue::sweep_folder;
 use polybolos_plan::runtime::SweepRuntime;
 use polybolos_plan::top::top;
+use polybolos_storage::Location;
 use serde_json::json;
 
 use crate::args::{Cli, Command, DataCommand, DemoArgs, SweepArgs, SynthArgs};
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &DemoArgs, style: Style) -> Result<(), CliError> {
     say(&swept.map.picture(output::colours()))?;
     let verdict = verdict::Verdict::of_best(manifest, &swept.best, swept.periods_per_year)?;
     say(&format!("4. What that is worth.\n{}\n", verdict.text()))?;
-    let folder = sweep_folder(Path::new(&tour.results), &manifest.sweep_id).display().to_string();
+    let folder = sweep_folder(&Location::local(&tour.results), &manifest.sweep_id).to_string();
     say(&format!("5. The rows are Parquet files in {folder}"))?;
     say(&format!("   Ask them anything:\n   $ polybolos {}", shell_line(&tour.sql())))?;
     if !style.json {
@@ -143,7 +144,7 @@ fn write_strategy(path: &Path) -> Result<(), CliError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    polybolos_plan::atomic_file::write(path, |file| std::io::Write::write_all(file, STRATEGY.as_bytes()))
+    polybolos_storage::atomic_file::write(path, |file| std::io::Write::write_all(file, STRATEGY.as_bytes()))
         .map_err(failed)
 }
 
@@ -199,7 +200,14 @@ fn swept(args: &SweepArgs, style: Style) -> Result<Swept, CliError> {
     block_on(async {
         let report = sweep::drive(&runtime, &table, style).await?;
         let best = top(results, &report.manifest, &ranking, args.top)?;
-        let map = heatmap::of_sweep(results, &report.manifest, None, None, &ranking.metric).await?;
+        let map = heatmap::of_sweep(
+            heatmap::Source::Results(results),
+            &report.manifest,
+            None,
+            None,
+            &ranking.metric,
+        )
+        .await?;
         Ok(Swept { report, ranking, best, map, periods_per_year })
     })
 }

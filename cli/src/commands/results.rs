@@ -9,12 +9,12 @@ use datafusion::arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::parquet::arrow::ArrowWriter;
 use polybolos_engine::metrics::METRICS;
 use polybolos_engine::sweep::Ranking;
-use polybolos_plan::atomic_file;
 use polybolos_plan::catalogue::{self, Manifest, State, ValuesRecord, sweep_folder};
 use polybolos_plan::results::rows;
 use polybolos_plan::results_table::state_name;
 use polybolos_plan::top::top;
 use polybolos_proto::cluster::TopRequest;
+use polybolos_storage::{Location, atomic_file};
 use serde_json::json;
 
 use crate::args::ResultsCommand;
@@ -29,7 +29,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
     match command {
         ResultsCommand::List { results, cluster } => match Cluster::of(&cluster)? {
             Some(cluster) => remote_list(&cluster, style),
-            None => list(catalogue::list(&results.results)?, &results.results.display().to_string(), style),
+            None => list(catalogue::list(&results.results)?, &results.results.to_string(), style),
         },
         ResultsCommand::Show { sweep_id, results, cluster } => match Cluster::of(&cluster)? {
             Some(cluster) => {
@@ -40,7 +40,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             None => {
                 let manifest = catalogue::find(&results.results, sweep_id.as_deref())?;
                 let folder = sweep_folder(&results.results, &manifest.sweep_id);
-                show(&manifest, &folder.display().to_string(), style)
+                show(&manifest, &folder.to_string(), style)
             }
         },
         ResultsCommand::Top { sweep_id, results, cluster, rank_by, min_trades, top: count, symbol } => {
@@ -50,7 +50,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
                 Some(cluster) => remote_top(&cluster, sweep_id, &ranking, count, symbol.as_deref())?,
                 None => {
                     let manifest = complete(&results.results, sweep_id.as_deref())?;
-                    let manifest = only_symbol(manifest, symbol.as_deref())?;
+                    let manifest = manifest.only_symbol(symbol.as_deref())?;
                     let best = top(&results.results, &manifest, &ranking, count)?;
                     (manifest, best)
                 }
@@ -60,18 +60,24 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
             }
             output::text(&output::rows_table(&best, Some(&sweep::table_columns(&manifest, &ranking)))?)
         }
-        ResultsCommand::Heatmap { sweep_id, results, x, y, metric, symbol } => {
+        ResultsCommand::Heatmap { sweep_id, results, cluster, x, y, metric, symbol } => {
             let ranking = Ranking { metric, min_trades: 0 };
             ranking.metric()?;
-            let manifest = complete(&results.results, sweep_id.as_deref())?;
-            let manifest = only_symbol(manifest, symbol.as_deref())?;
-            let map = block_on(heatmap::of_sweep(
-                &results.results,
-                &manifest,
-                x.as_deref(),
-                y.as_deref(),
-                &ranking.metric,
-            ))?;
+            let (x, y, symbol) = (x.as_deref(), y.as_deref(), symbol.as_deref());
+            let map = match Cluster::of(&cluster)? {
+                Some(cluster) => cluster.wait(async {
+                    let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+                    let manifest = manifest.only_symbol(symbol)?;
+                    let source = heatmap::Source::Cluster(&cluster, symbol);
+                    heatmap::of_sweep(source, &manifest, x, y, &ranking.metric).await
+                })?,
+                None => {
+                    let manifest = complete(&results.results, sweep_id.as_deref())?;
+                    let manifest = manifest.only_symbol(symbol)?;
+                    let source = heatmap::Source::Results(&results.results);
+                    block_on(heatmap::of_sweep(source, &manifest, x, y, &ranking.metric))?
+                }
+            };
             if style.json { output::json(&map) } else { output::text(&map.picture(output::colours())) }
         }
         ResultsCommand::Export { sweep_id, results, cluster, out } => {
@@ -85,30 +91,15 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
 }
 
 /// A sweep whose rows are all there.
-fn complete(results: &Path, wanted: Option<&str>) -> Result<Manifest, CliError> {
+fn complete(results: &Location, wanted: Option<&str>) -> Result<Manifest, CliError> {
     let manifest = catalogue::find(results, wanted)?;
-    if manifest.is_complete(results) {
+    if manifest.is_complete(results)? {
         return Ok(manifest);
     }
     Err(CliError::Failed(format!(
         "sweep {} is unfinished; run the same `polybolos sweep` again to resume it",
         manifest.sweep_id
     )))
-}
-
-/// The same sweep reduced to one symbol.
-fn only_symbol(mut manifest: Manifest, symbol: Option<&str>) -> Result<Manifest, CliError> {
-    let Some(symbol) = symbol.map(str::to_ascii_uppercase) else { return Ok(manifest) };
-    let known: Vec<String> = manifest.series.iter().map(|series| series.symbol.clone()).collect();
-    manifest.series.retain(|series| series.symbol == symbol);
-    if manifest.series.is_empty() {
-        return Err(CliError::Failed(format!(
-            "sweep {} has no symbol {symbol}; it ran on {}",
-            manifest.sweep_id,
-            known.join(", ")
-        )));
-    }
-    Ok(manifest)
 }
 
 /// The sweeps of a cluster: its catalogue has those that are not finished too.
@@ -130,20 +121,14 @@ fn remote_top(
     count: usize,
     symbol: Option<&str>,
 ) -> Result<(Manifest, Vec<RecordBatch>), CliError> {
-    if symbol.is_some() {
-        return Err(CliError::Usage(
-            "--symbol is not there with --cluster; ask in SQL: polybolos sql --cluster URL \
-             \"SELECT * FROM results WHERE symbol = 'BTCUSDT' ORDER BY sharpe DESC LIMIT 10\""
-                .to_owned(),
-        ));
-    }
     cluster.wait(async {
-        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?;
+        let manifest = cluster.describe(&sweep_id.unwrap_or_default()).await?.only_symbol(symbol)?;
         let request = TopRequest {
             sweep_id: manifest.sweep_id.clone(),
             metric: ranking.metric.clone(),
             min_trades: ranking.min_trades,
             count: count as u64,
+            symbol: symbol.unwrap_or_default().to_owned(),
         };
         let best = cluster.top(request).await?;
         Ok((manifest, best))
@@ -276,7 +261,7 @@ fn show(manifest: &Manifest, folder: &str, style: Style) -> Result<(), CliError>
     output::text(&lines.join("\n"))
 }
 
-fn export(results: &Path, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
+fn export(results: &Location, manifest: &Manifest, out: &Path, style: Style) -> Result<(), CliError> {
     let batches = rows(results, manifest).map(|batch| batch.map_err(|error| error.to_string()));
     let count = write_batches(out, batches)?;
     exported(&manifest.sweep_id, count, out, style)

@@ -7,6 +7,7 @@ use polybolos_scheduler::driver::DriverConfig;
 use polybolos_scheduler::listener::TlsFiles;
 use polybolos_scheduler::server::{Server, Settings};
 use polybolos_scheduler::service::Limits;
+use polybolos_storage::Location;
 
 use crate::args::SchedulerArgs;
 use crate::clock::now_ms;
@@ -51,7 +52,7 @@ fn settings(args: &SchedulerArgs) -> Result<Settings, CliError> {
         http_port: args.http_port,
         advertised_host: args.advertise.clone().unwrap_or_else(|| advertised(args.bind)),
         data: absolute(&args.data.data)?,
-        results: absolute(&args.results.results.to_string_lossy())?.into(),
+        results: place(&absolute(&args.results.results.to_string())?)?,
         state: args.state.clone(),
         tokens,
         is_insecure: args.insecure,
@@ -66,10 +67,15 @@ fn settings(args: &SchedulerArgs) -> Result<Settings, CliError> {
     })
 }
 
+fn place(text: &str) -> Result<Location, CliError> {
+    Location::parse(text).map_err(|error| CliError::Failed(error.to_string()))
+}
+
 /// Executors are told where bars and results lie; a path of theirs may not depend on where the scheduler was started.
 fn absolute(place: &str) -> Result<String, CliError> {
     if place.contains("://") {
-        return Ok(place.to_owned());
+        // Without a slash at its end, and refused here if it names no place.
+        return self::place(place).map(|place| place.to_string());
     }
     let path = std::path::absolute(place).map_err(|error| CliError::Failed(format!("{place}: {error}")))?;
     path.into_os_string().into_string().map_err(|_| {

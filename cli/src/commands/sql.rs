@@ -50,7 +50,7 @@ fn with_hint(error: CliError, args: &SqlArgs) -> CliError {
             args.data.data
         )
     } else if text.contains(".results' not found") {
-        format!("{} holds no finished sweep: `polybolos sweep` makes one", args.results.results.display())
+        format!("{} holds no finished sweep: `polybolos sweep` makes one", args.results.results)
     } else {
         return error;
     };

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
             "backend": manifest.backend,
             "precision": manifest.precision,
             "trade_mismatch": manifest.trade_mismatch,
-            "results": folder.display().to_string(),
+            "results": folder.to_string(),
             "top": output::rows_json(&best)?,
         }));
     }
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
         }
     }
     output::text(&output::rows_table(&best, Some(&table_columns(&report.manifest, &ranking)))?)?;
-    output::text(&format!("rows: {}", folder.display()))
+    output::text(&format!("rows: {folder}"))
 }
 
 /// The GPUs a sweep may use. Without a driver or a GPU there are none; that is an error only where they were asked for.

@@ -96,6 +96,7 @@ fn finished(
             metric: ranking.metric.clone(),
             min_trades: ranking.min_trades,
             count: args.top as u64,
+            symbol: String::new(),
         };
         Ok((manifest, cluster.top(top).await?))
     })?;

@@ -13,5 +13,6 @@ mod load;
 mod network;
 mod process;
 mod rows;
+mod s3;
 mod sql;
 mod stopping;

@@ -16,5 +16,7 @@ mod kill;
 mod operations;
 mod pipes;
 mod place;
+#[cfg(unix)]
+mod s3;
 mod sweep;
 mod wrong_input;

@@ -128,6 +128,9 @@ impl Place {
         {
             command.env_remove(format!("POLYBOLOS_{name}"));
         }
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
         command.env("RUST_BACKTRACE", "1").env_remove("NO_COLOR").env_remove("COLUMNS");
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         command

@@ -84,7 +84,11 @@ fn wrong_places_symbols_and_times() {
     std::fs::create_dir(place.path("CCCUSDT-1h.csv")).unwrap();
     for case in [
         all(&["cross.yaml", "--data", "nowhere"], 1, &["no dataset at nowhere", "polybolos data import"]),
-        all(&["cross.yaml", "--data", "s3://bucket/data"], 1, &["s3://bucket/data", "not supported"]),
+        all(
+            &["cross.yaml", "--data", "gs://bucket/data"],
+            1,
+            &["gs://bucket/data", "not supported", "s3://"],
+        ),
         all(&["none.yaml"], 1, &["none.yaml"]),
         all(&["folder.yaml"], 1, &["folder.yaml"]),
         all(&["AAAUSDT-1h.csv"], 1, &["AAAUSDT-1h.csv", ".yaml"]),

@@ -17,6 +17,7 @@ use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::{Output, SweepExec};
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
 use polybolos_plan::unit::SweepJob;
+use polybolos_storage::Location;
 
 const SHORT: &str = "
 name: cross
@@ -100,7 +101,9 @@ impl Market {
             precision: Precision::F64,
         };
         let data = self.path("data").display().to_string();
-        let mut table = SweepTable::new(request, data, Some(self.path(results)), Output::Receipts).unwrap();
+        let mut table =
+            SweepTable::new(request, data, Some(Location::local(self.path(results))), Output::Receipts)
+                .unwrap();
         table.unit_rows = Some(self.unit_rows);
         table
     }
@@ -128,7 +131,8 @@ impl Market {
     /// Result files by symbol.
     pub(crate) fn rows(&self, results: &str, report: &SweepReport) -> BTreeMap<String, Vec<u8>> {
         let file = |symbol: &str| {
-            fs::read(result_file(&self.path(results), &report.manifest.sweep_id, symbol)).unwrap()
+            let results = Location::local(self.path(results));
+            result_file(&results, &report.manifest.sweep_id, symbol).read().unwrap().to_vec()
         };
         let series = report.manifest.series.iter();
         series.map(|series| (series.symbol.clone(), file(&series.symbol))).collect()

@@ -46,7 +46,7 @@ fn probes_follow_the_scheduler_and_the_drain_and_metrics_the_units() {
     let (_, page) = get(http, "/metrics", Some("t0ken")).unwrap();
     for (name, value) in [
         ("polybolos_executor_units_total{outcome=\"computed\"}", market.units as f64),
-        ("polybolos_executor_bar_combinations_total", market.bar_combos as f64),
+        ("polybolos_executor_bar_combos_total", market.bar_combos as f64),
         ("polybolos_executor_units_running", 0.0),
         ("polybolos_executor_slots", 2.0),
         ("polybolos_executor_is_ready", 1.0),

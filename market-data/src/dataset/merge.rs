@@ -2,7 +2,8 @@
 //!
 //! Every changed year is first written in full under a temporary name; only when all of them are on the disk are they
 //! renamed. A full disk or an error before that leaves the dataset as it was. A kill between two renames leaves some
-//! years merged, each of them whole, and the same merge run again completes the rest.
+//! years merged, each of them whole, and the same merge run again completes the rest. So it is in a bucket, where years are
+//! uploaded one after the other, each over the revision that was merged with: of two writers the second merges again.
 
 use std::io;
 use std::ops::Range;
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::lock::WriteLock;
 use super::staging::{StagedFile, make_dir, sweep, sync_dir};
-use super::{Dataset, YearFile, append_year};
+use super::{Dataset, YearFile, stored_year};
 use crate::DataError;
 use crate::error::Conflict;
 use crate::parquet_bars::{self, VALUES};
@@ -30,6 +31,9 @@ pub enum OnConflict<'a> {
     /// The new row replaces the stored one inside these spans of open times; outside them the merge fails.
     ReplaceWithin(&'a [Range<i64>]),
 }
+
+/// Times that a merge is tried again because another writer was faster.
+const MERGE_ATTEMPTS: usize = 10;
 
 /// What a merge did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -57,7 +61,8 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Conflict`], [`DataError::InvalidBars`] if the bars break [`Bars::check`], have another interval,
     /// or a negative or fractional number of trades; [`DataError::BadSymbol`], [`DataError::DamagedDataset`],
-    /// [`DataError::Io`]. In every case the stored years are as they were.
+    /// [`DataError::Io`], [`DataError::Storage`]. On a disk the stored years are as they were in every case; in a bucket some
+    /// may be merged already.
     pub fn merge(
         &self,
         symbol: &str,
@@ -80,26 +85,43 @@ impl Dataset {
         bars: &Bars,
         on_conflict: OnConflict<'_>,
     ) -> Result<MergeReport, DataError> {
+        let mut attempts = 1;
+        loop {
+            match self.merge_once(symbol, interval, bars, on_conflict) {
+                Err(DataError::Storage(error)) if error.is_raced() && attempts < MERGE_ATTEMPTS => {
+                    attempts += 1;
+                }
+                merged => return merged,
+            }
+        }
+    }
+
+    fn merge_once(
+        &self,
+        symbol: &str,
+        interval: Interval,
+        bars: &Bars,
+        on_conflict: OnConflict<'_>,
+    ) -> Result<MergeReport, DataError> {
         let dir = self.series_dir(symbol, interval);
-        make_dir(&dir)?;
-        sweep(&dir)?;
+        if let Some(path) = dir.path() {
+            make_dir(path)?;
+            sweep(path)?;
+        }
         let mut report = MergeReport::default();
         let mut conflicts = Conflicts::default();
         let mut staged = Vec::new();
         for rows in years(bars) {
             let year = year_of(bars.open_time_ms[rows.start]);
-            let target = YearFile { year, path: dir.join(format!("{year:04}.parquet")) };
-            let mut stored = Bars { interval_ms: interval.ms(), ..Bars::default() };
-            if target.path.exists() {
-                append_year(&target, &mut stored)?;
-            }
+            let target = YearFile { year, location: dir.join(&format!("{year:04}.parquet")) };
+            let (stored, revision) = stored_year(&target, interval.ms())?;
             let (merged, changes) = merge_rows(&stored, bars, rows, on_conflict, &mut conflicts);
             report.unchanged += changes.unchanged;
             report.kept += changes.kept;
             report.added += changes.added;
             report.replaced += changes.replaced;
             if changes.added + changes.replaced > 0 && conflicts.total == 0 {
-                staged.push(StagedFile::write(target.path, |sink| {
+                staged.push(StagedFile::write(&target.location, revision, |sink| {
                     parquet_bars::write(&merged, sink).map_err(io::Error::other)
                 })?);
             }
@@ -111,11 +133,11 @@ impl Dataset {
         for file in staged {
             file.publish()?;
         }
-        if report.files_written > 0 {
-            sync_dir(&dir)?;
+        if let Some(path) = dir.path().filter(|_| report.files_written > 0) {
+            sync_dir(path)?;
         }
         for file in self.year_files(symbol, interval)? {
-            report.rows += parquet_bars::footer(&file.path)?.rows;
+            report.rows += parquet_bars::footer(&file.location)?.rows;
         }
         Ok(report)
     }

@@ -4,13 +4,14 @@
 //! The bars are the truth. A record whose rows are no longer stored is not believed.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 
 use polybolos_engine::interval::Interval;
 use serde::{Deserialize, Serialize};
+
+use polybolos_storage::{Location, Revision};
 
 use crate::dataset::lock::WriteLock;
 use crate::dataset::staging::{StagedFile, make_dir, sync_dir};
@@ -43,15 +44,15 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// The series' manifest; an empty one if there is none.
     pub(crate) fn load(dataset: &Dataset, symbol: &str, interval: Interval) -> Result<Manifest, DataError> {
-        let path = path(dataset, symbol, interval);
-        let text = match fs::read(&path) {
+        let place = place(dataset, symbol, interval);
+        let text = match place.read() {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
-            Err(error) => return Err(DataError::io("read", &path, error)),
+            Err(error) if error.is_missing() => return Ok(Manifest::default()),
+            Err(error) => return Err(error.into()),
         };
         let unreadable = |reason: String| {
             DataError::bad_file(
-                &path.display().to_string(),
+                &place.to_string(),
                 format!("{reason}; delete it, the files are then downloaded again"),
             )
         };
@@ -71,12 +72,15 @@ impl Manifest {
         interval: Interval,
     ) -> Result<(), DataError> {
         self.version = VERSION;
-        let path = path(dataset, symbol, interval);
-        let dir = path.parent().unwrap_or(dataset.root()).to_owned();
-        make_dir(&dir)?;
-        StagedFile::write(path, |sink| serde_json::to_writer_pretty(sink, self).map_err(io::Error::from))?
-            .publish()?;
-        sync_dir(&dir)
+        let place = place(dataset, symbol, interval);
+        let dir = place.path().and_then(Path::parent);
+        dir.map_or(Ok(()), make_dir)?;
+        // In a bucket the last of two writers wins: a record that is lost only has its file downloaded again.
+        StagedFile::write(&place, Some(Revision::any()), |sink| {
+            serde_json::to_writer_pretty(sink, self).map_err(io::Error::from)
+        })?
+        .publish()?;
+        dir.map_or(Ok(()), sync_dir)
     }
 
     /// Spans that earlier fetches wrote, and that a newer file may therefore correct.
@@ -95,6 +99,6 @@ impl Manifest {
     }
 }
 
-fn path(dataset: &Dataset, symbol: &str, interval: Interval) -> PathBuf {
-    dataset.root().join(".fetch").join(interval.name()).join(format!("{symbol}.json"))
+fn place(dataset: &Dataset, symbol: &str, interval: Interval) -> Location {
+    dataset.location().join(&format!(".fetch/{interval}/{symbol}.json"))
 }

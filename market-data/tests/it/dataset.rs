@@ -15,11 +15,13 @@ fn what_is_merged_is_loaded_back_bit_for_bit() {
     let bars = hours(0..TWO_YEARS);
     let report = dataset.merge("btcusdt", interval("1h"), &bars, OnConflict::Refuse).unwrap();
     assert_eq!((report.added, report.rows, report.files_written), (TWO_YEARS as u64, TWO_YEARS as u64, 2));
-    let dataset = Dataset::open(dataset.root()).unwrap();
+    let dataset = Dataset::open(crate::fixtures::root(&dataset)).unwrap();
     assert_eq!(dataset.load("BTCUSDT", interval("1h"), None).unwrap(), bars);
-    let files = dataset.files("btcusdt", interval("1h")).unwrap();
-    let names: Vec<_> =
-        files.iter().map(|path| path.strip_prefix(dataset.root()).unwrap().to_owned()).collect();
+    let files = crate::fixtures::stored_files(&dataset, "btcusdt", "1h");
+    let names: Vec<_> = files
+        .iter()
+        .map(|path| path.strip_prefix(crate::fixtures::root(&dataset)).unwrap().to_owned())
+        .collect();
     assert_eq!(names[0].to_str(), Some("bars/interval=1h/symbol=BTCUSDT/2023.parquet"));
     assert_eq!(names[1].to_str(), Some("bars/interval=1h/symbol=BTCUSDT/2024.parquet"));
 }
@@ -64,13 +66,13 @@ fn a_time_range_loads_its_bars_only() {
 fn a_second_merge_touches_only_years_that_change() {
     let (_dir, dataset) = empty_dataset();
     dataset.merge("A", interval("1h"), &hours(0..TWO_YEARS), OnConflict::Refuse).unwrap();
-    let before = snapshot(dataset.root());
+    let before = snapshot(crate::fixtures::root(&dataset));
     let again = dataset.merge("A", interval("1h"), &hours(0..TWO_YEARS), OnConflict::Refuse).unwrap();
     assert_eq!((again.added, again.unchanged, again.files_written), (0, TWO_YEARS as u64, 0));
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
     let longer = dataset.merge("A", interval("1h"), &hours(0..TWO_YEARS + 5), OnConflict::Refuse).unwrap();
     assert_eq!((longer.added, longer.files_written, longer.rows), (5, 1, TWO_YEARS as u64 + 5));
-    assert_eq!(snapshot(dataset.root())[0], before[0]);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset))[0], before[0]);
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn a_row_with_other_values_is_a_conflict_unless_told_otherwise() {
     let (_dir, dataset) = empty_dataset();
     let stored = hours(0..10);
     dataset.merge("A", interval("1h"), &stored, OnConflict::Refuse).unwrap();
-    let before = snapshot(dataset.root());
+    let before = snapshot(crate::fixtures::root(&dataset));
     let mut new = hours(0..12);
     new.close[3] = 103.5;
     new.volume[4] = 77.0;
@@ -89,12 +91,12 @@ fn a_row_with_other_values_is_a_conflict_unless_told_otherwise() {
         ),
         "{error}"
     );
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
 
     let row_4 = new.open_time_ms[4]..new.open_time_ms[4] + 1;
     let partly = OnConflict::ReplaceWithin(std::slice::from_ref(&row_4));
     assert!(dataset.merge("A", interval("1h"), &new, partly).is_err());
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
 
     let kept = dataset.merge("A", interval("1h"), &new, OnConflict::KeepStored).unwrap();
     assert_eq!((kept.kept, kept.added, kept.unchanged, kept.replaced), (2, 2, 8, 0));
@@ -122,7 +124,7 @@ fn unsound_bars_are_not_stored() {
         let error = dataset.merge("A", interval("1h"), &bars, OnConflict::Refuse).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
-    assert!(!dataset.root().exists());
+    assert!(!crate::fixtures::root(&dataset).exists());
 }
 
 #[test]
@@ -171,8 +173,16 @@ fn what_is_not_there_is_answered_with_what_is() {
     assert!(escape.contains("is not a symbol"), "{escape}");
     let absent = Dataset::open(dir.path().join("nowhere")).unwrap_err().to_string();
     assert!(absent.contains("polybolos data import") && absent.contains("nowhere"), "{absent}");
-    let remote = Dataset::open("s3://bucket/data").unwrap_err().to_string();
-    assert!(remote.contains("s3://bucket/data") && remote.contains("local"), "{remote}");
+    for (place, words) in [
+        ("gs://bucket/data", ["gs://bucket/data", "s3://BUCKET/PREFIX"]),
+        ("s3://", ["s3://", "there is no bucket"]),
+        ("s3://key:word@bucket/data", ["AWS_ACCESS_KEY_ID", "s3://…"]),
+        ("s3://bucket/a b", ["s3://bucket/a b", "prefix"]),
+    ] {
+        let refused = Dataset::open(place).unwrap_err().to_string();
+        assert!(words.iter().all(|word| refused.contains(word)), "{place}: {refused}");
+        assert!(!refused.contains("key:word"), "{refused}");
+    }
 }
 
 #[test]
@@ -206,6 +216,6 @@ proptest! {
             let piece = &pieces[(index + shift) % pieces.len()];
             rotated.merge("A", interval("1h"), piece, OnConflict::Refuse).unwrap();
         }
-        prop_assert_eq!(snapshot(forward.root()), snapshot(rotated.root()));
+        prop_assert_eq!(snapshot(crate::fixtures::root(&forward)), snapshot(crate::fixtures::root(&rotated)));
     }
 }

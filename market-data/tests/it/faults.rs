@@ -14,7 +14,7 @@ const YEAR: i64 = 365 * 24;
 fn what_a_killed_run_left_is_ignored_and_swept() {
     let (_dir, dataset) = empty_dataset();
     dataset.merge("A", interval("1h"), &hours(0..10), OnConflict::Refuse).unwrap();
-    let folder = dataset.root().join("bars/interval=1h/symbol=A");
+    let folder = crate::fixtures::root(&dataset).join("bars/interval=1h/symbol=A");
     fs::write(folder.join(".2023.parquet.tmp"), b"half").unwrap();
     fs::write(folder.join(".2031.parquet.tmp"), b"half").unwrap();
     assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), hours(0..10));
@@ -33,14 +33,14 @@ fn a_run_killed_between_two_years_is_completed_by_the_next() {
     // The first rename had happened, the second had not.
     killed.merge("A", interval("1h"), &bars.slice(0..YEAR as usize), OnConflict::Refuse).unwrap();
     killed.merge("A", interval("1h"), &bars, OnConflict::Refuse).unwrap();
-    assert_eq!(snapshot(killed.root()), snapshot(whole.root()));
+    assert_eq!(snapshot(crate::fixtures::root(&killed)), snapshot(crate::fixtures::root(&whole)));
 }
 
 #[test]
 fn a_damaged_file_is_named_and_mended_by_the_way_out_it_names() {
     let (_dir, dataset) = empty_dataset();
     dataset.merge("A", interval("1h"), &hours(0..2 * YEAR), OnConflict::Refuse).unwrap();
-    let file = dataset.files("A", interval("1h")).unwrap()[1].clone();
+    let file = crate::fixtures::stored_files(&dataset, "A", "1h")[1].clone();
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
     for error in [
@@ -57,7 +57,7 @@ fn a_damaged_file_is_named_and_mended_by_the_way_out_it_names() {
     dataset.merge("A", interval("1h"), &hours(0..2 * YEAR), OnConflict::Refuse).unwrap();
     assert_eq!(fs::read(&file).unwrap(), bytes);
     // A file of another year under this name is no bar of this year.
-    fs::copy(dataset.root().join("bars/interval=1h/symbol=A/2023.parquet"), &file).unwrap();
+    fs::copy(crate::fixtures::root(&dataset).join("bars/interval=1h/symbol=A/2023.parquet"), &file).unwrap();
     let stray = dataset.load("A", interval("1h"), None).unwrap_err().to_string();
     assert!(stray.contains("2024.parquet is damaged: it holds the bar of 2023-01-01T00:00:00Z"), "{stray}");
 }
@@ -65,7 +65,7 @@ fn a_damaged_file_is_named_and_mended_by_the_way_out_it_names() {
 #[test]
 fn a_failure_to_write_the_second_year_leaves_the_first_as_it_was() {
     let (_dir, dataset) = empty_dataset();
-    let folder = dataset.root().join("bars/interval=1h/symbol=A");
+    let folder = crate::fixtures::root(&dataset).join("bars/interval=1h/symbol=A");
     dataset.merge("A", interval("1h"), &hours(0..10), OnConflict::Refuse).unwrap();
     // A folder in the place of the finished file: the rename cannot succeed, nor can the file be read.
     fs::create_dir(folder.join("2024.parquet")).unwrap();
@@ -106,9 +106,9 @@ fn a_full_disk_leaves_the_dataset_as_it_was() {
     };
     let dataset = Dataset::create(disk.0).unwrap();
     dataset.merge("A", interval("1h"), &hours(0..100), OnConflict::Refuse).unwrap();
-    let before = snapshot(dataset.root());
+    let before = snapshot(crate::fixtures::root(&dataset));
     let error = dataset.merge("A", interval("1h"), &hours(0..8 * YEAR), OnConflict::Refuse).unwrap_err();
     assert!(error.to_string().contains("No space left on device"), "{error}");
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
     assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), hours(0..100));
 }

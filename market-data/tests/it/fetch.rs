@@ -80,13 +80,13 @@ fn months_are_verified_and_merged_and_not_downloaded_twice() {
     assert_eq!((symbol.files_new, symbol.added, symbol.missing.len()), (3, APRIL as u64, 0));
     assert_eq!(stored(&dataset), hours(0..APRIL));
     mirror.requests();
-    let before = snapshot(dataset.root());
+    let before = snapshot(crate::fixtures::root(&dataset));
 
     let again = run(&quarter_spec(&mirror), &dataset);
     let symbol = &again.symbols[0];
     assert_eq!((symbol.files_new, symbol.files_current, symbol.added), (0, 3, 0));
     assert!(again.is_complete());
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
     let mut asked = mirror.requests();
     asked.sort();
     assert_eq!(asked, ["2023-01", "2023-02", "2023-03"].map(|label| path(label) + ".CHECKSUM"));
@@ -193,7 +193,7 @@ fn a_symbol_that_the_source_does_not_have_is_no_success() {
     let report = run(&quarter_spec(&mirror), &dataset);
     assert!(!report.is_complete());
     assert_eq!(report.symbols[0].missing, ["2023-01", "2023-02", "2023-03"]);
-    assert!(!dataset.root().join("bars").exists());
+    assert!(!crate::fixtures::root(&dataset).join("bars").exists());
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn bars_deleted_from_the_dataset_are_downloaded_again() {
     let mirror = quarter();
     let (_dir, dataset) = empty_dataset();
     run(&quarter_spec(&mirror), &dataset);
-    std::fs::remove_file(&dataset.files("A", interval("1h")).unwrap()[0]).unwrap();
+    std::fs::remove_file(&crate::fixtures::stored_files(&dataset, "A", "1h")[0]).unwrap();
     assert_eq!(run(&quarter_spec(&mirror), &dataset).symbols[0].files_new, 3);
     assert_eq!(stored(&dataset), hours(0..APRIL));
 }
@@ -415,7 +415,7 @@ fn the_order_of_arrival_does_not_show() {
         let report = run(&spec, dataset);
         assert_eq!(report.symbols.iter().map(|s| s.symbol.as_str()).collect::<Vec<_>>(), ["B", "A"]);
     }
-    assert_eq!(snapshot(quick.root()), snapshot(single.root()));
+    assert_eq!(snapshot(crate::fixtures::root(&quick)), snapshot(crate::fixtures::root(&single)));
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn requests_that_cannot_be_met_are_refused() {
     drop(mirror);
     let unreachable = refusal(&good);
     assert!(unreachable.contains("cannot reach") && unreachable.contains(&gone), "{unreachable}");
-    assert!(!dataset.root().exists());
+    assert!(!crate::fixtures::root(&dataset).exists());
 }
 
 #[test]

@@ -24,6 +24,17 @@ pub(crate) fn empty_dataset() -> (TempDir, Dataset) {
     (dir, dataset)
 }
 
+/// The directory of a dataset on this machine.
+pub(crate) fn root(dataset: &Dataset) -> &Path {
+    dataset.location().path().unwrap()
+}
+
+/// The files of a series on this machine.
+pub(crate) fn stored_files(dataset: &Dataset, symbol: &str, interval_name: &str) -> Vec<PathBuf> {
+    let files = dataset.files(symbol, interval(interval_name)).unwrap();
+    files.iter().map(|file| file.path().unwrap().to_owned()).collect()
+}
+
 /// Hourly bars from 2023 on whose values tell their row: close = 100 + row.
 pub(crate) fn hours(rows: std::ops::Range<i64>) -> Bars {
     let mut bars = Bars { interval_ms: HOUR_MS, ..Bars::default() };

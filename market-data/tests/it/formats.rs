@@ -31,7 +31,7 @@ fn refused(contents: &[u8], name: &str) -> String {
     let (dir, dataset) = empty_dataset();
     let path = write(dir.path(), name, contents);
     let error = import(&dataset, "A", interval("1h"), &[path], STRICT).unwrap_err();
-    assert!(!dataset.root().exists(), "a failed import makes nothing");
+    assert!(!crate::fixtures::root(&dataset).exists(), "a failed import makes nothing");
     let message = error.to_string();
     assert!(message.contains(name), "{message}");
     message
@@ -181,7 +181,7 @@ fn parquet_of_pandas_and_of_a_dataset() {
     }
     let (_dir, dataset) = empty_dataset();
     dataset.merge("A", interval("1h"), &hours(0..30), OnConflict::Refuse).unwrap();
-    let stored = std::fs::read(&dataset.files("A", interval("1h")).unwrap()[0]).unwrap();
+    let stored = std::fs::read(&crate::fixtures::stored_files(&dataset, "A", "1h")[0]).unwrap();
     assert_eq!(imported(&stored, "a.parquet").unwrap().0, hours(0..30));
 }
 

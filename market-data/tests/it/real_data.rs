@@ -93,7 +93,7 @@ fn a_feather_file_that_freqtrade_wrote() {
     // The stored file is itself importable and gives the same bars.
     let bars = dataset.load("UNITTESTBTC", interval("5m"), None).unwrap();
     let copy = Dataset::create(dir.path().join("copy")).unwrap();
-    let files = dataset.files("UNITTESTBTC", interval("5m")).unwrap();
+    let files = crate::fixtures::stored_files(&dataset, "UNITTESTBTC", "5m");
     import(&copy, "UNITTESTBTC", interval("5m"), &files, ImportOptions::default()).unwrap();
     let copied = copy.load("UNITTESTBTC", interval("5m"), None).unwrap();
     assert_eq!(digest::of_bars(&copied), digest::of_bars(&bars));

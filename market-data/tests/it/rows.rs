@@ -38,7 +38,7 @@ fn each_kind_of_bad_row_is_reported_with_its_line() {
         let message = error.to_string();
         assert!(message.contains(&format!("a.csv line 4: {reason}")), "{message}");
         assert!(message.contains("1 bad row") && message.contains("--skip-bad"), "{message}");
-        assert!(!dataset.root().exists());
+        assert!(!crate::fixtures::root(&dataset).exists());
 
         let report = import(&dataset, "A", interval("1h"), &files, ImportOptions { skip_bad: true }).unwrap();
         assert_eq!((report.rows_read, report.dropped, report.added), (3, 1, 2), "{row}");
@@ -130,7 +130,7 @@ fn several_files_are_one_import() {
         error.contains("clashing.csv line 3: high is 1000 but") && error.contains("good.csv line 43"),
         "{error}"
     );
-    assert!(!dataset.root().exists());
+    assert!(!crate::fixtures::root(&dataset).exists());
     let report = import(&dataset, "A", interval("1h"), &files, ImportOptions { skip_bad: true }).unwrap();
     assert_eq!((report.added, report.duplicates, report.dropped), (60, 9, 1));
     assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), hours(0..60));
@@ -142,10 +142,10 @@ fn re_import_is_idempotent_and_contradictions_are_found() {
     let path = write(dir.path(), "a.csv", binance_csv(&hours(0..50), 1));
     let files = [path];
     import(&dataset, "A", interval("1h"), &files, ImportOptions::default()).unwrap();
-    let before = snapshot(dataset.root());
+    let before = snapshot(crate::fixtures::root(&dataset));
     let again = import(&dataset, "a", interval("1h"), &files, ImportOptions::default()).unwrap();
     assert_eq!((again.added, again.unchanged, again.rows), (0, 50, 50));
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
 
     let mut other = hours(0..50);
     other.volume[7] = 99.0;
@@ -159,5 +159,5 @@ fn re_import_is_idempotent_and_contradictions_are_found() {
     );
     let kept = import(&dataset, "A", interval("1h"), &other, ImportOptions { skip_bad: true }).unwrap();
     assert_eq!((kept.kept, kept.unchanged), (1, 49));
-    assert_eq!(snapshot(dataset.root()), before);
+    assert_eq!(snapshot(crate::fixtures::root(&dataset)), before);
 }

@@ -38,7 +38,10 @@ fn stored_bytes_repeat_too() {
             dataset.merge(&symbol, interval("1h"), &bars, OnConflict::Refuse).unwrap();
         }
     }
-    assert_eq!(crate::fixtures::snapshot(first.root()), crate::fixtures::snapshot(second.root()));
+    assert_eq!(
+        crate::fixtures::snapshot(crate::fixtures::root(&first)),
+        crate::fixtures::snapshot(crate::fixtures::root(&second))
+    );
     assert_eq!(first.symbols(interval("1h")).unwrap(), ["SYN001USDT", "SYN002USDT"]);
 }
 

@@ -107,7 +107,7 @@ async fn a_sweep_begun_on_a_device_is_resumed_without_one() {
     let expected = bench.files(&first);
     let sweep_id = first.manifest.sweep_id.clone();
     Manifest { state: State::Unfinished, ..first.manifest }.write(&bench.results()).unwrap();
-    fs::remove_file(result_file(&bench.results(), &sweep_id, SYMBOLS[1])).unwrap();
+    fs::remove_file(result_file(&bench.results(), &sweep_id, SYMBOLS[1]).path().unwrap()).unwrap();
     fs::remove_file(&bench.units()[3]).unwrap();
     let resumed = bench.run().await;
     assert_eq!((resumed.units_computed, resumed.was_complete), (1, false));

@@ -38,6 +38,7 @@ use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
 use polybolos_plan::top::top;
 use polybolos_plan::unit::SweepJob;
+use polybolos_storage::Location;
 
 use crate::synthetic::{START_MS, bars, write_bars};
 
@@ -96,7 +97,11 @@ impl Bench {
         self.folder.path().join("data")
     }
 
-    pub(crate) fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> Location {
+        Location::local(self.results_path())
+    }
+
+    pub(crate) fn results_path(&self) -> PathBuf {
         self.folder.path().join(self.results)
     }
 
@@ -135,8 +140,8 @@ impl Bench {
         SYMBOLS
             .iter()
             .map(|symbol| {
-                let path = catalogue::result_file(&self.results(), &report.manifest.sweep_id, symbol);
-                ((*symbol).to_owned(), fs::read(path).unwrap())
+                let file = catalogue::result_file(&self.results(), &report.manifest.sweep_id, symbol);
+                ((*symbol).to_owned(), file.read().unwrap().to_vec())
             })
             .collect()
     }
@@ -149,7 +154,7 @@ impl Bench {
 
     pub(crate) fn units(&self) -> Vec<PathBuf> {
         let mut units = Vec::new();
-        for folder in fs::read_dir(self.results().join("units")).unwrap() {
+        for folder in fs::read_dir(self.results_path().join("units")).unwrap() {
             units.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
         }
         units.sort();
@@ -206,6 +211,20 @@ async fn result_files_are_the_same_bytes_for_any_threads_units_and_paths() {
     }
 }
 
+/// More rows than a page of a column takes: how they were handed over must not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_result_files_are_the_same_bytes_for_any_units() {
+    let strategy = "name: long\nparams:\n  fast: {from: 2, to: 101}\n  slow: {from: 102, to: 321}\n\
+                    long: {enter: \"sma(close, fast) > sma(close, slow)\", exit: \"sma(close, fast) < sma(close, slow)\"}\n";
+    let mut files = Vec::new();
+    for unit_rows in [22_000, 7_000, 1_000] {
+        let bench =
+            Bench { strategy: strategy.to_owned(), unit_rows: Some(unit_rows), threads: 2, ..Bench::new() };
+        files.push(bench.files(&bench.run().await));
+    }
+    assert!(files[0] == files[1] && files[0] == files[2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_run_computes_nothing_and_a_broken_one_only_what_is_missing() {
     let bench = Bench { unit_rows: Some(16), ..Bench::new() };
@@ -220,7 +239,7 @@ async fn a_second_run_computes_nothing_and_a_broken_one_only_what_is_missing() {
     let results = bench.results();
     let sweep_id = first.manifest.sweep_id.clone();
     Manifest { state: State::Unfinished, ..first.manifest }.write(&results).unwrap();
-    fs::remove_file(catalogue::result_file(&results, &sweep_id, "BBBUSDT")).unwrap();
+    fs::remove_file(catalogue::result_file(&results, &sweep_id, "BBBUSDT").path().unwrap()).unwrap();
     let units = bench.units();
     fs::remove_file(&units[0]).unwrap();
     fs::remove_file(&units[1]).unwrap();
@@ -352,7 +371,10 @@ async fn a_replay_is_identical_and_notices_a_forged_row() {
         assert!(error.contains(reason), "{error}");
     }
     // Another symbol's file under this name: the numbers cannot come out.
-    let file = |symbol| catalogue::result_file(&bench.results(), &manifest.sweep_id, symbol);
+    let file = |symbol: &str| {
+        let file = catalogue::result_file(&bench.results(), &manifest.sweep_id, symbol);
+        file.path().unwrap().to_owned()
+    };
     fs::copy(file("AAAUSDT"), file("CCCUSDT")).unwrap();
     assert!(!replay("CCCUSDT", 17).unwrap().differences.is_empty());
     // Other bars: refused before anything is compared.
@@ -527,7 +549,7 @@ async fn a_dropped_stream_stops_its_unit() {
         counted = combos();
     }
     assert!(counted < 30_000, "{counted} combinations after the drop");
-    assert!(!bench.results().join("units").exists());
+    assert!(!bench.results_path().join("units").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

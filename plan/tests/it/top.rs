@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use polybolos_engine::metrics::METRICS;
 use polybolos_engine::sweep::Ranking;
+use polybolos_plan::catalogue::result_file;
 use polybolos_plan::schema::number_at;
 use polybolos_plan::top::top;
 
@@ -55,12 +56,8 @@ async fn the_best_rows_are_the_first_of_all_rows_sorted() {
             }
         }
     }
-    std::fs::remove_file(polybolos_plan::catalogue::result_file(
-        &bench.results(),
-        &report.manifest.sweep_id,
-        SYMBOLS[1],
-    ))
-    .unwrap();
+    let file = result_file(&bench.results(), &report.manifest.sweep_id, SYMBOLS[1]);
+    std::fs::remove_file(file.path().unwrap()).unwrap();
     let error = top(&bench.results(), &report.manifest, &Ranking::default(), 1).unwrap_err().to_string();
     assert!(error.contains(SYMBOLS[1]), "{error}");
 }

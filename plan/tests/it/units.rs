@@ -26,6 +26,7 @@ use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::{Output, SweepExec};
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
 use polybolos_plan::unit::SweepJob;
+use polybolos_storage::Location;
 
 const STRATEGY: &str = "
 name: cross
@@ -76,7 +77,11 @@ impl Place {
         Place::new(STRATEGY, 500, UNIT_ROWS)
     }
 
-    fn results(&self) -> PathBuf {
+    fn results(&self) -> Location {
+        Location::local(self.results_path())
+    }
+
+    fn results_path(&self) -> PathBuf {
         self.folder.path().join("results")
     }
 
@@ -264,14 +269,14 @@ async fn every_flag_stops_a_unit_inside_its_block_and_no_other_unit() {
             assert_eq!(failure(&receipts), None, "{stopped_by}: another job's unit was stopped too");
         }
     }
-    assert!(!place.results().join("units").exists());
+    assert!(!place.results_path().join("units").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_error_is_an_error_that_is_tried_again() {
     let place = Place::small();
     // The results folder is a file.
-    fs::write(place.results(), b"").unwrap();
+    fs::write(place.results_path(), b"").unwrap();
     let log = Arc::new(Log::default());
     let runtime = place.runtime(1, &log);
     for output in [Output::Rows, Output::Receipts] {
@@ -280,7 +285,7 @@ async fn a_storage_error_is_an_error_that_is_tried_again() {
         assert!(matches!(error.find_root(), DataFusionError::IoError(_)), "{error:?}");
         let error = PlanError::from(error);
         assert!(error.is_transient());
-        assert!(error.to_string().starts_with(&place.results().display().to_string()), "{error}");
+        assert!(error.to_string().starts_with(&place.results().to_string()), "{error}");
     }
     let outcomes = log.outcomes();
     assert!(matches!(outcomes.values().next(), Some(UnitOutcome::Transient(reason)) if !reason.is_empty()));
@@ -389,7 +394,7 @@ async fn a_run_that_met_a_storage_error_resumes() {
     for symbol in ["AAAUSDT", "BBBUSDT"] {
         let bytes = |place: &Place| {
             let id = &whole.manifest.sweep_id;
-            fs::read(polybolos_plan::catalogue::result_file(&place.results(), id, symbol)).unwrap()
+            polybolos_plan::catalogue::result_file(&place.results(), id, symbol).read().unwrap()
         };
         assert!(bytes(&place) == bytes(&undisturbed), "{symbol}");
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polybolos_engine::sweep::SweepSpec;
-use polybolos_plan::catalogue::{Manifest, sweep_folder};
+use polybolos_plan::catalogue::sweep_folder;
 use polybolos_plan::unit::SweepJob;
 use polybolos_proto::cluster::unit_report::Outcome;
 use polybolos_proto::cluster::{self as wire, UnitName, UnitReport};
@@ -81,13 +81,6 @@ impl ActiveSweep {
     /// Bars over all symbols.
     pub(super) fn bars(&self) -> u64 {
         self.job.spec.series.iter().map(|series| series.bars).sum()
-    }
-
-    /// Whether the result files of this very sweep are there.
-    pub(super) fn is_complete(&self, roots: &Roots) -> bool {
-        let sweep_id = self.job.spec.id(&self.job.strategy);
-        let manifest = Manifest::read(&roots.results, &sweep_id);
-        manifest.ok().flatten().is_some_and(|manifest| manifest.is_complete(&roots.results))
     }
 
     /// The number of a unit by its name.
@@ -183,7 +176,7 @@ pub(super) fn failure_of(active: Option<&ActiveSweep>, failure: &driver::UnitFai
 }
 
 fn results_folder(sweep_id: &str, roots: &Roots) -> String {
-    sweep_folder(&roots.results, sweep_id).display().to_string()
+    sweep_folder(&roots.results, sweep_id).to_string()
 }
 
 fn state_to_wire(state: SweepState) -> wire::SweepState {

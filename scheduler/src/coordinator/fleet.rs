@@ -32,6 +32,8 @@ struct Executor {
     /// As Ballista knows it; an executor may report before it has registered, and after it is gone.
     known: Option<KnownExecutor>,
     reported_ms: i64,
+    /// When it was last knocked at because it said nothing.
+    knocked_ms: i64,
     sequence: u64,
     is_draining: bool,
     running: Vec<RunningUnit>,
@@ -52,12 +54,25 @@ pub(crate) struct Gone {
     pub(crate) dealt: Vec<(SweepId, u64)>,
 }
 
+/// An executor that says nothing any more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Silent {
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Another one has its port now, which its process must have left.
+    pub(crate) is_replaced: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     executors: BTreeMap<String, Executor>,
     pub(crate) totals: Totals,
 }
+
+/// Silence after which an executor is knocked at, and knocked at again. Reports come every half second.
+const SILENT_MS: i64 = 2_000;
 
 /// Reports of an executor that Ballista does not know are kept this long.
 const UNKNOWN_MS: i64 = 120_000;
@@ -130,6 +145,36 @@ impl Fleet {
         gone
     }
 
+    /// The executors that have not reported for a while, each once in a while. Those that drain say themselves when they end.
+    pub(crate) fn silent(&mut self, now_ms: i64) -> Vec<Silent> {
+        let is_due = |executor: &Executor| {
+            let since = executor.reported_ms.max(executor.knocked_ms);
+            executor.reported_ms != 0 && !executor.is_draining && now_ms - since > SILENT_MS
+        };
+        let due = self.executors.iter().filter(|(_, executor)| is_due(executor));
+        let silent = due.filter_map(|(id, executor)| {
+            let known = executor.known.as_ref()?;
+            let has_port = |other: &KnownExecutor| (&other.host, other.port) == (&known.host, known.port);
+            let is_replaced = self.executors.values().any(|other| {
+                other.reported_ms > executor.reported_ms && other.known.as_ref().is_some_and(has_port)
+            });
+            Some(Silent { id: id.clone(), host: known.host.clone(), port: known.port, is_replaced })
+        });
+        let silent: Vec<Silent> = silent.collect();
+        for one in &silent {
+            if let Some(executor) = self.executors.get_mut(&one.id) {
+                executor.knocked_ms = now_ms;
+            }
+        }
+        silent
+    }
+
+    /// Whether an executor still says nothing.
+    pub(crate) fn is_silent(&self, id: &str, now_ms: i64) -> bool {
+        let executor = self.executors.get(id).filter(|executor| executor.known.is_some());
+        executor.is_some_and(|executor| now_ms - executor.reported_ms > SILENT_MS)
+    }
+
     /// Takes in which units Ballista runs where.
     pub(crate) fn deal(&mut self, dealt: impl Iterator<Item = (String, SweepId, u64)>) {
         for executor in self.executors.values_mut() {
@@ -200,7 +245,8 @@ mod tests {
     use super::*;
 
     fn known(id: &str) -> KnownExecutor {
-        KnownExecutor { id: id.to_owned(), host: "host".to_owned(), slots: 4, heartbeat_s: 0 }
+        let port = 50_052 + u16::from(id.as_bytes()[0]);
+        KnownExecutor { id: id.to_owned(), host: "host".to_owned(), port, slots: 4, heartbeat_s: 0 }
     }
 
     fn report(id: &str, sequence: u64, units: u64, running: &[&str]) -> ReportRequest {
@@ -256,6 +302,40 @@ mod tests {
         assert!(fleet.may_run("a", "", "X", 0));
         assert!(!fleet.may_run("a", "", "Y", 0) && !fleet.may_run("a", "", "X", 1));
         assert!(fleet.may_run("b", "", "X", 0), "nothing is known of it");
+    }
+
+    #[test]
+    fn who_says_nothing_is_knocked_at_now_and_then_unless_it_drains() {
+        let mut fleet = Fleet::default();
+        fleet.refresh(vec![known("a"), known("b"), known("c"), known("d")], 0);
+        let ids = |silent: Vec<Silent>| silent.into_iter().map(|one| one.id).collect::<Vec<_>>();
+        assert_eq!(fleet.silent(10_000), [], "nobody has reported yet");
+        for id in ["a", "b", "c"] {
+            fleet.report(report(id, 1, 0, &[]), 10_000);
+        }
+        fleet.report(ReportRequest { is_draining: true, ..report("c", 2, 0, &[]) }, 10_000);
+        assert_eq!(fleet.silent(12_000), []);
+        fleet.report(report("b", 2, 0, &[]), 12_000);
+        assert_eq!(ids(fleet.silent(12_001)), ["a"]);
+        assert_eq!(fleet.silent(13_000), [], "it was knocked at a moment ago");
+        assert_eq!(ids(fleet.silent(14_500)), ["a", "b"]);
+        fleet.report(report("a", 2, 0, &[]), 14_600);
+        assert_eq!(ids(fleet.silent(16_600)), ["b"]);
+    }
+
+    #[test]
+    fn who_has_lost_its_port_to_another_is_replaced() {
+        let mut fleet = Fleet::default();
+        let restarted = KnownExecutor { id: "z".to_owned(), ..known("a") };
+        fleet.refresh(vec![known("a"), known("b")], 0);
+        for id in ["a", "b"] {
+            fleet.report(report(id, 1, 0, &[]), 10_000);
+        }
+        fleet.refresh(vec![known("a"), known("b"), restarted], 11_000);
+        fleet.report(report("z", 1, 0, &[]), 11_500);
+        let silent = fleet.silent(12_100);
+        let replaced: Vec<_> = silent.iter().map(|one| (one.id.as_str(), one.is_replaced)).collect();
+        assert_eq!(replaced, [("a", true), ("b", false)]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct NewSweep {
     pub(crate) job: Arc<SweepJob>,
     pub(crate) owner: String,
     pub(crate) unit_rows: Option<u64>,
+    /// Whether its result files were all there a moment ago.
+    pub(crate) is_complete: bool,
 }
 
 /// The cluster at a moment.
@@ -44,6 +46,7 @@ pub(super) enum Message {
     Overview(Reply<Overview>),
     Happened(Event),
     JobTaken { job: JobId, ballista: BallistaJob },
+    ExecutorDead(String),
 }
 
 /// How everybody else talks to the coordinator.

@@ -22,18 +22,30 @@ fn in_store(
     wanted: bool,
 ) -> Result<Vec<u64>, PlanError> {
     let rows = job.strategy.space().len();
+    let digest = |number| {
+        let unit = job.spec.unit_at(rows, Some(unit_rows), number)?;
+        job.spec.unit_digest(&job.strategy, &unit)
+    };
     let mut found = Vec::new();
+    let (mut numbers, mut digests) = (Vec::new(), Vec::new());
     for number in units {
-        let unit = job.spec.unit_at(rows, Some(unit_rows), number);
-        let digest = unit.and_then(|unit| job.spec.unit_digest(&job.strategy, &unit));
-        let is_there = match (job.store(), digest) {
-            (Some(store), Some(digest)) => store.contains(digest)?,
-            _ => false,
-        };
-        if is_there == wanted {
-            found.push(number);
+        match digest(number) {
+            Some(digest) => {
+                numbers.push(number);
+                digests.push(digest);
+            }
+            // There is no such unit, so it is not in the store either.
+            None if !wanted => found.push(number),
+            None => {}
         }
     }
+    let is_there = match job.store() {
+        Some(store) => store.contains_each(&digests)?,
+        None => vec![false; digests.len()],
+    };
+    let asked = numbers.into_iter().zip(is_there).filter(|(_, is_there)| *is_there == wanted);
+    found.extend(asked.map(|(number, _)| number));
+    found.sort_unstable();
     Ok(found)
 }
 
@@ -111,7 +123,7 @@ impl Coordinator {
     pub(super) fn job_taken(&mut self, id: JobId, ballista: BallistaJob) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.ballista = Some(ballista.clone());
-        tracing::debug!(job = %id, %ballista, sweep = %job.sweep, units = job.units.len(), "job submitted");
+        tracing::debug!(job = %id, %ballista, sweep_id = %job.sweep, units = job.units.len(), "job submitted");
         if job.is_cancelled {
             self.cancel_at_ballista(ballista);
         }

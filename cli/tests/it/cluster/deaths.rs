@@ -1,6 +1,7 @@
 //! Processes that are killed while they work.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use super::harness::{DONE, SOON, Setup, TestCluster, UNITS_PER_SYMBOL};
 use super::process::Process;
@@ -45,6 +46,26 @@ fn a_scheduler_killed_in_the_middle_of_a_sweep_takes_it_up_again_and_its_client_
     assert_eq!(taken_up.len(), 1, "{taken_up:?}");
     cluster.wait_for_end(&sweep_id, "complete");
     assert!(watcher.end_within(SOON).success(), "{}", watcher.log());
+    cluster.assert_same_rows(&sweep_id, &[]);
+    cluster.assert_nothing_computed_twice();
+    cluster.finish();
+}
+
+#[test]
+fn an_executor_whose_port_is_closed_is_missed_long_before_its_heartbeats_run_out() {
+    /// Reports stop, three knocks, and a look of Ballista's.
+    const MISSED: Duration = Duration::from_secs(8);
+    let scheduler = ["--executor-timeout-s", "120"];
+    let mut cluster = TestCluster::start(&Setup { scheduler: &scheduler, ..Setup::default() });
+    cluster.place.write(SLOWLY, "");
+    let sweep_id = cluster.submit(&[]);
+    cluster.wait_for_units(&sweep_id, 4);
+    kill_at_work(&mut cluster, 0);
+    cluster.wait("the scheduler to miss the executor", MISSED, |cluster| {
+        (cluster.api("/api/executors")?.as_array()?.len() == 1).then_some(())
+    });
+    let status = cluster.wait_for_end(&sweep_id, "complete");
+    assert_eq!(status["units"]["failed"], 0);
     cluster.assert_same_rows(&sweep_id, &[]);
     cluster.assert_nothing_computed_twice();
     cluster.finish();

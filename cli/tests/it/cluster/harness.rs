@@ -33,6 +33,10 @@ pub(super) struct Setup<'s> {
     pub scheduler: &'s [&'s str],
     /// A tmpfs of so many KiB for the results.
     pub results_kib: Option<u32>,
+    /// Where bars and results lie for the scheduler.
+    pub places: [String; 2],
+    /// More of the environment of every process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Setup<'_> {
@@ -45,6 +49,8 @@ impl Default for Setup<'_> {
             token: None,
             scheduler: &[],
             results_kib: None,
+            places: ["data", "results"].map(str::to_owned),
+            environment: Vec::new(),
         }
     }
 }
@@ -81,6 +87,8 @@ pub(super) struct TestCluster {
     token: Option<String>,
     scheduler_options: Vec<String>,
     scheduler_logs: Vec<PathBuf>,
+    places: [String; 2],
+    environment: Vec<(String, String)>,
     slots: usize,
     mounts: Vec<PathBuf>,
     /// Held while the cluster lives: tests must not fight for the processor.
@@ -125,6 +133,8 @@ impl TestCluster {
             token: setup.token.map(str::to_owned),
             scheduler_options: setup.scheduler.iter().map(|&option| option.to_owned()).collect(),
             scheduler_logs: Vec::new(),
+            places: setup.places.clone(),
+            environment: setup.environment.clone(),
             slots: setup.slots,
             mounts: Vec::new(),
             _turn: turn,
@@ -155,6 +165,7 @@ impl TestCluster {
         if let Some(token) = &self.token {
             command.env("POLYBOLOS_TOKEN", token);
         }
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -167,8 +178,11 @@ impl TestCluster {
     pub(super) fn scheduler_command(&self, more: &[&str]) -> Command {
         let (grpc, http) = (self.grpc.to_string(), self.http.to_string());
         let mut args = vec!["scheduler", "--port", &grpc, "--http-port", &http, "--log-format", "json"];
-        args.extend(["--data", "data", "--results", "results", "--state", "state"]);
-        args.extend(["--executor-timeout-s", EXECUTOR_TIMEOUT_S]);
+        let [data, results] = self.places.each_ref().map(String::as_str);
+        args.extend(["--data", data, "--results", results, "--state", "state"]);
+        if !self.scheduler_options.iter().any(|option| option == "--executor-timeout-s") {
+            args.extend(["--executor-timeout-s", EXECUTOR_TIMEOUT_S]);
+        }
         args.extend(self.scheduler_options.iter().map(String::as_str));
         args.extend(more);
         self.command(&args)
@@ -338,20 +352,32 @@ impl TestCluster {
 
     /// The rows of a finished sweep must be those of the same sweep in one process, to the byte.
     pub(super) fn assert_same_rows(&self, sweep_id: &str, more: &[&str]) {
+        self.assert_rows(sweep_id, more, &self.result_files("results", sweep_id));
+    }
+
+    /// [`TestCluster::assert_same_rows`] of result files that lie elsewhere.
+    pub(super) fn assert_rows(&self, sweep_id: &str, more: &[&str], found: &BTreeMap<String, Vec<u8>>) {
         let here = self.embedded(more);
         assert_eq!(here["sweep_id"], sweep_id);
-        let files = |results: &str| -> BTreeMap<String, Vec<u8>> {
-            let folder = self.place.path(results).join("sweeps").join(sweep_id);
-            let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-            let rows =
-                entries.filter(|path| path.extension().is_some_and(|extension| extension == "parquet"));
-            rows.map(|path| (file_name(&path), fs::read(path).unwrap())).collect()
-        };
-        let (expected, found) = (files("embedded"), files("results"));
+        let expected = self.result_files("embedded", sweep_id);
         assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
         for (name, bytes) in &expected {
             assert!(found[name] == *bytes, "other bytes in {name} of {sweep_id}");
         }
+    }
+
+    fn result_files(&self, results: &str, sweep_id: &str) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.place.path(results).join("sweeps").join(sweep_id);
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let rows = entries.filter(|path| path.extension().is_some_and(|extension| extension == "parquet"));
+        rows.map(|path| (file_name(&path), fs::read(path).unwrap())).collect()
+    }
+
+    /// Everything that the cluster has written on this machine but rows: logs and the scheduler's catalogue.
+    pub(super) fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let folders = ["logs", "state"].map(|folder| self.place.path(folder));
+        let files = folders.iter().flat_map(|folder| files_below(folder));
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
 
     /// Every unit that executors have logged as computed.

@@ -23,6 +23,13 @@ fn a_sweep_watched_to_the_end_prints_and_writes_what_one_process_does() {
         assert!(is_used, "executor {executor} computed nothing");
     }
     cluster.assert_nothing_computed_twice();
+    for unit in cluster.scheduler().lines("unit") {
+        let fields =
+            ["sweep_id", "symbol", "row_from", "row_to", "executor", "outcome", "bar_combos", "is_on_gpu"];
+        let twin = computed.keys().find(|key| unit["symbol"] == key.1 && unit["row_from"] == key.2).unwrap();
+        assert!(fields.iter().all(|field| !unit[field].is_null()), "{unit}");
+        assert_eq!((&unit["sweep_id"], &unit["outcome"]), (&twin.0.as_str().into(), &"computed".into()));
+    }
 
     let again = cluster.sweep(&[]).json();
     assert_eq!((&again["sweep_id"], &again["top"]), (&there["sweep_id"], &there["top"]));

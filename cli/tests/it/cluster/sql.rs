@@ -3,6 +3,35 @@
 use super::harness::{Setup, TestCluster};
 
 #[test]
+fn rankings_and_maps_of_a_cluster_are_those_of_its_result_files() {
+    let cluster = TestCluster::start(&Setup { executors: 1, ..Setup::default() });
+    cluster.sweep(&[]).json();
+    for command in [
+        vec!["top", "--rank-by", "total_return", "--top", "25"],
+        vec!["top", "--symbol", "syn002usdt", "--min-trades", "5"],
+        vec!["heatmap"],
+        vec!["heatmap", "--symbol", "SYN001USDT", "--metric", "max_drawdown"],
+        vec!["heatmap", "--x", "fast", "--y", "slow"],
+    ] {
+        let asked = [&["results"][..], &command, &["--json"]].concat();
+        let there = cluster.run(&asked).json();
+        let here = cluster.place.run(&[&asked[..], &["--results", "results"]].concat()).json();
+        assert_eq!(there, here, "{command:?}");
+    }
+    for (command, words) in [
+        (vec!["top", "--symbol", "NOBODY"], ["NOBODY", "SYN001USDT"]),
+        (vec!["heatmap", "--symbol", "NOBODY"], ["NOBODY", "SYN001USDT"]),
+        (vec!["heatmap", "--x", "nothing"], ["`nothing`", "fast"]),
+        (vec!["heatmap", "--metric", "nothing"], ["nothing", "sharpe"]),
+    ] {
+        let refused = cluster.run(&[&["results"][..], &command].concat());
+        assert!(refused.code != Some(0) && refused.stdout.is_empty(), "{command:?}: {refused:?}");
+        assert!(words.iter().all(|word| refused.stderr.contains(word)), "{command:?}: {refused:?}");
+    }
+    cluster.finish();
+}
+
+#[test]
 fn queries_over_bars_and_results_run_on_the_executors_and_can_only_read() {
     let cluster = TestCluster::start(&Setup::default());
     let sweep = cluster.sweep(&[]).json();

@@ -21,7 +21,7 @@ fn f32_bench() -> Bench {
 /// What the result file of a symbol says about itself.
 fn provenance(bench: &Bench, report: &SweepReport, symbol: &str) -> serde_json::Value {
     let path = catalogue::result_file(&bench.results(), &report.manifest.sweep_id, symbol);
-    let file = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+    let file = SerializedFileReader::new(fs::File::open(path.path().unwrap()).unwrap()).unwrap();
     let metadata = file.metadata().file_metadata().key_value_metadata().unwrap().clone();
     let entry = metadata.into_iter().find(|entry| entry.key == PROVENANCE_KEY).unwrap();
     serde_json::from_str(&entry.value.unwrap()).unwrap()
@@ -64,7 +64,7 @@ async fn rows_and_files_are_the_same_however_an_f32_sweep_is_cut_and_interrupted
         fs::remove_file(unit).unwrap();
     }
     let folder = catalogue::sweep_folder(&bench.results(), &pieces.manifest.sweep_id);
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(folder.path().unwrap()).unwrap();
     let resumed = bench.run().await;
     assert!(resumed.units_computed > 0 && resumed.units_computed < resumed.manifest.units);
     assert_eq!(bench.files(&resumed), expected);
@@ -167,14 +167,16 @@ async fn a_sweep_from_before_there_was_f32_is_one_in_f64() {
     let bench = Bench::new();
     let report = bench.run().await;
     let path = catalogue::sweep_folder(&bench.results(), &report.manifest.sweep_id).join("sweep.json");
-    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(path.path().unwrap()).unwrap()).unwrap();
     let fields = manifest.as_object_mut().unwrap();
     assert!(fields.remove("precision").is_some() && fields.remove("trade_mismatch").is_some());
-    fs::write(&path, manifest.to_string()).unwrap();
+    fs::write(path.path().unwrap(), manifest.to_string()).unwrap();
     let report = bench.run().await;
     assert!(report.was_complete);
     assert_eq!(report.manifest.spec().unwrap().request.precision, Precision::F64);
-    fs::write(&path, manifest.to_string().replacen('{', "{\"precision\":\"f16\",", 1)).unwrap();
+    fs::write(path.path().unwrap(), manifest.to_string().replacen('{', "{\"precision\":\"f16\",", 1))
+        .unwrap();
     let error = catalogue::find(&bench.results(), None).unwrap().spec().unwrap_err().to_string();
     assert!(error.contains("unknown precision"), "{error}");
 }
