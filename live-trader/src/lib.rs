@@ -8,6 +8,7 @@
 
 pub mod client_id;
 pub mod filters;
+pub mod journal;
 pub mod order;
 pub mod symbol;
 pub mod venue;
