@@ -9,6 +9,7 @@
 pub mod client_id;
 pub mod filters;
 pub mod journal;
+pub mod ledger;
 pub mod order;
 pub mod symbol;
 pub mod venue;

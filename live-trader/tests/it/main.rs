@@ -4,3 +4,4 @@
 mod client_ids;
 mod filters;
 mod journals;
+mod ledgers;
