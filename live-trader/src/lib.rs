@@ -11,5 +11,6 @@ pub mod filters;
 pub mod journal;
 pub mod ledger;
 pub mod order;
+pub mod risk;
 pub mod symbol;
 pub mod venue;

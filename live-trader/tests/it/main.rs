@@ -5,3 +5,4 @@ mod client_ids;
 mod filters;
 mod journals;
 mod ledgers;
+mod risks;
