@@ -8,6 +8,9 @@
 
 pub mod client_id;
 pub mod filters;
+pub mod journal;
+pub mod ledger;
 pub mod order;
+pub mod risk;
 pub mod symbol;
 pub mod venue;

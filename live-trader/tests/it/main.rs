@@ -3,3 +3,6 @@
 
 mod client_ids;
 mod filters;
+mod journals;
+mod ledgers;
+mod risks;
