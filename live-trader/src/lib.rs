@@ -6,6 +6,7 @@
 //! answer; live exchange, paper exchange and the crash campaign's exchange differ only in who answers.
 #![forbid(unsafe_code)]
 
+pub mod binance;
 pub mod client_id;
 pub mod filters;
 pub mod order;
