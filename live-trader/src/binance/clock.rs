@@ -75,6 +75,11 @@ impl ServerClock {
         server_ms.saturating_sub(self.offset_ms)
     }
 
+    /// Whether a round ended after this local time.
+    pub(crate) fn synced_after(&self, local_ms: i64) -> bool {
+        self.synced_ms.is_some_and(|synced| synced > local_ms)
+    }
+
     /// Whether a new round is due.
     pub(crate) fn is_due(&self, local_ms: i64) -> bool {
         self.synced_ms.is_none_or(|synced| local_ms - synced >= self.resync_every_ms)

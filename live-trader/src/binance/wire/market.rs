@@ -72,6 +72,33 @@ pub(crate) fn server_time(document: Value) -> Result<i64, WireError> {
     Ok(serde_json::from_value::<Time>(document)?.server_time)
 }
 
+/// A pair's last 24 hours.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DayStatistics {
+    /// The pair.
+    pub symbol: Symbol,
+    /// Newest price.
+    pub last_price: Decimal,
+    /// Highest price.
+    pub high_price: Decimal,
+    /// Lowest price.
+    pub low_price: Decimal,
+    /// Best price to sell at; 0 without one.
+    pub bid_price: Decimal,
+    /// Best price to buy at; 0 without one.
+    pub ask_price: Decimal,
+    /// Quote units traded.
+    pub quote_volume: Decimal,
+    /// Trades.
+    pub count: i64,
+}
+
+/// The answer to `ticker/24hr` for all pairs.
+pub(crate) fn day_statistics(document: Value) -> Result<Vec<DayStatistics>, WireError> {
+    Ok(serde_json::from_value(document)?)
+}
+
 /// What a message on a market stream says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StreamMessage {
