@@ -2,7 +2,7 @@
 //!
 //! Local times are milliseconds since the epoch of a clock that never steps ([`LocalClock`]). An answer `server_ms` to a request
 //! sent at `sent_ms` and received at `received_ms` was written between the two, so the exchange's clock was ahead by at least
-//! `server_ms - received_ms`. That lower bound of the fastest sample is the estimate: a timestamp ahead of the exchange is
+//! `server_ms - received_ms`. That lower bound of the fastest sample, less one for rounding, is the estimate: a timestamp ahead of the exchange is
 //! refused, one behind it only uses up some of its window.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Milliseconds since the epoch that only ever grow: the system's time when it was made, then the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalClock {
-    anchor_ms: i64,
+    anchor_us: i64,
     started: Instant,
 }
 
@@ -18,16 +18,13 @@ impl LocalClock {
     /// A clock that shows the system's time now.
     pub fn start() -> LocalClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        LocalClock {
-            anchor_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 2),
-            started: Instant::now(),
-        }
+        LocalClock { anchor_us: i64::try_from(since.as_micros()).unwrap_or(0), started: Instant::now() }
     }
 
     /// Its time.
     pub fn now_ms(&self) -> i64 {
-        self.anchor_ms
-            .saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX / 2))
+        let elapsed_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(0);
+        self.anchor_us.saturating_add(elapsed_us) / 1_000
     }
 }
 
@@ -60,7 +57,8 @@ impl ServerClock {
             .filter(|sample| sample.received_ms >= sample.sent_ms)
             .min_by_key(|sample| sample.received_ms - sample.sent_ms);
         if let Some(sample) = fastest {
-            self.offset_ms = sample.server_ms.saturating_sub(sample.received_ms);
+            // The millisecond more: a local time is cut to whole ones, here and where the offset is used.
+            self.offset_ms = sample.server_ms.saturating_sub(sample.received_ms).saturating_sub(1);
             self.synced_ms = Some(sample.received_ms);
         }
     }
@@ -100,13 +98,13 @@ mod tests {
             Sample { sent_ms: 0, received_ms: 400, server_ms: 10_000 },
             Sample { sent_ms: 500, received_ms: 520, server_ms: 10_420 },
         ]);
-        assert_eq!(clock.server_ms(1_000), 10_900);
-        assert_eq!(clock.local_ms(10_900), 1_000);
+        assert_eq!(clock.server_ms(1_000), 10_899);
+        assert_eq!(clock.local_ms(10_899), 1_000);
         assert!(!clock.is_due(300_519) && clock.is_due(300_520));
         clock.observe(&[]);
-        assert_eq!(clock.server_ms(0), 9_900);
+        assert_eq!(clock.server_ms(0), 9_899);
         clock.observe(&[Sample { sent_ms: 0, received_ms: 2_000, server_ms: 1_500 }]);
-        assert_eq!(clock.server_ms(0), -500);
+        assert_eq!(clock.server_ms(0), -501);
     }
 
     proptest! {
@@ -123,7 +121,7 @@ mod tests {
             clock.observe(&samples);
             let fastest = trips.iter().map(|(there, back)| there + back).min().unwrap_or(0);
             let error = clock.server_ms(7) - (7 + offset);
-            prop_assert!(error <= 0 && error >= -fastest, "{error}");
+            prop_assert!((-fastest - 1..0).contains(&error), "{error}");
         }
     }
 }

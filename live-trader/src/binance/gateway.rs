@@ -255,7 +255,7 @@ impl Gateway {
         let credentials = match (&self.credentials, request.is_signed) {
             (Some(credentials), true) => Some(credentials),
             (_, false) => None,
-            (None, true) => return Reply::bare(Sent::NotSent("there is no API key".to_owned())),
+            (None, true) => return Reply::bare(Sent::Unsent("there is no API key".to_owned())),
         };
         if credentials.is_some() {
             params =
@@ -269,7 +269,7 @@ impl Gateway {
                     self.metrics.send_latency.observe(started.elapsed());
                 }
                 let reply = session.call(frame, timeout).await;
-                if !matches!(reply.sent, Sent::NotSent(_)) {
+                if !matches!(reply.sent, Sent::Unsent(_)) {
                     return reply;
                 }
             }
@@ -281,14 +281,14 @@ impl Gateway {
         if request.changes_orders() {
             self.metrics.send_latency.observe(started.elapsed());
         }
-        self.rest.send(request, &query, credentials, timeout).await
+        self.rest.send(request, &query, self.credentials.as_ref(), timeout).await
     }
 
     /// What an answer, or its absence, says: whether the exchange is alive, and what is known of the request.
     fn judge(&self, request: &Request, sent: Sent, settles_at_ms: i64) -> (bool, Result<Answered, Denied>) {
         match sent {
             Sent::Done(document) => (true, Ok(Answered { document, settles_at_ms })),
-            Sent::NotSent(reason) => (false, Err(Denied::transient(reason, 0))),
+            Sent::Unsent(reason) => (false, Err(Denied::transient(reason, 0))),
             Sent::Lost(reason) => (false, Err(lost(request, reason, settles_at_ms))),
             Sent::Failed(failure) => {
                 let class = failure.class();

@@ -26,7 +26,7 @@ pub(crate) enum Sent {
     /// The exchange answered otherwise.
     Failed(Failure),
     /// Not a byte of it left.
-    NotSent(String),
+    Unsent(String),
     /// It may have arrived; there is no answer that can be read.
     Lost(String),
 }
@@ -80,7 +80,8 @@ impl Rest {
         Ok(Rest { client, base: base.to_owned() })
     }
 
-    /// Sends `query`, which is signed already where it must be, and waits for the answer.
+    /// Sends `query`, which is signed already where it must be, and waits for the answer. The key is sent with signed
+    /// requests only, and kept out of what is said about any of them.
     pub(crate) async fn send(
         &self,
         request: &Request,
@@ -97,7 +98,7 @@ impl Rest {
         };
         if let Some(credentials) = credentials.filter(|_| request.is_signed) {
             let Ok(mut key) = HeaderValue::from_str(credentials.api_key()) else {
-                return Reply::bare(Sent::NotSent("the API key cannot be sent as a header".to_owned()));
+                return Reply::bare(Sent::Unsent("the API key cannot be sent as a header".to_owned()));
             };
             key.set_sensitive(true);
             builder = builder.header("X-MBX-APIKEY", key);
@@ -125,7 +126,7 @@ fn transport_failure(error: reqwest::Error) -> Sent {
         reason = format!("{reason}: {cause}");
         source = cause.source();
     }
-    if has_not_left { Sent::NotSent(reason) } else { Sent::Lost(reason) }
+    if has_not_left { Sent::Unsent(reason) } else { Sent::Lost(reason) }
 }
 
 async fn read(mut response: Response, credentials: Option<&Credentials>) -> Reply {

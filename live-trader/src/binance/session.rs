@@ -54,7 +54,7 @@ impl SessionHandle {
     pub(crate) async fn call(&self, frame: Frame, timeout: Duration) -> Reply {
         let (reply, answer) = oneshot::channel();
         if self.requests.try_send(Outgoing { frame, reply }).is_err() {
-            return Reply::bare(Sent::NotSent("the session is closed or its queue is full".to_owned()));
+            return Reply::bare(Sent::Unsent("the session is closed or its queue is full".to_owned()));
         }
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(reply)) => reply,
@@ -242,7 +242,7 @@ async fn subscribe(gateway: &Gateway, handle: &SessionHandle) -> Result<(), Stri
             }
             Err(format!("the user stream was refused: {}", failure.reason()))
         }
-        Sent::Lost(reason) | Sent::NotSent(reason) => Err(reason),
+        Sent::Lost(reason) | Sent::Unsent(reason) => Err(reason),
         Sent::Done(_) => Err("the subscription has no result".to_owned()),
     }
 }
@@ -252,7 +252,7 @@ fn is_subscribed(sent: &Sent) -> bool {
         Sent::Done(_) => true,
         // There is one already on this connection.
         Sent::Failed(failure) => failure.code == -2035,
-        Sent::Lost(_) | Sent::NotSent(_) => false,
+        Sent::Lost(_) | Sent::Unsent(_) => false,
     }
 }
 
@@ -274,7 +274,7 @@ impl Serve {
         let reason = self.serve(&mut socket, &mut queue, closing).await;
         queue.close();
         while let Ok(outgoing) = queue.try_recv() {
-            let _ = outgoing.reply.send(Reply::bare(Sent::NotSent(reason.clone())));
+            let _ = outgoing.reply.send(Reply::bare(Sent::Unsent(reason.clone())));
         }
         for (_, reply) in self.waiting.drain() {
             let _ = reply.send(Reply::bare(Sent::Lost(format!("the connection was lost: {reason}"))));

@@ -66,9 +66,9 @@ pub(super) struct Keeper {
     is_up: bool,
 }
 
-/// A connection in use: says why it ended, ends when it is dropped.
+/// A connection in use: says that it will end and why it ended; ends when it is dropped.
 struct Running {
-    ended: oneshot::Receiver<End>,
+    ends: mpsc::Receiver<End>,
     _keep_open: oneshot::Sender<()>,
 }
 
@@ -108,7 +108,7 @@ impl Keeper {
                 Err(reason) => {
                     tracing::warn!(%reason, group = self.group.index, "market streams are not connected");
                     if let Some(Ok(End::Lost(reason))) =
-                        running.as_mut().map(|running| running.ended.try_recv())
+                        running.as_mut().map(|running| running.ends.try_recv())
                     {
                         running = None;
                         self.down(reason).await;
@@ -126,7 +126,7 @@ impl Keeper {
         };
         let life = Duration::from_millis(self.gateway.config.connection_life_ms);
         let end = tokio::select! {
-            end = &mut current.ended => end.unwrap_or(End::Lost("the connection's task ended".to_owned())),
+            end = current.ends.recv() => end.unwrap_or(End::Lost("the connection's task ended".to_owned())),
             () = tokio::time::sleep(life) => return,
             () = self.signals.closed() => return,
         };
@@ -172,10 +172,10 @@ impl Keeper {
                 Err(_) => return Err("a subscription was not answered".to_owned()),
             }
         }
-        let (say_end, ended) = oneshot::channel();
+        let (say_end, ends) = mpsc::channel(4);
         let (keep_open, closing) = oneshot::channel();
         tokio::spawn(reader.run(self.settled.clone(), say_end, closing));
-        Ok(Running { ended, _keep_open: keep_open })
+        Ok(Running { ends, _keep_open: keep_open })
     }
 }
 
@@ -234,10 +234,9 @@ impl Reader {
     async fn run(
         mut self,
         mut settled: watch::Receiver<Option<i64>>,
-        end: oneshot::Sender<End>,
+        end: mpsc::Sender<End>,
         mut closing: oneshot::Receiver<()>,
     ) {
-        let mut end = Some(end);
         // A new connection takes part in lockstep only after it has said so itself.
         settled.mark_changed();
         let stale = Duration::from_millis(self.gateway.config.stale_after_ms.max(3));
@@ -245,9 +244,10 @@ impl Reader {
         let reason = loop {
             tokio::select! {
                 message = self.socket.next() => match self.take(message).await {
-                    Ok(StreamMessage::Shutdown) => if let Some(end) = end.take() {
-                        let _ = end.send(End::Shutdown);
-                    },
+                    Ok(StreamMessage::Shutdown) => {
+                        let _ = end.try_send(End::Shutdown);
+                    }
+
                     Ok(_) => {}
                     Err(reason) => break reason,
                 },
@@ -266,9 +266,7 @@ impl Reader {
                 },
             }
         };
-        if let Some(end) = end {
-            let _ = end.send(End::Lost(reason));
-        }
+        let _ = end.try_send(End::Lost(reason));
         let _ = tokio::time::timeout(Duration::from_secs(1), self.socket.close(None)).await;
     }
 

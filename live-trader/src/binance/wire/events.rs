@@ -12,6 +12,7 @@ use crate::venue::{AccountEvent, Balance};
 
 /// A message of the user stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum UserMessage {
     Event(AccountEvent),
     /// The subscription has ended: subscribe again.

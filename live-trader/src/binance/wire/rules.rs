@@ -89,7 +89,8 @@ struct WireSymbol {
 #[derive(Deserialize)]
 #[serde(tag = "filterType", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 enum Filter {
-    PriceFilter {
+    #[serde(rename = "PRICE_FILTER")]
+    Price {
         min_price: Decimal,
         max_price: Decimal,
         tick_size: Decimal,
@@ -147,7 +148,7 @@ enum Filter {
 impl Filter {
     fn apply(self, rules: &mut SymbolRules) {
         match self {
-            Filter::PriceFilter { min_price: min, max_price: max, tick_size: step } => {
+            Filter::Price { min_price: min, max_price: max, tick_size: step } => {
                 rules.price = Grid { min, max, step };
             }
             Filter::LotSize { min_qty: min, max_qty: max, step_size: step } => {
