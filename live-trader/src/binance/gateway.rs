@@ -135,8 +135,9 @@ impl Gateway {
         self.credentials.as_ref()
     }
 
+    /// Whether a round of samples is due and none is under way.
     pub(crate) fn is_clock_due(&self) -> bool {
-        lock(&self.server).is_due(self.local.now_ms())
+        lock(&self.server).is_due(self.local.now_ms()) && self.syncing.try_lock().is_ok()
     }
 
     pub(crate) fn adopt(&self, info: &ExchangeInfo) {

@@ -189,3 +189,35 @@ async fn a_connection_on_which_nothing_arrives_is_replaced() {
     let lost = tokio::time::timeout(Duration::from_secs(3), stream.next()).await.unwrap();
     assert!(matches!(lost, Some(AccountEvent::Disconnected { .. })), "{lost:?}");
 }
+
+#[tokio::test]
+async fn an_ed25519_key_logs_on_and_falls_back_to_a_signed_subscription() {
+    const PEM_BODY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+    for (can_log_on, methods) in [
+        (true, vec!["session.logon", "userDataStream.subscribe"]),
+        (false, vec!["session.logon", "userDataStream.subscribe.signature"]),
+    ] {
+        let server = Server::start(
+            |_| time_answer(0),
+            move |_, text| {
+                answer(text, |frame| match (frame["method"].as_str(), can_log_on) {
+                    (Some("session.logon"), false) => {
+                        Some(json!({"status": 400, "error": {"code": -4056, "msg": "HMAC keys only"}}))
+                    }
+                    _ => Some(json!({"status": 200, "result": {"subscriptionId": 1}})),
+                })
+            },
+        )
+        .await;
+        let credentials = Credentials::new(KeyKind::Ed25519, KEY.into(), PEM_BODY.into()).unwrap();
+        let connector =
+            Connector::new(config(&server.base), Some(credentials), Arc::new(Metrics::default())).unwrap();
+        let mut stream = connector.user_stream();
+        connected(&mut stream).await;
+        let frames = server.frames("/ws-api");
+        let frames: Vec<Value> = frames.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        let asked: Vec<&str> = frames.iter().filter_map(|frame| frame["method"].as_str()).collect();
+        assert_eq!(asked, methods);
+        assert_eq!(frames[0]["params"]["signature"].as_str().unwrap().len(), 88);
+    }
+}
