@@ -174,6 +174,7 @@ impl Keeper {
         }
         let (say_end, ends) = mpsc::channel(4);
         let (keep_open, closing) = oneshot::channel();
+        // The keeper never looks at what was settled, so to every new connection it is news: it takes part from there.
         tokio::spawn(reader.run(self.settled.clone(), say_end, closing));
         Ok(Running { ends, _keep_open: keep_open })
     }
@@ -237,8 +238,6 @@ impl Reader {
         end: mpsc::Sender<End>,
         mut closing: oneshot::Receiver<()>,
     ) {
-        // A new connection takes part in lockstep only after it has said so itself.
-        settled.mark_changed();
         let stale = Duration::from_millis(self.gateway.config.stale_after_ms.max(3));
         let mut pings = tokio::time::interval(stale / 3);
         let reason = loop {

@@ -143,20 +143,21 @@ async fn all_fills_are_found_by_id_by_day_and_from_long_ago() {
 
 #[tokio::test]
 async fn bars_are_paged_over_an_outage_and_the_open_one_is_left_out() {
-    let open_now = now_ms() / 60_000 * 60_000;
-    let first = open_now - 1_500 * 60_000;
+    const STEP_MS: i64 = 14_400_000;
+    let open_now = now_ms() / STEP_MS * STEP_MS;
+    let first = open_now - 1_500 * STEP_MS;
     let server = Server::start(
         move |seen| {
             let number = |name: &str| seen.params.get(name).and_then(|text| text.parse::<i64>().ok());
             let rows: Vec<Value> = (0..=1_500)
-                .filter(|n| !(400..500).contains(n))
-                .map(|n| first + n * 60_000)
+                .filter(|n| !(400..501).contains(n))
+                .map(|n| first + n * STEP_MS)
                 .filter(|open| {
                     *open >= number("startTime").unwrap() && number("endTime").is_none_or(|end| *open <= end)
                 })
                 .take(700)
                 .map(|open| {
-                    json!([open, "1", "2", "0.5", "1.5", "10", open + 59_999, "15", 3, "4", "6", "0"])
+                    json!([open, "1", "2", "0.5", "1.5", "10", open + STEP_MS - 1, "15", 3, "4", "6", "0"])
                 })
                 .collect();
             ok(&json!(rows))
@@ -165,12 +166,12 @@ async fn bars_are_paged_over_an_outage_and_the_open_one_is_left_out() {
     )
     .await;
     let connector = connector(config(&server.base));
-    let interval = "1m".parse().unwrap();
+    let interval = "4h".parse().unwrap();
     let bars = connector.klines(&symbol(), interval, first, None).await.unwrap();
-    assert_eq!(bars.len(), 1_400, "pages of 700 where 1000 were asked for, and the newest bar is still open");
-    assert_eq!(bars.last().unwrap().open_time_ms, open_now - 60_000);
-    let some = connector.klines(&symbol(), interval, first, Some(first + 60_000)).await.unwrap();
-    assert_eq!(some.iter().map(|bar| bar.open_time_ms).collect::<Vec<_>>(), [first, first + 60_000]);
+    assert_eq!(bars.len(), 1_399, "pages of 700 where 1000 were asked for, and the newest bar is still open");
+    assert_eq!(bars.last().unwrap().open_time_ms, open_now - STEP_MS);
+    let some = connector.klines(&symbol(), interval, first, Some(first + STEP_MS)).await.unwrap();
+    assert_eq!(some.iter().map(|bar| bar.open_time_ms).collect::<Vec<_>>(), [first, first + STEP_MS]);
 }
 
 #[tokio::test]

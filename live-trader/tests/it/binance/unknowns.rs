@@ -186,7 +186,7 @@ async fn order_limits_spare_cancels_and_throttles_spare_nothing() {
     }
     assert_eq!(server.seen("/order").len(), 1);
     answer.store(1, Ordering::SeqCst);
-    assert_eq!(known(&connector.execute(&cancel).await.unwrap_err()), Known::NotFound);
+    assert_eq!(known(&connector.execute(&cancel).await.unwrap_err()), Known::Refused);
     answer.store(2, Ordering::SeqCst);
     assert_eq!(known(&connector.execute(&cancel).await.unwrap_err()), Known::NotDone);
     let sent = server.requests();
