@@ -5,7 +5,9 @@
 //! journal, the runtime. All of them meet in [`venue`], the vocabulary of what may be asked of an exchange and what it can
 //! answer; live exchange, paper exchange and the crash campaign's exchange differ only in who answers.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
+pub mod binance;
 pub mod client_id;
 pub mod filters;
 pub mod journal;

@@ -1,6 +1,7 @@
 //! The live trader's tests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod binance;
 mod client_ids;
 mod filters;
 mod journals;
