@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client_id;
+pub mod config;
 pub mod filters;
 pub mod order;
 pub mod symbol;
