@@ -4,12 +4,18 @@
 //! configuration that is shown all follow from them. A secret is never part of a configuration; only the name of the
 //! variable or the file that holds it.
 
+mod conform;
+mod example;
 mod exchange;
 mod limits;
+mod load;
 mod operations;
+mod rules;
 mod schema;
 mod selection;
 mod strategy;
+mod tree;
+mod write;
 
 use std::path::PathBuf;
 
@@ -19,12 +25,14 @@ use serde::{Deserialize, Serialize};
 
 pub use exchange::{Endpoints, Exchange, KeyKind, VenueName};
 pub use limits::{Limits, Protection, Risk};
+pub use load::{PROFILES, Sources, is_bot, json_schema, load};
 pub use operations::{
     AcceptedDifference, AlertKind, Alerts, Control, Dashboard, DisconnectAction, LogFormat, Logs,
     OnDisconnect, Reconcile, Shutdown, Telegram, Webhook,
 };
 pub use selection::SelectionConfig;
 pub use strategy::{Evidence, Simulation, StrategySection, SymbolEvidence};
+pub use tree::ENV_PREFIX;
 
 use schema::{amount, amount_or_zero};
 

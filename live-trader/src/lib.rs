@@ -8,7 +8,10 @@
 
 pub mod client_id;
 pub mod config;
+pub mod control;
 pub mod filters;
 pub mod order;
+pub mod promotion;
 pub mod symbol;
+mod tls;
 pub mod venue;

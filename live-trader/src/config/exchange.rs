@@ -24,10 +24,10 @@ pub struct Exchange {
     #[schemars(regex(pattern = "^wss?://"))]
     pub ws_api_url: Option<String>,
     /// Name of the environment variable that holds the API key.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(schema_with = "super::schema::variable")]
     pub key_env: String,
     /// Name of the environment variable that holds the secret (hmac) or the private key in PEM (ed25519).
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(schema_with = "super::schema::variable")]
     pub secret_env: String,
     /// File of mode 0600 that holds `key` and `secret` instead of the two variables.
     #[serde(skip_serializing_if = "Option::is_none")]

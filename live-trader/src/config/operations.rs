@@ -74,7 +74,7 @@ pub struct Control {
     #[schemars(with = "String")]
     pub listen: SocketAddr,
     /// Name of the environment variable that holds the token which commands need.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(schema_with = "super::schema::variable")]
     pub token_env: String,
 }
 
@@ -106,7 +106,7 @@ pub struct Alerts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Webhook {
     /// Name of the environment variable that holds the URL.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(schema_with = "super::schema::variable")]
     pub url_env: String,
 }
 
@@ -114,7 +114,7 @@ pub struct Webhook {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Telegram {
     /// Name of the environment variable that holds the bot's token.
-    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(schema_with = "super::schema::variable")]
     pub token_env: String,
     /// The chat.
     pub chat_id: String,

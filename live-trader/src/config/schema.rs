@@ -33,3 +33,8 @@ pub(crate) fn interval(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn digest(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
 }
+
+/// A name of an environment variable. Shorter than any API key, so that a key in its place is found.
+pub(crate) fn variable(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": super::conform::VARIABLE, "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,39}$" })
+}
