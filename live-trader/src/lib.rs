@@ -6,12 +6,16 @@
 //! answer; live exchange, paper exchange and the crash campaign's exchange differ only in who answers.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 pub mod client_id;
 pub mod config;
 pub mod control;
+pub mod dashboard;
 pub mod filters;
+pub mod metrics;
 pub mod order;
 pub mod promotion;
+pub mod selection;
 pub mod symbol;
 mod tls;
 pub mod venue;

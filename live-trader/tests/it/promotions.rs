@@ -126,7 +126,8 @@ fn every_change_to_what_was_promoted_is_found() {
     for (what, change, words) in changes {
         let mut changed = bot.clone();
         change(&mut changed);
-        let wrong = standing(&changed).expect_err(what).join("\n");
+        let Err(wrong) = standing(&changed) else { panic!("{what} is not found") };
+        let wrong = wrong.join("\n");
         assert!(wrong.contains(words), "{what}: {wrong}");
     }
     let mut fewer = bot.clone();

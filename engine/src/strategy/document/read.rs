@@ -106,7 +106,8 @@ fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
         }
     }
     root.ok_or_else(|| {
-        text.fault(0, "the document is empty").hint("start from an example: a file of the strategies/ directory, or `polybolos config example`")
+        text.fault(0, "the document is empty")
+            .hint("start from an example: a file of the strategies/ directory, or `polybolos config example`")
     })
 }
 
