@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use exchange::{Endpoints, Exchange, KeyKind, VenueName};
-pub use limits::{Limits, Protection, Risk};
+pub use limits::{Limits, Protection, Risk, Span};
 pub use load::{PROFILES, Sources, is_bot, json_schema, load};
 pub use operations::{
     AcceptedDifference, AlertKind, Alerts, Control, Dashboard, DisconnectAction, LogFormat, Logs,

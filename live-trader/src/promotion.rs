@@ -20,7 +20,7 @@ use crate::config::{
 
 /// The limit of drawdown is this many times the worst drawdown of the backtest: a live account is not the best row of a sweep.
 pub const DRAWDOWN_FACTOR: Decimal = Decimal::from_parts(15, 0, 0, false, 1);
-/// The limit of a day's loss is this many times the worst drawdown of the backtest, of the capital.
+/// The limit of a day's loss is this many times the worst drawdown of the backtest.
 pub const DAILY_LOSS_FACTOR: Decimal = Decimal::from_parts(5, 0, 0, false, 1);
 /// The largest position is this many times a symbol's capital, so that gains can be reinvested for a while.
 pub const POSITION_FACTOR: Decimal = Decimal::from_parts(15, 0, 0, false, 1);
@@ -347,24 +347,21 @@ fn limits(candidate: &Candidate) -> Limits {
     let max_drawdown = (worst * DRAWDOWN_FACTOR).clamp(SMALLEST_DRAWDOWN_LIMIT, LARGEST_DRAWDOWN_LIMIT);
     let symbols = u32::try_from(candidate.symbols.len()).unwrap_or(u32::MAX).max(1);
     let per_symbol = candidate.capital_per_symbol;
-    let total = per_symbol * Decimal::from(symbols);
     let position = per_symbol * POSITION_FACTOR;
-    let daily_loss = total * (worst * DAILY_LOSS_FACTOR).max(SMALLEST_DRAWDOWN_LIMIT);
+    let daily_loss = (worst * DAILY_LOSS_FACTOR).clamp(SMALLEST_DRAWDOWN_LIMIT, LARGEST_DRAWDOWN_LIMIT);
     // A bar can send an entry with its protection and an exit; twice that is a fault.
     let per_bar = symbols.saturating_mul(8);
     let bars_per_day = u32::try_from(86_400_000 / candidate.interval.ms()).unwrap_or(1).max(1);
     Limits {
-        max_daily_loss: rounded_up(daily_loss, 2),
+        max_daily_loss: rounded_up(daily_loss, 4),
         max_drawdown: rounded_up(max_drawdown, 4),
         max_position_notional: rounded_up(position, 2),
         max_total_notional: rounded_up(position * Decimal::from(symbols), 2),
-        max_open_positions: Some(symbols),
+        max_open_positions: Some(symbols.into()),
         max_order_notional: rounded_up(position, 2),
-        price_collar_bps: Some(500),
-        max_orders_per_minute: Some(per_bar.max(20)),
-        max_orders_per_day: Some(per_bar.saturating_mul(bars_per_day).max(100)),
-        max_quote_age_ms: Some(10_000),
-        min_free_quote: None,
+        max_orders_per_minute: Some(per_bar.max(20).into()),
+        max_orders_per_day: Some(per_bar.saturating_mul(bars_per_day).max(100).into()),
+        ..Limits::default()
     }
 }
 

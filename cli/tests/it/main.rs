@@ -16,5 +16,6 @@ mod kill;
 mod operations;
 mod pipes;
 mod place;
+mod promote;
 mod sweep;
 mod wrong_input;

@@ -38,13 +38,20 @@ impl<'s> Conform<'s> {
     /// The JSON of `item`, called `path`; `None` if it has a fault.
     pub(crate) fn value(&mut self, item: &Item, schema: &'s Value, path: &str) -> Option<Value> {
         self.places.insert(path.to_owned(), item.place.clone());
+        let nullable = schema;
         let schema = self.resolve(schema);
+        if matches!(item.value, Tree::Null) && is_nullable(nullable) {
+            return Some(Value::Null);
+        }
         if let Tree::Nothing = item.value {
             self.fault(item, path, "has no value", Some("leave the key out to get its default".to_owned()));
             return None;
         }
-        if let Some(variants) = variants(schema) {
-            return self.tagged(item, variants, path);
+        if let Some((tag, variants)) = variants(schema) {
+            return self.tagged(item, tag, variants, path);
+        }
+        if let Some(variants) = one_key_variants(schema) {
+            return self.one_key(item, variants, path);
         }
         match kind(schema) {
             "object" => self.object(item, schema, path),
@@ -123,25 +130,47 @@ impl<'s> Conform<'s> {
         values.into_iter().collect::<Option<Vec<Value>>>().map(Value::Array)
     }
 
-    /// A table whose key `kind` says which of the schemas it has.
-    fn tagged(&mut self, item: &Item, variants: &'s [Value], path: &str) -> Option<Value> {
-        let words: Vec<&str> = variants.iter().filter_map(tag).collect();
+    /// A table whose key `tag` says which of the schemas it has.
+    fn tagged(&mut self, item: &Item, tag: &str, variants: &'s [Value], path: &str) -> Option<Value> {
+        let words: Vec<&str> = variants.iter().filter_map(|variant| Some(tag_of(variant)?.1)).collect();
         let given = match &item.value {
-            Tree::Map(fields) => fields.iter().find(|field| field.key == "kind"),
+            Tree::Map(fields) => fields.iter().find(|field| field.key == tag),
             _ => None,
         };
         let Some(Field { item: Item { value: Tree::Text(given), place }, .. }) = given else {
-            self.fault(item, path, "has no `kind`", Some(format!("kind: one of {}", words.join(", "))));
+            let hint = format!("{tag}: one of {}", words.join(", "));
+            self.fault(item, path, &format!("has no `{tag}`"), Some(hint));
             return None;
         };
-        let Some(schema) = variants.iter().find(|variant| tag(variant) == Some(given)) else {
+        let found = variants.iter().find(|variant| tag_of(variant).is_some_and(|(_, word)| word == given));
+        let Some(schema) = found else {
             let message =
-                format!("`{path}.kind` must be one of {}, not `{}`", words.join(", "), shorten(given));
+                format!("`{path}.{tag}` must be one of {}, not `{}`", words.join(", "), shorten(given));
             let fault = place.fault(message);
             self.faults.push(match did_you_mean(given, words) {
                 Some(hint) => fault.hint(hint),
                 None => fault,
             });
+            return None;
+        };
+        self.object(item, schema, path)
+    }
+
+    /// A table of one key, which says which of the schemas it has.
+    fn one_key(&mut self, item: &Item, variants: &'s [Value], path: &str) -> Option<Value> {
+        let given = match &item.value {
+            Tree::Map(fields) => fields.as_slice(),
+            _ => &[],
+        };
+        let found = match given {
+            [field] => variants.iter().find(|variant| only_key(variant) == Some(&field.key)),
+            _ => None,
+        };
+        let Some(schema) = found else {
+            let words: Vec<&str> = variants.iter().filter_map(only_key).collect();
+            let message =
+                format!("must be a table of one key, {}, not {}", words.join(" or "), item.describe());
+            self.fault(item, path, &message, None);
             return None;
         };
         self.object(item, schema, path)
@@ -201,14 +230,39 @@ fn kind(schema: &Value) -> &str {
     }
 }
 
-/// The schemas of a table that `kind` tells apart.
-fn variants(schema: &Value) -> Option<&[Value]> {
-    let variants = schema.get("oneOf")?.as_array()?;
-    variants.iter().all(|variant| tag(variant).is_some()).then_some(variants.as_slice())
+/// Whether `null` is a value.
+fn is_nullable(schema: &Value) -> bool {
+    let types = schema.get("type").and_then(Value::as_array);
+    let any = schema.get("anyOf").and_then(Value::as_array);
+    types.is_some_and(|types| types.iter().any(|kind| kind == "null"))
+        || any.is_some_and(|any| any.iter().any(|one| one.get("type").is_some_and(|kind| kind == "null")))
 }
 
-fn tag(variant: &Value) -> Option<&str> {
-    variant.get("properties")?.get("kind")?.get("const")?.as_str()
+/// The schemas of a table that a key with a fixed word tells apart, and that key.
+pub(crate) fn variants(schema: &Value) -> Option<(&str, &[Value])> {
+    let variants = schema.get("oneOf")?.as_array()?;
+    let (tag, _) = tag_of(variants.first()?)?;
+    variants
+        .iter()
+        .all(|variant| tag_of(variant).is_some_and(|(other, _)| other == tag))
+        .then_some((tag, variants.as_slice()))
+}
+
+/// The key with a fixed word, and the word.
+pub(crate) fn tag_of(variant: &Value) -> Option<(&str, &str)> {
+    let properties = variant.get("properties")?.as_object()?;
+    properties.iter().find_map(|(key, schema)| Some((key.as_str(), schema.get("const")?.as_str()?)))
+}
+
+/// The schemas of a table with one key each.
+fn one_key_variants(schema: &Value) -> Option<&[Value]> {
+    let variants = schema.get("oneOf")?.as_array()?;
+    variants.iter().all(|variant| only_key(variant).is_some()).then_some(variants.as_slice())
+}
+
+fn only_key(variant: &Value) -> Option<&str> {
+    let mut keys = variant.get("properties")?.as_object()?.keys();
+    keys.next().filter(|_| keys.next().is_none()).map(String::as_str)
 }
 
 /// The words of a closed set.

@@ -8,8 +8,8 @@ use rust_decimal::Decimal;
 
 use super::{
     AcceptedDifference, AlertKind, Alerts, BotConfig, Capital, Entry, Evidence, Exchange, Limits, Logs, Mode,
-    OnDisconnect, Protection, Reconcile, Risk, SelectionConfig, Simulation, StrategySection, SymbolEvidence,
-    Telegram, Webhook,
+    OnDisconnect, Protection, Reconcile, Risk, SelectionConfig, Simulation, Span, StrategySection,
+    SymbolEvidence, Telegram, Webhook,
 };
 
 /// Keys that the example has behind `#`: each is there instead of another, or is written by `promote`.
@@ -129,32 +129,33 @@ fn selection() -> SelectionConfig {
 fn risk() -> Risk {
     Risk {
         limits: Limits {
-            max_daily_loss: Some(whole(50)),
-            max_drawdown: Some(Decimal::new(2, 1)),
+            max_daily_loss_quote: Some(whole(50)),
             max_position_notional: Some(whole(1_200)),
             max_total_notional: Some(whole(2_400)),
-            max_open_positions: Some(2),
+            max_open_positions: Some(whole(2)),
             max_order_notional: Some(whole(1_200)),
-            price_collar_bps: Some(100),
-            max_orders_per_minute: Some(20),
-            max_orders_per_day: Some(500),
-            max_quote_age_ms: Some(5_000),
-            min_free_quote: Some(whole(10)),
+            ..Limits::default()
         },
         protections: vec![
-            Protection::Cooldown { pause_bars: 2 },
-            Protection::StopGuard { lookback_bars: 48, max_stops: 3, pause_bars: 12, per_symbol: false },
-            Protection::Drawdown {
-                lookback_bars: 168,
-                min_trades: 5,
-                max_drawdown: Decimal::new(1, 1),
-                pause_bars: 24,
+            Protection::CooldownPeriod { stop_duration: Span::Bars(2) },
+            Protection::StoplossGuard {
+                lookback: Span::Bars(48),
+                trade_limit: 3,
+                stop_duration: Span::Bars(12),
+                required_profit: Decimal::ZERO,
+                only_per_pair: false,
             },
-            Protection::LowProfit {
-                lookback_bars: 168,
-                min_trades: 3,
-                min_profit: Decimal::new(-2, 2),
-                pause_bars: 24,
+            Protection::MaxDrawdown {
+                lookback: Span::Bars(168),
+                trade_limit: 5,
+                stop_duration: Span::Minutes(1_440),
+                max_allowed_drawdown: Decimal::new(1, 1),
+            },
+            Protection::LowProfitPairs {
+                lookback: Span::Bars(168),
+                trade_limit: 3,
+                stop_duration: Span::Bars(24),
+                required_profit: Decimal::new(-2, 2),
             },
         ],
     }

@@ -1,126 +1,165 @@
-//! The section `risk`: limits that the risk gate enforces, and protections that pause trading after bad luck.
+//! The section `risk`: limits that the risk gate enforces, and protections that pause entries after bad luck.
 //!
-//! A limit that is absent is not checked. Money is in units of `capital.quote_asset`.
+//! Names, units, defaults and spelling are those of the risk gate's own types: a value of one reads as a value of the other.
 
 use rust_decimal::Decimal;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::schema::{amount, fraction};
+use super::schema::decimal;
 
 /// The section `risk`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Risk {
     /// What no order may break.
     #[serde(flatten)]
     pub limits: Limits,
-    /// Rules that pause entries after losses, each with its own memory.
+    /// Rules that hold entries back after closed trades, each with its own memory.
     #[serde(default)]
     pub protections: Vec<Protection>,
 }
 
-/// Limits; an order that would break one is not sent.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+/// Limits; an order that would break one is not sent. `null` switches a limit off; one that is not there has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Limits {
-    /// Loss since 00:00 UTC, realised and open, in quote currency, at which entries stop until the next day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "amount")]
+    /// Loss of the UTC day, as a share of the day's opening equity, at which no position is opened until 00:00 UTC.
+    #[schemars(schema_with = "share")]
     pub max_daily_loss: Option<Decimal>,
-    /// Fraction lost from the highest equity since the bot began at which the kill switch is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "fraction")]
+    /// The same as an amount of quote currency.
+    #[schemars(schema_with = "amount")]
+    pub max_daily_loss_quote: Option<Decimal>,
+    /// Fall of the equity from its peak, as a share of the peak, at which no position is opened until an operator resumes.
+    #[schemars(schema_with = "share")]
     pub max_drawdown: Option<Decimal>,
-    /// Largest position in one symbol, in quote currency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Value of one symbol's position after the order, in quote currency.
     #[schemars(schema_with = "amount")]
     pub max_position_notional: Option<Decimal>,
-    /// Largest sum of all positions, in quote currency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Value of all positions after the order, in quote currency.
     #[schemars(schema_with = "amount")]
     pub max_total_notional: Option<Decimal>,
-    /// Most positions at the same time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub max_open_positions: Option<u32>,
-    /// Largest single order, in quote currency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Symbols with a position or an entry on its way, after the order.
+    #[schemars(schema_with = "count")]
+    pub max_open_positions: Option<Decimal>,
+    /// Value of one order, in quote currency.
     #[schemars(schema_with = "amount")]
     pub max_order_notional: Option<Decimal>,
-    /// Furthest that an order's price may lie from the best quote, in hundredths of a percent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000))]
-    pub price_collar_bps: Option<u32>,
-    /// Most orders sent in any 60 seconds, cancels not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub max_orders_per_minute: Option<u32>,
-    /// Most orders sent since 00:00 UTC, cancels not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub max_orders_per_day: Option<u32>,
-    /// Oldest quote on which an entry may be sent, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub max_quote_age_ms: Option<u64>,
-    /// Quote currency that an entry must leave free.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Distance of an order's price from the last close, and from the best price it meets where a quote is there, in hundredths of a percent.
+    #[schemars(schema_with = "above_zero")]
+    pub price_collar_bps: Option<Decimal>,
+    /// Orders within any 60 seconds. Exits and protection count and are never held back.
+    #[schemars(schema_with = "count")]
+    pub max_orders_per_minute: Option<Decimal>,
+    /// Orders of the UTC day. Exits and protection count and are never held back.
+    #[schemars(schema_with = "count")]
+    pub max_orders_per_day: Option<Decimal>,
+    /// Age of the newest price at which it is no longer one to open a position on, in milliseconds.
+    #[schemars(schema_with = "above_zero")]
+    pub max_quote_age_ms: Option<Decimal>,
+    /// Quote currency that an order leaves free.
     #[schemars(schema_with = "amount")]
     pub min_free_quote: Option<Decimal>,
 }
 
-/// A rule that pauses entries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+impl Default for Limits {
+    fn default() -> Limits {
+        let value = |text: &str| text.parse().ok();
+        Limits {
+            max_daily_loss: value("0.05"),
+            max_daily_loss_quote: None,
+            max_drawdown: value("0.2"),
+            max_position_notional: None,
+            max_total_notional: None,
+            max_open_positions: value("10"),
+            max_order_notional: None,
+            price_collar_bps: value("100"),
+            max_orders_per_minute: value("60"),
+            max_orders_per_day: value("5000"),
+            max_quote_age_ms: value("10000"),
+            min_free_quote: value("0"),
+        }
+    }
+}
+
+fn share(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "string", "null"], "format": "decimal", "exclusiveMinimum": 0, "maximum": 1 })
+}
+
+fn amount(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "string", "null"], "format": "decimal", "minimum": 0 })
+}
+
+fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["integer", "null"], "minimum": 0 })
+}
+
+fn above_zero(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "string", "null"], "format": "decimal", "exclusiveMinimum": 0 })
+}
+
+/// A length of time: `{minutes: 60}` or `{bars: 4}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// Minutes.
+    Minutes(u32),
+    /// Bars of the bot.
+    Bars(u32),
+}
+
+/// A rule that holds entries back. Names and meanings are freqtrade's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method")]
 pub enum Protection {
-    /// After every exit, the symbol waits.
-    Cooldown {
-        /// Closed bars to wait.
-        #[schemars(range(min = 1))]
-        pause_bars: u32,
+    /// After a trade of a symbol, the symbol is not entered for `stop_duration`.
+    CooldownPeriod {
+        /// How long, from the trade's last sell on.
+        stop_duration: Span,
     },
-    /// After several stops within a time, entries wait.
-    StopGuard {
-        /// Bars to look back on.
+    /// After `trade_limit` losing trades ended by stops within `lookback`, nothing is entered for `stop_duration`.
+    StoplossGuard {
+        /// How far back trades are looked at.
+        lookback: Span,
+        /// How many stopped trades set it off.
         #[schemars(range(min = 1))]
-        lookback_bars: u32,
-        /// Stops among them that set it off.
-        #[schemars(range(min = 1))]
-        max_stops: u32,
-        /// Closed bars to wait.
-        #[schemars(range(min = 1))]
-        pause_bars: u32,
-        /// Whether stops are counted, and entries paused, per symbol; else for the whole bot.
+        trade_limit: u32,
+        /// How long, from the newest trade's last sell on.
+        stop_duration: Span,
+        /// Trades that returned less than this count, a fraction.
         #[serde(default)]
-        per_symbol: bool,
+        #[schemars(schema_with = "decimal")]
+        required_profit: Decimal,
+        /// Whether stops are counted, and entries held back, symbol by symbol.
+        #[serde(default)]
+        only_per_pair: bool,
     },
-    /// After a drawdown of closed trades within a time, all entries wait.
-    Drawdown {
-        /// Bars to look back on.
+    /// After trades within `lookback` that drew the equity down by `max_allowed_drawdown`, nothing is entered for
+    /// `stop_duration`.
+    MaxDrawdown {
+        /// How far back trades are looked at.
+        lookback: Span,
+        /// How many trades there must be.
         #[schemars(range(min = 1))]
-        lookback_bars: u32,
-        /// Trades there must be among them.
-        #[schemars(range(min = 1))]
-        min_trades: u32,
-        /// Fraction of equity lost from the best to the worst point that sets it off.
-        #[schemars(schema_with = "fraction")]
-        max_drawdown: Decimal,
-        /// Closed bars to wait.
-        #[schemars(range(min = 1))]
-        pause_bars: u32,
+        trade_limit: u32,
+        /// How long, from the newest trade's last sell on.
+        stop_duration: Span,
+        /// The drawdown that sets it off, a fraction.
+        #[schemars(schema_with = "super::schema::fraction")]
+        max_allowed_drawdown: Decimal,
     },
-    /// After trades of a symbol that together earned too little, the symbol waits.
-    LowProfit {
-        /// Bars to look back on.
+    /// After `trade_limit` trades of a symbol within `lookback` that returned less than `required_profit` together, the symbol is
+    /// not entered for `stop_duration`.
+    LowProfitPairs {
+        /// How far back trades are looked at.
+        lookback: Span,
+        /// How many trades of the symbol there must be.
         #[schemars(range(min = 1))]
-        lookback_bars: u32,
-        /// Trades there must be among them.
-        #[schemars(range(min = 1))]
-        min_trades: u32,
-        /// Sum of the trades' returns below which it is set off; may be negative.
-        #[schemars(schema_with = "super::schema::decimal")]
-        min_profit: Decimal,
-        /// Closed bars to wait.
-        #[schemars(range(min = 1))]
-        pause_bars: u32,
+        trade_limit: u32,
+        /// How long, from the newest trade's last sell on.
+        stop_duration: Span,
+        /// Sum of the trades' returns below which it is set off, a fraction.
+        #[serde(default)]
+        #[schemars(schema_with = "decimal")]
+        required_profit: Decimal,
     },
 }

@@ -165,7 +165,7 @@ impl BotConfig {
         Ok(format!(
             "# A bot of Polybolos, with every key there is. Check it with `polybolos config check FILE`.\n\
              # No secret belongs here: name the variables that hold them.\n\
-             # POLYBOLOS__RISK__MAX_DAILY_LOSS=50 in the environment replaces risk.max_daily_loss, and so on.\n\n\
+             # POLYBOLOS__RISK__MAX_DAILY_LOSS=0.05 in the environment replaces risk.max_daily_loss, and so on.\n\n\
              {body}\n\
              # Values laid over those above by --profile NAME or POLYBOLOS_PROFILE: dev, test, prod.\n\
              profiles:\n  dev:\n    logs:\n      filter: debug\n  test:\n    mode: testnet\n  prod:\n    logs:\n      format: json\n"

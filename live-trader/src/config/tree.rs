@@ -19,6 +19,8 @@ pub(crate) struct Item {
 pub(crate) enum Tree {
     /// A key without a value.
     Nothing,
+    /// `null` or `~`: switched off.
+    Null,
     Text(String),
     List(Vec<Item>),
     Map(Vec<Field>),
@@ -35,7 +37,8 @@ pub(crate) struct Field {
 impl Item {
     pub(crate) fn of_node(text: &Text<'_>, node: &Node) -> Item {
         let value = match &node.value {
-            Value::Scalar(_) if node.is_empty() => Tree::Nothing,
+            Value::Scalar(scalar) if node.is_empty() && scalar.text.is_empty() => Tree::Nothing,
+            Value::Scalar(_) if node.is_empty() => Tree::Null,
             Value::Scalar(scalar) => Tree::Text(scalar.text.clone()),
             Value::List(items) => Tree::List(items.iter().map(|item| Item::of_node(text, item)).collect()),
             Value::Map(entries) => {
@@ -54,6 +57,7 @@ impl Item {
     pub(crate) fn describe(&self) -> String {
         match &self.value {
             Tree::Nothing => "nothing".to_owned(),
+            Tree::Null => "null".to_owned(),
             Tree::Text(text) => format!("`{}`", shorten(text)),
             Tree::List(_) => "a list".to_owned(),
             Tree::Map(_) => "a table".to_owned(),
@@ -88,8 +92,8 @@ pub(crate) fn of_file(text: &Text<'_>, format: Format) -> Result<Item, Diagnosti
     Ok(Item::of_node(text, &document::read(text, format, "a bot's file")?))
 }
 
-/// The trees of the variables that begin with [`ENV_PREFIX`], in the order of their names. `POLYBOLOS__RISK__MAX_DAILY_LOSS=50`
-/// is `risk: {max_daily_loss: 50}`; the value is read as YAML is.
+/// The trees of the variables that begin with [`ENV_PREFIX`], in the order of their names. `POLYBOLOS__RISK__MAX_DAILY_LOSS=0.05`
+/// is `risk: {max_daily_loss: 0.05}`; the value is read as YAML is.
 pub(crate) fn of_environment(variables: &[(String, String)], faults: &mut Diagnostics) -> Vec<Item> {
     let mut ours: Vec<&(String, String)> =
         variables.iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
@@ -104,7 +108,7 @@ fn of_variable(name: &str, value: &str) -> Result<Item, Diagnostic> {
     if keys.iter().any(String::is_empty) {
         return Err(place
             .fault("a key between double underscores is empty")
-            .hint("write POLYBOLOS__SECTION__KEY=value, e.g. POLYBOLOS__RISK__MAX_DAILY_LOSS=50"));
+            .hint("write POLYBOLOS__SECTION__KEY=value, e.g. POLYBOLOS__RISK__MAX_DAILY_LOSS=0.05"));
     }
     let document = format!("value: {value}");
     let text = Text::new(name, &document);
@@ -134,7 +138,7 @@ impl Item {
                     field.item.relocate(place);
                 }
             }
-            Tree::Nothing | Tree::Text(_) => {}
+            Tree::Nothing | Tree::Null | Tree::Text(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use polybolos_engine::strategy::document::{self, Entry, Node, Value as Tree};
 use serde_json::Value;
 
 use super::BotConfig;
-use super::conform::{description, resolve, words};
+use super::conform::{description, resolve, tag_of, variants, words};
 
 /// Columns of a comment.
 const WIDTH: usize = 110;
@@ -104,19 +104,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Of schemas that `kind` tells apart, the one of this table.
+    /// Of schemas that a key with a fixed word tells apart, the one of this table.
     fn variant<'s>(&'s self, schema: &'s Value, entries: &[Entry]) -> &'s Value {
         let schema = resolve(self.schema, schema);
-        let kind =
-            entries.iter().find(|entry| entry.key == "kind").and_then(|entry| match &entry.value.value {
-                Tree::Scalar(scalar) => Some(scalar.text.as_str()),
-                _ => None,
-            });
-        let variants = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
-        let same = |variant: &&Value| {
-            variant.pointer("/properties/kind/const").and_then(Value::as_str) == kind && kind.is_some()
-        };
-        variants.into_iter().find(same).unwrap_or(schema)
+        let Some((tag, all)) = variants(schema) else { return schema };
+        let word = entries.iter().find(|entry| entry.key == tag).and_then(|entry| match &entry.value.value {
+            Tree::Scalar(scalar) => Some(scalar.text.as_str()),
+            _ => None,
+        });
+        all.iter().find(|variant| tag_of(variant).map(|(_, word)| word) == word).unwrap_or(schema)
     }
 
     fn explanation(&self, schema: &Value) -> String {
@@ -160,7 +156,7 @@ fn scalar_text(text: &str, schema: &Value, indent: usize) -> String {
         Some(Value::Array(kinds)) => !kinds.iter().any(|kind| kind == "number" || kind == "integer"),
         _ => true,
     };
-    if !is_text {
+    if !is_text || text == "null" && schema.get("type").is_some_and(Value::is_array) {
         return format!(" {text}\n");
     }
     if is_block(text) {

@@ -1,7 +1,9 @@
 //! A bot's file: what is accepted, what is refused with which words and where, and what is written.
 
 use polybolos_engine::strategy::{Format, Source};
-use polybolos_live_trader::config::{BotConfig, Mode, Protection, Sources, VenueName, json_schema, load};
+use polybolos_live_trader::config::{
+    BotConfig, Mode, Protection, Sources, Span, VenueName, json_schema, load,
+};
 use serde_json::Value;
 
 const BOT: &str = "\
@@ -16,11 +18,11 @@ capital:
   quote_asset: USDT
   per_symbol: 1000
 risk:
-  max_daily_loss: 50
+  max_daily_loss: 0.05
   max_open_positions: 2
 profiles:
   dev:
-    risk: {max_daily_loss: 5}
+    risk: {max_daily_loss: 0.5}
   prod:
     mode: live
     exchange: {venue: live}
@@ -136,20 +138,21 @@ fn defaults_fill_what_is_not_there_and_the_three_formats_mean_the_same() {
     assert_eq!(load(&file(&json, Format::Json), &Sources::default()).unwrap(), config);
     let toml = "name = \"demo\"\nsymbols = [\"BTCUSDT\", \"ETHUSDT\"]\n[strategy]\ninterval = \"1h\"\ndocument = \"\"\"\n\
                 name: up\nlong: {enter: close > open, exit: close < open}\n\"\"\"\n[capital]\nquote_asset = \"USDT\"\n\
-                per_symbol = 1000\n[risk]\nmax_daily_loss = 50\nmax_open_positions = 2\n";
+                per_symbol = 1000\n[risk]\nmax_daily_loss = 0.05\nmax_open_positions = 2\n";
     assert_eq!(load(&file(toml, Format::Toml), &Sources::default()).unwrap(), config);
 }
 
 #[test]
 fn what_is_written_is_read_back_as_it_was() {
     let mut config = read(BOT).unwrap();
+    config.risk.limits.max_drawdown = None;
     config.risk.protections = vec![
-        Protection::Cooldown { pause_bars: 3 },
-        Protection::LowProfit {
-            lookback_bars: 10,
-            min_trades: 2,
-            min_profit: "-0.015".parse().unwrap(),
-            pause_bars: 4,
+        Protection::CooldownPeriod { stop_duration: Span::Bars(3) },
+        Protection::LowProfitPairs {
+            lookback: Span::Minutes(90),
+            trade_limit: 2,
+            stop_duration: Span::Bars(4),
+            required_profit: "-0.015".parse().unwrap(),
         },
     ];
     for document in [
@@ -172,24 +175,24 @@ fn what_is_written_is_read_back_as_it_was() {
 fn every_fault_has_its_place_its_value_and_a_way_out() {
     for (from, to, words) in [
         (
-            "max_daily_loss: 50",
-            "max_dayly_loss: 50",
+            "max_daily_loss: 0.05",
+            "max_dayly_loss: 0.05",
             "bot.yaml:12:3: unknown key `max_dayly_loss` in `risk`\n  hint: did you mean `max_daily_loss`?",
         ),
         (
-            "max_daily_loss: 50",
+            "max_daily_loss: 0.05",
             "max_daily_loss: -5",
-            "bot.yaml:12:19: `risk.max_daily_loss` must be a decimal number above 0, not `-5`",
+            "bot.yaml:12:19: `risk.max_daily_loss` must be a decimal number above 0 and at most 1, not `-5`",
         ),
         (
-            "max_daily_loss: 50",
+            "max_daily_loss: 0.05",
             "max_daily_loss: much",
-            "above 0, not `much`\n  hint: risk.max_daily_loss: Loss since 00:00 UTC",
+            "at most 1, not `much`\n  hint: risk.max_daily_loss: Loss of the UTC day",
         ),
         (
             "max_open_positions: 2",
             "max_open_positions: 2.5",
-            "bot.yaml:13:23: `risk.max_open_positions` must be a whole number of at least 1, not `2.5`",
+            "bot.yaml:13:23: `risk.max_open_positions` must be a whole number of at least 0, not `2.5`",
         ),
         ("interval: 1h", "interval: 7h", "`strategy.interval` must be one of 1m, 3m, 5m"),
         ("  interval: 1h\n", "", "`strategy` has no `interval`"),
@@ -218,8 +221,8 @@ fn every_fault_has_its_place_its_value_and_a_way_out() {
         ("symbols: [BTCUSDT, ETHUSDT]", "symbols: BTCUSDT", "`symbols` must be a list, not `BTCUSDT`"),
         ("  dev:", "  development:", "`development` is not the name of a profile"),
         (
-            "risk: {max_daily_loss: 5}",
-            "risk: {max_daily_los: 5}",
+            "risk: {max_daily_loss: 0.5}",
+            "risk: {max_daily_los: 0.5}",
             "bot.yaml:16:12: unknown key `max_daily_los`",
         ),
         (
@@ -245,15 +248,19 @@ fn every_fault_has_its_place_its_value_and_a_way_out() {
         ("name: demo", "name: demo\nmode: live", "an exchange without real money"),
         (
             "max_open_positions: 2",
-            "protections: [{kind: cooldwn, pause_bars: 1}]",
-            "must be one of cooldown, stop_guard, drawdown, low_profit, not `cooldwn`\n  hint: did you mean `cooldown`?",
+            "protections: [{method: CooldownPriod, stop_duration: {bars: 1}}]",
+            "must be one of CooldownPeriod, StoplossGuard, MaxDrawdown, LowProfitPairs, not `CooldownPriod`\n  hint: did you mean `CooldownPeriod`?",
         ),
         (
             "max_open_positions: 2",
-            "protections: [{kind: cooldown}]",
-            "`risk.protections[0]` has no `pause_bars`",
+            "protections: [{method: CooldownPeriod}]",
+            "`risk.protections[0]` has no `stop_duration`",
         ),
-        ("max_open_positions: 2", "protections: [{pause_bars: 1}]", "`risk.protections[0]` has no `kind`"),
+        (
+            "max_open_positions: 2",
+            "protections: [{method: CooldownPeriod, stop_duration: {weeks: 1}}]",
+            "`risk.protections[0].stop_duration` must be a table of one key, minutes or bars, not a table",
+        ),
     ] {
         assert!(BOT.contains(from), "{from}");
         let Err(error) = read(&BOT.replacen(from, to, 1)) else { panic!("accepted: {to}") };
@@ -281,19 +288,19 @@ fn a_secret_written_where_the_name_of_its_variable_belongs_is_refused_and_not_re
 #[test]
 fn the_environment_replaces_values_of_the_file_and_is_checked_as_they_are() {
     let config = with_environment(&[
-        ("POLYBOLOS__RISK__MAX_DAILY_LOSS", "12.5"),
+        ("POLYBOLOS__RISK__MAX_DAILY_LOSS", "0.125"),
         ("POLYBOLOS__SYMBOLS", "[SOLUSDT]"),
         ("POLYBOLOS__EXCHANGE__LOCKSTEP", "true"),
         ("POLYBOLOS_DATA", "elsewhere"),
         ("HOME", "/nowhere"),
     ])
     .unwrap();
-    assert_eq!(config.risk.limits.max_daily_loss, Some("12.5".parse().unwrap()));
+    assert_eq!(config.risk.limits.max_daily_loss, Some("0.125".parse().unwrap()));
     assert_eq!(
         (config.symbols.as_slice(), config.exchange.lockstep),
         (["SOLUSDT".to_owned()].as_slice(), true)
     );
-    assert_eq!(config.risk.limits.max_open_positions, Some(2), "the rest of the section stays");
+    assert_eq!(config.risk.limits.max_open_positions, Some(2.into()), "the rest of the section stays");
     for (name, value, words) in [
         (
             "POLYBOLOS__RISK__MAX_DALY_LOSS",
@@ -303,7 +310,7 @@ fn the_environment_replaces_values_of_the_file_and_is_checked_as_they_are() {
         (
             "POLYBOLOS__RISK__MAX_DAILY_LOSS",
             "lots",
-            "POLYBOLOS__RISK__MAX_DAILY_LOSS: `risk.max_daily_loss` must be a decimal number above 0, not `lots`",
+            "POLYBOLOS__RISK__MAX_DAILY_LOSS: `risk.max_daily_loss` must be a decimal number above 0 and at most 1, not `lots`",
         ),
         ("POLYBOLOS__RISK__", "1", "a key between double underscores is empty"),
         ("POLYBOLOS__NAME", "[a", "POLYBOLOS__NAME: "),
@@ -321,11 +328,11 @@ fn a_profile_is_laid_over_the_file_and_the_environment_over_both() {
         load(&file(BOT, Format::Yaml), &sources).map_err(|faults| faults.to_string())
     };
     let dev = load("dev", &[]).unwrap();
-    assert_eq!(dev.risk.limits.max_daily_loss, Some(5.into()));
-    assert_eq!(dev.risk.limits.max_open_positions, Some(2));
+    assert_eq!(dev.risk.limits.max_daily_loss, Some("0.5".parse().unwrap()));
+    assert_eq!(dev.risk.limits.max_open_positions, Some(2.into()));
     assert_eq!(load("prod", &[]).unwrap().mode, Mode::Live);
-    let over = load("dev", &[("POLYBOLOS__RISK__MAX_DAILY_LOSS", "7")]).unwrap();
-    assert_eq!(over.risk.limits.max_daily_loss, Some(7.into()));
+    let over = load("dev", &[("POLYBOLOS__RISK__MAX_DAILY_LOSS", "0.7")]).unwrap();
+    assert_eq!(over.risk.limits.max_daily_loss, Some("0.7".parse().unwrap()));
     let error = load("test", &[]).unwrap_err();
     assert!(
         error.contains("--profile test: the file has no such profile\n  hint: its profiles are dev, prod"),
@@ -345,4 +352,14 @@ fn what_is_shown_has_no_credentials_of_urls() {
             && shown.contains("wss://host:9443/ws-api/v3"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_limit_that_is_null_is_off_one_that_is_missing_has_its_default_and_an_empty_one_is_a_fault() {
+    let limits = read(&BOT.replace("max_daily_loss: 0.05", "max_daily_loss: null")).unwrap().risk.limits;
+    assert_eq!((limits.max_daily_loss, limits.max_drawdown), (None, Some("0.2".parse().unwrap())));
+    let error = read(&BOT.replace("max_daily_loss: 0.05", "max_daily_loss:")).unwrap_err();
+    assert!(error.contains("`risk.max_daily_loss` has no value"), "{error}");
+    let error = read(&BOT.replace("name: demo", "name: null")).unwrap_err();
+    assert!(error.contains("`name` must be one value, not null"), "{error}");
 }

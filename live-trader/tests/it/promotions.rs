@@ -74,12 +74,12 @@ fn a_promoted_file_runs_the_row_within_limits_from_its_drawdown() {
     assert_eq!(compiled.values, [3.0, 20.0, 0.05]);
     assert_eq!(compiled.strategy.config().taker_fee, 0.002);
     let limits = &bot.risk.limits;
-    // 1.5 x 0.2; 1000 x 0.5 x 0.2; 500 x 1.5.
+    // 1.5 x 0.2; 0.5 x 0.2; 500 x 1.5.
     assert_eq!(limits.max_drawdown, Some("0.3".parse().unwrap()));
-    assert_eq!(limits.max_daily_loss, Some(100.into()));
+    assert_eq!(limits.max_daily_loss, Some("0.1".parse().unwrap()));
     assert_eq!(limits.max_position_notional, Some(750.into()));
     assert_eq!(limits.max_total_notional, Some(1_500.into()));
-    assert_eq!(limits.max_open_positions, Some(2));
+    assert_eq!(limits.max_open_positions, Some(2.into()));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn every_change_to_what_was_promoted_is_found() {
     }
     let mut fewer = bot.clone();
     fewer.symbols.pop();
-    fewer.risk.limits.max_daily_loss = Some(1.into());
+    fewer.risk.limits.max_daily_loss = Some("0.01".parse().unwrap());
     assert_eq!(
         standing(&fewer),
         Ok(Standing::Promoted),
