@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Executor(ExecutorArgs),
     /// List the GPUs of this machine and test each for two seconds.
     Devices(DevicesArgs),
-    /// Show effective settings, check strategies and bots, print their JSON Schema, print an example.
+    /// Show effective settings, check strategies and bots, print schemas and an example.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a completion script for a shell.

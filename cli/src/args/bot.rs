@@ -32,7 +32,7 @@ pub(crate) struct PromoteArgs {
     #[arg(long)]
     pub name: Option<String>,
     /// Capital of each symbol in quote currency; default: the backtest's cash.
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     pub capital: Option<String>,
     /// What positions are paid with; default: what all symbols end in.
     #[arg(long, value_name = "ASSET")]

@@ -1,6 +1,12 @@
 //! From a sweep to a bot's file, its checks, and the client of the control port.
 
+use std::sync::Arc;
+
+use polybolos_live_trader::config::Mode;
+use polybolos_live_trader::control::{ControlCommand, ControlHandle, ControlRequest, State, Status, serve};
+use polybolos_live_trader::symbol::Symbol;
 use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 
 use crate::place::{Place, Ran, binance_csv};
 
@@ -246,4 +252,47 @@ fn the_client_of_the_control_port_says_what_is_missing() {
         assert!(got == Some(code) && stderr.contains(words), "{args:?}: {got:?} {stderr}");
         assert!(!stderr.contains("token-token-token"), "{stderr}");
     }
+}
+
+#[test]
+fn the_client_shows_a_running_bot_and_tells_it_what_to_do() {
+    const TOKEN: &str = "token-of-sixteen-or-more";
+    let place = Place::empty();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let status = Status { state: State::Paused, ..Status::starting("demo", Mode::Paper, "USDT", 5) };
+    let (_status, watched) = watch::channel(Arc::new(status.clone()));
+    let (sender, mut commands) = mpsc::channel::<ControlRequest>(1);
+    let handle = ControlHandle { status: watched, commands: sender, metrics: Arc::new(String::new) };
+    let (address, server) =
+        runtime.block_on(serve(([127, 0, 0, 1], 0).into(), TOKEN, handle, std::future::pending())).unwrap();
+    runtime.spawn(server);
+    runtime.spawn(async move {
+        while let Some(ControlRequest { command, reply }) = commands.recv().await {
+            let answer = match command {
+                ControlCommand::Pause => Ok("paused".to_owned()),
+                ControlCommand::Close(symbol) if symbol == Symbol::new("BTCUSDT") => Ok("closed".to_owned()),
+                _ => Err("the kill switch is set".to_owned()),
+            };
+            reply.send(answer).unwrap();
+        }
+    });
+    let run = |args: &[&str]| {
+        let url = format!("http://{address}");
+        let mut command = place.command(&[&["bot"], args].concat());
+        let output =
+            command.env("POLYBOLOS_CONTROL", url).env("POLYBOLOS_CONTROL_TOKEN", TOKEN).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let shown = run(&["status", "--json"]);
+    assert_eq!(serde_json::from_str::<Status>(&shown.1).unwrap(), status, "{shown:?}");
+    assert!(run(&["status"]).1.starts_with("demo [paper] paused\nequity 0 USDT"));
+    assert_eq!(run(&["pause"]).1, "paused\n");
+    let refused = run(&["resume"]);
+    assert!(refused.0 == Some(1) && refused.2.contains("409: the kill switch is set"), "{refused:?}");
+    let unknown = run(&["close", "ETHUSDT"]);
+    assert!(unknown.0 == Some(1) && unknown.2.contains("does not trade ETHUSDT"), "{unknown:?}");
 }

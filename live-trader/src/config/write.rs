@@ -157,7 +157,8 @@ fn scalar_text(text: &str, schema: &Value, indent: usize) -> String {
         _ => true,
     };
     if !is_text || text == "null" && schema.get("type").is_some_and(Value::is_array) {
-        return format!(" {text}\n");
+        // 5.0 is how JSON has the number 5 of a type that has fractions too.
+        return format!(" {}\n", text.strip_suffix(".0").unwrap_or(text));
     }
     if is_block(text) {
         let margin = " ".repeat(indent + 2);
