@@ -158,3 +158,58 @@ fn what_is_missing_is_named_and_no_secret_is_told() {
         );
     }
 }
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<String>>);
+
+impl tracing::field::Visit for Logged {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.lock().unwrap().push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Logged {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        attributes.record(&mut self.clone());
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        // Libraries below log bytes of a connection at levels that no bot is run with.
+        if *event.metadata().level() <= tracing::Level::INFO {
+            event.record(&mut self.clone());
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_logged_without_address_and_token() {
+    let logged = Logged::default();
+    let _guard = tracing::subscriber::set_default(logged.clone());
+    let (_server, url) = Server::start(&[403, 403]).await;
+    // One server refuses, the other does not exist.
+    for url in [url.as_str(), "http://127.0.0.1:1"] {
+        let (alerter, deliverer) = set_up(url, &config(&[]));
+        alerter.send(alert(AlertKind::Error, "x"));
+        drop(alerter);
+        deliverer.run().await;
+    }
+    let text = logged.0.lock().unwrap().clone();
+    assert!(text.contains("telegram") && text.contains("webhook") && text.contains("403"), "{text}");
+    assert!(!text.contains("secret") && !text.contains("987654321") && !text.contains("127.0.0.1"), "{text}");
+}

@@ -211,6 +211,12 @@ fn every_fault_has_its_place_its_value_and_a_way_out() {
         ("capital:", "capital: all\nlogs:", "`capital` must be a table of keys, not `all`"),
         (
             "per_symbol: 1000",
+            "per_symbol: 0",
+            "`capital.per_symbol` must be a decimal number above 0, not `0`",
+        ),
+        ("max_daily_loss: 0.05", "max_daily_loss: 1.01", "above 0 and at most 1, not `1.01`"),
+        (
+            "per_symbol: 1000",
             "per_symbol: 1000\n  total: 5",
             "bot.yaml:9:3: `capital` has both `per_symbol` and `total`",
         ),

@@ -134,9 +134,13 @@ async fn readiness_says_why_not() {
 #[tokio::test]
 async fn a_web_page_cannot_reach_the_port_by_a_name_of_its_own() {
     let port = port().await;
-    for (host, expected) in
-        [("evil.example", 403), ("127.0.0.1.evil.example", 403), ("localhost:9390", 200), ("[::1]:1", 200)]
-    {
+    for (host, expected) in [
+        ("evil.example", 403),
+        ("10.0.0.1", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost:9390", 200),
+        ("[::1]:1", 200),
+    ] {
         let request =
             reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{}/healthz", port.url));
         let answer = request.header("host", host).send().await.unwrap();
