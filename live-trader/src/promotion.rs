@@ -197,7 +197,7 @@ impl Thresholds {
         for (name, wanted) in at_least {
             match metrics.get(name) {
                 Some(&value) if value >= wanted => {}
-                Some(value) => missed.push(format!("{symbol}: {name} is {value:.4}, below {wanted}")),
+                Some(value) => missed.push(format!("{symbol}: {name} is {}, below {wanted}", shown(*value))),
                 // Without a losing trade there is no profit factor, and nothing wrong.
                 None if name == "profit_factor" && metrics.get("win_rate") == Some(&1.0) => {}
                 None => missed.push(format!("{symbol}: {name} is undefined, and must be at least {wanted}")),
@@ -206,7 +206,11 @@ impl Thresholds {
         match metrics.get("max_drawdown") {
             Some(&value) if value <= self.max_drawdown => {}
             Some(value) => {
-                missed.push(format!("{symbol}: max_drawdown is {value:.4}, above {}", self.max_drawdown));
+                missed.push(format!(
+                    "{symbol}: max_drawdown is {}, above {}",
+                    shown(*value),
+                    self.max_drawdown
+                ));
             }
             None => missed.push(format!("{symbol}: max_drawdown is undefined")),
         }
@@ -223,6 +227,11 @@ impl Thresholds {
         ];
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// A value to four places.
+fn shown(value: f64) -> String {
+    ((value * 1e4).round() / 1e4).to_string()
 }
 
 /// A row that is to become a bot.

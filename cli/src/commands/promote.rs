@@ -251,6 +251,11 @@ fn text(bot: &BotConfig, out: &Path) -> Result<String, CliError> {
     if read == *bot { Ok(text) } else { Err(failed("does not read back as it was written".to_owned())) }
 }
 
+/// A metric for people; counts without places.
+fn short(value: f64) -> String {
+    if value.fract() == 0.0 { value.to_string() } else { output::short_number(value) }
+}
+
 fn report(bot: &BotConfig, args: &PromoteArgs, style: Style) -> Result<(), CliError> {
     let Some(evidence) = &bot.evidence else { return Ok(()) };
     if style.json {
@@ -269,8 +274,7 @@ fn report(bot: &BotConfig, args: &PromoteArgs, style: Style) -> Result<(), CliEr
     }
     let mut table = output::table(&["symbol", "trades", "sharpe", "dsr", "max_drawdown", "profit_factor"]);
     for (symbol, of) in &evidence.symbols {
-        let cell =
-            |name: &str| of.metrics.get(name).map_or_else(|| "-".to_owned(), |&v| output::short_number(v));
+        let cell = |name: &str| of.metrics.get(name).map_or_else(|| "-".to_owned(), |&value| short(value));
         let metrics = ["trades", "sharpe", "dsr", "max_drawdown", "profit_factor"].map(cell);
         table.add_row(std::iter::once(symbol.clone()).chain(metrics));
     }

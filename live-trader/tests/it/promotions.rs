@@ -148,7 +148,7 @@ fn thresholds_are_missed_one_by_one_and_undefined_metrics_miss_theirs() {
     assert_eq!(thresholds.missed("X", &good()), Vec::<String>::new());
     for (name, value, words) in [
         ("trades", Some(29.0), "trades is 29"),
-        ("max_drawdown", Some(0.36), "max_drawdown is 0.3600, above 0.35"),
+        ("max_drawdown", Some(0.36), "max_drawdown is 0.36, above 0.35"),
         ("sharpe", Some(0.4), "sharpe is 0.4"),
         ("dsr", Some(0.94), "dsr is 0.94"),
         ("profit_factor", Some(1.0), "profit_factor is 1"),
@@ -175,7 +175,7 @@ fn what_misses_a_threshold_is_promoted_only_for_a_reason_which_the_file_keeps() 
     let mut weak = candidate(DOCUMENT);
     weak.symbols.get_mut("ETHUSDT").unwrap().metrics.insert("trades".to_owned(), 3.0);
     let Err(PromotionError::Missed(missed)) = promote(&weak, &Thresholds::default(), None) else { panic!() };
-    assert_eq!(missed, ["ETHUSDT: trades is 3.0000, below 30"]);
+    assert_eq!(missed, ["ETHUSDT: trades is 3, below 30"]);
     let bot = promote(&weak, &Thresholds::default(), Some("to watch it on paper")).unwrap();
     let evidence = bot.evidence.as_ref().unwrap();
     assert_eq!(
