@@ -1,5 +1,6 @@
 //! The command line. Every option that a server or script may want to fix has an environment twin.
 
+mod bot;
 mod executor;
 mod places;
 
@@ -13,6 +14,7 @@ use polybolos_engine::kernels::sim::{Fill, Intrabar, Returns};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 
+pub(crate) use bot::{BotCommand, ControlArgs, PromoteArgs};
 pub(crate) use executor::{ExecutorArgs, LogFormat};
 pub(crate) use places::{DataDir, ResultsDir};
 
@@ -48,6 +50,11 @@ pub(crate) enum Command {
     Results(ResultsCommand),
     /// Recompute one row of a sweep and compare it bit for bit.
     Replay(ReplayArgs),
+    /// Make a bot's file of a row: recomputed, checked against thresholds, with its evidence.
+    Promote(PromoteArgs),
+    /// Ask and tell a running bot through its control port.
+    #[command(subcommand)]
+    Bot(BotCommand),
     /// Query bars, results and sweeps in SQL; indicators are window functions.
     Sql(SqlArgs),
     /// List, watch and cancel the sweeps of a cluster.
@@ -59,7 +66,7 @@ pub(crate) enum Command {
     Executor(ExecutorArgs),
     /// List the GPUs of this machine and test each for two seconds.
     Devices(DevicesArgs),
-    /// Show effective settings, check a strategy document, print its JSON Schema.
+    /// Show effective settings, check strategies and bots, print schemas and an example.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a completion script for a shell.
@@ -565,8 +572,13 @@ pub(crate) struct SqlArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Effective settings and where each comes from.
+    /// Effective settings and where each comes from; of a bot with --bot.
     Show {
+        /// A bot's file: print what it comes to with profile and environment, credentials of URLs left out.
+        #[arg(long, value_name = "FILE")]
+        bot: Option<PathBuf>,
+        #[command(flatten)]
+        profile: ProfileArg,
         #[command(flatten)]
         data: DataDir,
         #[command(flatten)]
@@ -575,12 +587,37 @@ pub(crate) enum ConfigCommand {
         #[arg(long, env = "POLYBOLOS_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
     },
-    /// Check strategy documents: every error with file, line and column.
+    /// Check strategy documents and bots' files: every error with file, line and column.
     Check {
-        /// Strategy documents.
+        #[command(flatten)]
+        profile: ProfileArg,
+        /// Strategy documents and bots' files.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// The JSON Schema of a strategy document, for editors.
-    Schema,
+    /// The JSON Schema of a strategy document or of a bot's file, for editors.
+    Schema {
+        /// Of which document.
+        #[arg(value_enum, default_value_t = SchemaOf::Strategy)]
+        of: SchemaOf,
+    },
+    /// A bot's file with every key there is, each explained.
+    Example,
+}
+
+/// A profile of a bot's file.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProfileArg {
+    /// Profile of a bot's file that is laid over it: dev, test or prod.
+    #[arg(long, env = "POLYBOLOS_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// A kind of document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A strategy.
+    Strategy,
+    /// A bot.
+    Bot,
 }

@@ -1,6 +1,8 @@
 //! One file per command; each takes its arguments and prints its result.
 
 mod backtest;
+mod bot;
+mod bot_file;
 mod config;
 mod data;
 mod demo;
@@ -9,6 +11,7 @@ mod executor;
 mod explain;
 mod indicators;
 mod jobs;
+mod promote;
 mod replay;
 mod results;
 mod scheduler;
@@ -43,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sweep(args) => sweep::run(&args, style),
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
+        Command::Promote(args) => promote::run(&args, style),
+        Command::Bot(command) => bot::run(command, style),
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),
         Command::Scheduler(args) => scheduler::run(&args),

@@ -64,8 +64,8 @@ impl Diagnostics {
         self.0.push(diagnostic);
     }
 
-    /// Keeps the value of a step, or its fault.
-    pub(crate) fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+    /// The value of a step; or its fault is kept and there is none.
+    pub fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|diagnostic| self.push(diagnostic)).ok()
     }
 
@@ -106,7 +106,7 @@ impl std::error::Error for Diagnostics {}
 
 /// A place in a named text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     source: String,
     line: usize,
     column: usize,
@@ -114,12 +114,12 @@ pub(crate) struct Place {
 
 impl Place {
     /// A place that is a whole flag.
-    pub(crate) fn flag(text: String) -> Place {
+    pub fn flag(text: String) -> Place {
         Place { source: text, line: 0, column: 0 }
     }
 
     /// A fault here.
-    pub(crate) fn fault(&self, message: impl Into<String>) -> Diagnostic {
+    pub fn fault(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic {
             source: self.source.clone(),
             line: self.line,
@@ -132,21 +132,24 @@ impl Place {
 
 /// A named text whose byte offsets can be told as lines and columns.
 #[derive(Debug, Clone)]
-pub(crate) struct Text<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) text: &'a str,
+pub struct Text<'a> {
+    /// What it is called in messages.
+    pub name: &'a str,
+    /// The text.
+    pub text: &'a str,
     line_starts: Vec<usize>,
 }
 
 impl<'a> Text<'a> {
-    pub(crate) fn new(name: &'a str, text: &'a str) -> Text<'a> {
+    /// The text of this name.
+    pub fn new(name: &'a str, text: &'a str) -> Text<'a> {
         let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
         Text { name, text, line_starts: std::iter::once(0).chain(breaks).collect() }
     }
 
     /// The place of a byte offset. Offsets behind the last visible character mean that character, so that a place is
     /// always one the user can see.
-    pub(crate) fn place(&self, offset: usize) -> Place {
+    pub fn place(&self, offset: usize) -> Place {
         let visible_end = self.text.trim_end().char_indices().next_back().map_or(0, |(at, _)| at);
         let mut offset = offset.min(visible_end);
         while !self.text.is_char_boundary(offset) {
@@ -174,13 +177,13 @@ impl<'a> Text<'a> {
     }
 
     /// A fault at a byte offset.
-    pub(crate) fn fault(&self, offset: usize, message: impl Into<String>) -> Diagnostic {
+    pub fn fault(&self, offset: usize, message: impl Into<String>) -> Diagnostic {
         self.place(offset).fault(message)
     }
 }
 
 /// "did you mean" for a name that is not among `known`: the nearest one, if it is near enough to be a slip.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let name = name.to_lowercase();
     let allowed = (name.chars().count() / 3).max(1);
     known

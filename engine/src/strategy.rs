@@ -14,7 +14,7 @@ use crate::space::ParamSpace;
 
 mod canonical;
 pub(crate) mod decimal;
-mod document;
+pub mod document;
 mod domain;
 mod expression;
 mod functions;

@@ -7,12 +7,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
+pub mod alerts;
 pub mod binance;
 pub mod client_id;
+pub mod config;
+pub mod control;
+pub mod dashboard;
 pub mod filters;
 pub mod journal;
 pub mod ledger;
+pub mod metrics;
 pub mod order;
+pub mod promotion;
 pub mod risk;
+pub mod selection;
 pub mod symbol;
+mod tls;
 pub mod venue;

@@ -1,19 +1,22 @@
-//! `polybolos config`: effective settings, checks of strategy documents, their JSON Schema.
+//! `polybolos config`: effective settings, checks of strategies and bots, their JSON Schema, an example.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _};
-use polybolos_engine::diagnostic::{Diagnostic, Diagnostics};
+use polybolos_engine::diagnostic::Diagnostic;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::program::{Op, Program};
 use polybolos_engine::space::Values;
-use polybolos_engine::strategy::{Overrides, Strategy, schema};
+use polybolos_engine::strategy::{Overrides, Source, Strategy, schema};
 use polybolos_engine::sweep::engine_version;
+use polybolos_live_trader::config::{self as bot_config, BotConfig, Sources};
+use polybolos_live_trader::promotion::Standing;
 use serde_json::{Value, json};
 
-use crate::args::{Cli, ConfigCommand, DataDir, ResultsDir};
+use crate::args::{Cli, ConfigCommand, DataDir, ResultsDir, SchemaOf};
+use crate::commands::bot_file::{self, Bot, BotError};
 use crate::commands::{Style, strategy_file, sweep};
 use crate::error::CliError;
 use crate::output::{self, thousands};
@@ -23,9 +26,25 @@ const MAX_COUNTED_ROWS: u64 = 1_000_000;
 
 pub(crate) fn run(command: ConfigCommand, style: Style) -> Result<(), CliError> {
     match command {
-        ConfigCommand::Show { data, results, threads } => show(&data, &results, threads, style),
-        ConfigCommand::Check { files } => check(&files, style),
-        ConfigCommand::Schema => output::json(&schema()),
+        ConfigCommand::Show { bot: Some(file), profile, .. } => {
+            show_bot(&file, &bot_file::sources(profile.profile.as_deref()), style)
+        }
+        ConfigCommand::Show { bot: None, data, results, threads, .. } => {
+            show(&data, &results, threads, style)
+        }
+        ConfigCommand::Check { profile, files } => {
+            check(&files, &bot_file::sources(profile.profile.as_deref()), style)
+        }
+        ConfigCommand::Schema { of: SchemaOf::Strategy } => output::json(&schema()),
+        ConfigCommand::Schema { of: SchemaOf::Bot } => output::json(&bot_config::json_schema()),
+        ConfigCommand::Example => {
+            let example = BotConfig::example().map_err(CliError::Failed)?;
+            if style.json {
+                output::json(&json!({ "example": example }))
+            } else {
+                output::text(example.trim_end())
+            }
+        }
     }
 }
 
@@ -72,6 +91,15 @@ fn show(data: &DataDir, results: &ResultsDir, threads: Option<u16>, style: Style
     output::text(&table.to_string())
 }
 
+/// Prints what a bot's file comes to.
+fn show_bot(file: &Path, sources: &Sources, style: Style) -> Result<(), CliError> {
+    let config = bot_config::load(&strategy_file::source(file)?, sources)?.redacted();
+    if style.json {
+        return output::json(&config);
+    }
+    output::text(config.to_yaml().map_err(CliError::Failed)?.trim_end())
+}
+
 /// Where an argument's value came from.
 fn source(matches: Option<&ArgMatches>, name: &str, variable: &str) -> String {
     match matches.and_then(|matches| matches.value_source(name)) {
@@ -84,51 +112,78 @@ fn source(matches: Option<&ArgMatches>, name: &str, variable: &str) -> String {
 /// A document that passed or what is wrong with it.
 struct Checked {
     file: String,
-    outcome: Result<Strategy, CheckError>,
+    outcome: Result<Document, BotError>,
 }
 
-enum CheckError {
-    /// The file cannot be read.
-    File(CliError),
-    /// Its text is wrong.
-    Text(Diagnostics),
+/// A document that passed.
+enum Document {
+    Strategy(Box<Strategy>),
+    Bot(Box<Bot>),
 }
 
-fn check(files: &[std::path::PathBuf], style: Style) -> Result<(), CliError> {
-    let checked: Vec<Checked> = files.iter().map(|file| check_file(file)).collect();
+fn check(files: &[std::path::PathBuf], sources: &Sources, style: Style) -> Result<(), CliError> {
+    let checked: Vec<Checked> = files.iter().map(|file| check_file(file, sources)).collect();
     if style.json {
         output::json(&checked.iter().map(document).collect::<Vec<_>>())?;
     } else {
         let lines: Vec<String> = checked
             .iter()
-            .filter_map(|checked| Some(ok_line(&checked.file, checked.outcome.as_ref().ok()?)))
+            .filter_map(|checked| match checked.outcome.as_ref().ok()? {
+                Document::Strategy(strategy) => Some(ok_line(&checked.file, strategy)),
+                Document::Bot(bot) => Some(bot_line(&checked.file, bot)),
+            })
             .collect();
         if !lines.is_empty() {
             output::text(&lines.join("\n"))?;
         }
     }
-    let faults: Vec<String> =
-        checked.iter().filter_map(|checked| checked.outcome.as_ref().err()).map(text_of).collect();
+    let faults: Vec<String> = checked
+        .iter()
+        .filter_map(|checked| Some(text_of(checked.outcome.as_ref().err()?, &checked.file)))
+        .collect();
     if faults.is_empty() { Ok(()) } else { Err(CliError::Failed(faults.join("\n"))) }
 }
 
-fn check_file(file: &Path) -> Checked {
-    let outcome = strategy_file::source(file)
-        .map_err(CheckError::File)
-        .and_then(|source| Strategy::parse(&source, &Overrides::default()).map_err(CheckError::Text));
+fn check_file(file: &Path, sources: &Sources) -> Checked {
+    let outcome =
+        strategy_file::source(file).map_err(BotError::File).and_then(|source| read(&source, sources));
     Checked { file: file.display().to_string(), outcome }
 }
 
-fn text_of(error: &CheckError) -> String {
+fn read(source: &Source, sources: &Sources) -> Result<Document, BotError> {
+    // What is not well formed is reported by the reader of strategies, with the same words.
+    if bot_config::is_bot(source).unwrap_or(false) {
+        return bot_file::read(source, sources).map(|bot| Document::Bot(Box::new(bot)));
+    }
+    let strategy = Strategy::parse(source, &Overrides::default()).map_err(BotError::Text)?;
+    Ok(Document::Strategy(Box::new(strategy)))
+}
+
+fn text_of(error: &BotError, file: &str) -> String {
     match error {
-        CheckError::File(error) => error.to_string(),
-        CheckError::Text(faults) => faults.to_string(),
+        BotError::File(error) => error.to_string(),
+        BotError::Text(faults) => faults.to_string(),
+        BotError::Changed(wrong) => {
+            wrong.iter().map(|wrong| format!("{file}: {wrong}")).collect::<Vec<_>>().join("\n")
+        }
     }
 }
 
 fn document(checked: &Checked) -> Value {
     match &checked.outcome {
-        Ok(strategy) => {
+        Ok(Document::Bot(bot)) => json!({
+            "file": checked.file,
+            "ok": true,
+            "name": bot.config.name,
+            "mode": bot.config.mode,
+            "strategy": bot.strategy.strategy.name(),
+            "digest": bot.strategy.strategy.digest().to_string(),
+            "params": bot.config.strategy.params,
+            "symbols": bot.config.symbols,
+            "promoted": bot.standing == Standing::Promoted,
+            "errors": [],
+        }),
+        Ok(Document::Strategy(strategy)) => {
             let params = strategy.space().params().iter();
             let params: Vec<Value> =
                 params.map(|param| json!({ "name": param.name, "values": param.values.len() })).collect();
@@ -145,10 +200,14 @@ fn document(checked: &Checked) -> Value {
                 "errors": [],
             })
         }
-        Err(CheckError::File(error)) => {
+        Err(BotError::Changed(wrong)) => {
+            let errors: Vec<Value> = wrong.iter().map(|wrong| json!({ "message": wrong })).collect();
+            json!({ "file": checked.file, "ok": false, "errors": errors })
+        }
+        Err(BotError::File(error)) => {
             json!({ "file": checked.file, "ok": false, "errors": [{ "message": error.to_string() }] })
         }
-        Err(CheckError::Text(faults)) => {
+        Err(BotError::Text(faults)) => {
             let errors: Vec<Value> = faults.0.iter().map(fault_document).collect();
             json!({ "file": checked.file, "ok": false, "errors": errors })
         }
@@ -180,6 +239,28 @@ fn ok_line(file: &str, strategy: &Strategy) -> String {
         thousands(space.len()),
         list(&params),
         list(&functions(strategy.program())),
+    )
+}
+
+fn bot_line(file: &str, bot: &Bot) -> String {
+    let config = &bot.config;
+    let symbols = match &config.selection {
+        Some(selection) => format!("up to {} chosen symbols", selection.max_symbols),
+        None => config.symbols.join(", "),
+    };
+    let standing = match (bot.standing, &config.evidence) {
+        (Standing::Promoted, Some(evidence)) => {
+            format!("row {} of {}, unchanged since", evidence.row, evidence.sweep_id)
+        }
+        _ => "written by hand, without evidence".to_owned(),
+    };
+    let mode = json!(config.mode);
+    format!(
+        "ok  {file}: bot {}, mode {}; {} on {symbols}, bars of {}; {standing}",
+        config.name,
+        mode.as_str().unwrap_or_default(),
+        bot.strategy.strategy.name(),
+        bot.strategy.interval,
     )
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn run(command: ResultsCommand, style: Style) -> Result<(), CliError>
 }
 
 /// A sweep whose rows are all there.
-fn complete(results: &Location, wanted: Option<&str>) -> Result<Manifest, CliError> {
+pub(super) fn complete(results: &Location, wanted: Option<&str>) -> Result<Manifest, CliError> {
     let manifest = catalogue::find(results, wanted)?;
     if manifest.is_complete(results)? {
         return Ok(manifest);

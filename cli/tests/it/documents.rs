@@ -31,6 +31,8 @@ fn every_command_prints_exactly_one_json_document() {
         vec!["config", "show"],
         vec!["config", "check", "cross.yaml"],
         vec!["config", "schema"],
+        vec!["config", "schema", "bot"],
+        vec!["config", "example"],
     ] {
         let document = place.run(&[&args[..], &["--json"]].concat()).json();
         assert!(document.is_object() || document.is_array(), "{args:?}");

@@ -30,8 +30,11 @@ fn every_command_has_help_with_a_summary_and_documented_options() {
     }
     for command in [
         "backtest",
+        "bot close",
+        "bot status",
         "completions",
         "config check",
+        "config example",
         "config schema",
         "config show",
         "data check",
@@ -42,6 +45,7 @@ fn every_command_has_help_with_a_summary_and_documented_options() {
         "demo",
         "executor",
         "indicators",
+        "promote",
         "replay",
         "results export",
         "results heatmap",

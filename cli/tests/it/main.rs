@@ -16,6 +16,7 @@ mod kill;
 mod operations;
 mod pipes;
 mod place;
+mod promote;
 #[cfg(unix)]
 mod s3;
 mod sweep;

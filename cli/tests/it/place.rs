@@ -123,9 +123,10 @@ impl Place {
     /// The binary in this folder, with nothing of the caller's environment that it reads.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        for name in
-            ["DATA", "RESULTS", "THREADS", "SOURCE", "REST", "TOKEN", "BIND", "GPU", "SLOTS", "FAULTS"]
-        {
+        for name in [
+            "DATA", "RESULTS", "THREADS", "SOURCE", "REST", "TOKEN", "BIND", "GPU", "SLOTS", "FAULTS",
+            "PROFILE", "CONTROL",
+        ] {
             command.env_remove(format!("POLYBOLOS_{name}"));
         }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {

@@ -42,31 +42,40 @@ impl Format {
 
 /// A value and the byte offset where it begins.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) at: usize,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: usize,
+    /// What it is.
+    pub value: Value,
 }
 
 /// What a document is made of.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// One value, as text.
     Scalar(Scalar),
+    /// Values in order.
     List(Vec<Node>),
+    /// Keys with values, in order.
     Map(Vec<Entry>),
 }
 
 /// A key with its value. Keys of one map differ.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) key_at: usize,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Byte offset of the key.
+    pub key_at: usize,
+    /// The value.
+    pub value: Node,
 }
 
 /// A text as the format decodes it, and what of the file it was decoded from.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Scalar {
-    pub(crate) text: String,
+pub struct Scalar {
+    /// The decoded text.
+    pub text: String,
     /// Byte offset of the first character inside quotes or of a block.
     content_at: usize,
     quoting: Quoting,
@@ -85,7 +94,7 @@ enum Quoting {
 
 impl Node {
     /// "a list", "a table" or the text, for messages.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a table".to_owned(),
@@ -95,7 +104,7 @@ impl Node {
     }
 
     /// Whether this is a key without a value.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar)
             if scalar.quoting == Quoting::None && matches!(scalar.text.as_str(), "" | "~" | "null"))
     }
@@ -118,7 +127,7 @@ impl Node {
 }
 
 /// The first characters of a text in one line, for messages.
-pub(crate) fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LONGEST {
@@ -177,22 +186,22 @@ fn escape_length(raw: &[(usize, char)], at: usize) -> usize {
     }
 }
 
-/// Reads a document; its root is a table.
+/// Reads a document, called `what` in messages; its root is a table.
 ///
 /// # Errors
 /// The first place where it is not well formed, with a way out.
-pub(crate) fn read(text: &Text<'_>, format: Format) -> Result<Node, Diagnostic> {
+pub fn read(text: &Text<'_>, format: Format, what: &str) -> Result<Node, Diagnostic> {
     if text.text.len() > MAX_DOCUMENT_BYTES {
         let size = text.text.len();
         return Err(text
             .fault(0, format!("the document has {size} bytes, more than {MAX_DOCUMENT_BYTES}"))
-            .hint("write long lists of values as ranges: {from: 5, to: 500, step: 5}"));
+            .hint("write long lists of parameters' values as ranges: {from: 5, to: 500, step: 5}"));
     }
     let root = match format {
         Format::Yaml => read::yaml(text),
         Format::Json => read::json(text),
         Format::Toml => read::toml(text),
     }?;
-    root.map(text, "a strategy document")?;
+    root.map(text, what)?;
     Ok(root)
 }

@@ -14,7 +14,7 @@ use crate::space::{Condition, Param, ParamSpace};
 /// Reads a document and applies the flags.
 pub(super) fn read(source: &Source, overrides: &Overrides) -> Result<Strategy, Diagnostics> {
     let text = Text::new(&source.name, &source.text);
-    let root = document::read(&text, source.format)?;
+    let root = document::read(&text, source.format, "a strategy document")?;
     let mut faults = Diagnostics::default();
     let entries = root.map(&text, "a strategy document")?;
     keys::check(&text, entries, keys::ROOT, "a strategy document", &mut faults);

@@ -1,9 +1,16 @@
 //! The live trader's tests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod alerting;
 mod binance;
 mod client_ids;
+mod configs;
+mod controls;
 mod filters;
 mod journals;
 mod ledgers;
+mod promotions;
 mod risks;
+mod selections;
+mod shown;
+mod statuses;

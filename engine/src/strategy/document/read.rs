@@ -71,7 +71,7 @@ fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
             Event::DocumentStart(_) if root.is_some() => {
                 return Err(text
                     .fault(at, "a second document begins here")
-                    .hint("write one strategy per file"));
+                    .hint("write one document per file"));
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if open.len() >= MAX_DEPTH => {
                 return Err(text.fault(at, format!("nested more than {MAX_DEPTH} levels deep")));
@@ -106,12 +106,13 @@ fn build(text: &Text<'_>, source: &str) -> Result<Node, Diagnostic> {
         }
     }
     root.ok_or_else(|| {
-        text.fault(0, "the document is empty").hint("start from a file of the strategies/ directory")
+        text.fault(0, "the document is empty")
+            .hint("start from an example: a file of the strategies/ directory, or `polybolos config example`")
     })
 }
 
 fn decorated(text: &Text<'_>, at: usize) -> Diagnostic {
-    text.fault(at, "anchors (`&`), aliases (`*`) and tags (`!`) are not part of strategy documents")
+    text.fault(at, "anchors (`&`), aliases (`*`) and tags (`!`) have no meaning here")
         .hint("write the value out, and put an expression that begins with one of them in quotes")
 }
 

@@ -135,7 +135,7 @@ fn faulty_documents_are_told_with_place_and_hint() {
             "name: t\nlong: {enter: close > 1}\n---\nname: u",
             "3:1",
             "a second document begins here",
-            "one strategy",
+            "one document",
         ),
         ("name: t\nlong: {enter: close > 1}\nstop_loss: 0", "3:12", "not 0", "leave the key out"),
         ("name: t\nlong: {enter: close > 1}\nstop_loss: 1", "3:12", "above 0 and below 1", ""),
