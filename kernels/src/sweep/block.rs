@@ -114,7 +114,8 @@ impl BlockContext<'_, '_> {
         let (market, config, cancel) = (self.market, self.config, self.cancel);
         let (rows, signals) = (cluster.rows.as_slice(), &signals);
         let of = GroupMarket { market, config, rules, rows, signals };
-        self.isa.dispatch(Jumps { of, side, cancel, out })
+        let isa = self.isa;
+        isa.dispatch(Jumps { of, side, isa, cancel, out })
     }
 }
 

@@ -61,8 +61,12 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
         let enter_raw = self.prices[enter];
         let first = first_bar(config, enter);
         let row = group.row(chain.entry);
-        let keys = chain.columns.map(|column| (row[column].get() >> 32) as Key);
-        let key = keys.into_iter().fold(NEVER, Key::min);
+        // Loops, not closures: those are not always compiled for the instruction set.
+        let (mut keys, mut key) = ([NEVER; 5], NEVER);
+        for (rule, &column) in keys.iter_mut().zip(&chain.columns) {
+            *rule = (row[column].get() >> 32) as Key;
+            key = key.min(*rule);
+        }
         let bar = (key / 2) as usize;
         let (leave, leave_raw, is_target, free_from);
         let mut reversal = None;
@@ -81,7 +85,10 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
         } else {
             let view = self.of.view(side)?;
             let price = entry_price(config, side, enter_raw);
-            let met = [0, 1, 2].map(|rule| keys[rule] == key);
+            let mut met = [false; 3];
+            for (met, rule) in met.iter_mut().zip(keys) {
+                *met = rule == key;
+            }
             let touch = view.touch_of(&chain.rules, price, met, (first, bar), config.intrabar);
             chain.ambiguous_bars += u64::from(touch.is_ambiguous);
             leave = bar;

@@ -13,6 +13,7 @@ use super::records::is_kept;
 use super::rules::Rules;
 use super::signal_table::SignalTable;
 use crate::sim::{Side, SimConfig};
+use crate::simd::{Kernel, Lanes};
 
 /// Bytes of passage tables that a cluster may hold.
 const MAX_BYTES: usize = 48 << 20;
@@ -28,14 +29,23 @@ struct BarSet {
 }
 
 impl BarSet {
+    #[inline(always)]
     fn new(words: Vec<u64>) -> BarSet {
-        let mut count = 0;
-        let mut before = Vec::with_capacity(words.len());
+        let (mut count, mut before) = (0, Vec::with_capacity(words.len()));
         for word in &words {
             before.push(count);
             count += word.count_ones();
         }
         BarSet { words, before }
+    }
+
+    /// How many bars it has.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        match (self.words.last(), self.before.last()) {
+            (Some(word), Some(before)) => (*before + word.count_ones()) as usize,
+            _ => 0,
+        }
     }
 
     /// Bars of the set before bar `t`; `None` behind the last word.
@@ -47,6 +57,7 @@ impl BarSet {
     }
 
     /// Bars of the set, ascending.
+    #[inline(always)]
     fn for_each(&self, mut each: impl FnMut(usize)) {
         for (index, &word) in self.words.iter().enumerate() {
             let mut rest = word;
@@ -184,6 +195,24 @@ fn exits_of(of: GroupMarket<'_, '_>, place: usize) -> [Option<ExitRule>; 5] {
     ]
 }
 
+/// Makes a group. A kernel of its own: within another its loops would find no register free.
+pub(super) struct MakeGroup<'g, 'j, 'a> {
+    pub(super) of: GroupMarket<'j, 'a>,
+    /// The entry signals, long and short.
+    pub(super) enters: [u32; 2],
+    pub(super) places: &'g [usize],
+    pub(super) tables: &'g Rc<LevelTables>,
+}
+
+impl Kernel for MakeGroup<'_, '_, '_> {
+    type Output = Group;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> Group {
+        self.of.group(self.enters, self.places, self.tables)
+    }
+}
+
 impl GroupMarket<'_, '_> {
     pub(super) fn view(&self, side: Side) -> Option<&LevelView> {
         match side {
@@ -192,36 +221,34 @@ impl GroupMarket<'_, '_> {
         }
     }
 
-    /// A word of the bars at which one side is entered, and the other is not.
+    /// The words of the bars at which one side is entered, and the other is not: long, short.
     #[inline(always)]
-    fn entry_word(&self, enters: [u32; 2], side: Side, word: usize) -> u64 {
-        let [long, short] = enters.map(|signal| self.signals.of(signal)[word]);
-        match side {
-            Side::Long => long & !short,
-            Side::Short => short & !long,
-        }
+    fn entry_words(&self, [long, short]: [u32; 2]) -> impl Iterator<Item = [u64; 2]> {
+        let words = self.signals.of(long).iter().zip(self.signals.of(short));
+        words.map(|(long, short)| [long & !short, short & !long])
     }
 
     /// The tables over all entries of some pairs of entry signals, long and short; `None` if they would not fit.
     pub(super) fn tables(&self, enters: impl Iterator<Item = [u32; 2]>) -> Option<LevelTables> {
         let words = self.signals.words_per_signal;
-        let mut unions = [vec![0u64; words], vec![0u64; words]];
+        let [mut longs, mut shorts] = [vec![0u64; words], vec![0u64; words]];
         for enters in enters {
-            for (union, side) in unions.iter_mut().zip(SIDES) {
-                for (word, all) in union.iter_mut().enumerate() {
-                    *all |= self.entry_word(enters, side, word);
-                }
+            for ((longs, shorts), [long, short]) in
+                longs.iter_mut().zip(&mut shorts).zip(self.entry_words(enters))
+            {
+                *longs |= long;
+                *shorts |= short;
             }
         }
         let rules = self.table_rules();
-        let count = |union: &Vec<u64>| union.iter().map(|word| word.count_ones() as usize).sum::<usize>();
-        let bytes = rules.len() * unions.iter().map(count).sum::<usize>() * size_of::<u64>();
-        if bytes > MAX_BYTES && self.rows.len() > 1 {
+        let unions = [BarSet::new(longs), BarSet::new(shorts)];
+        let entries: usize = unions.iter().map(BarSet::len).sum();
+        if rules.len() * entries * size_of::<u64>() > MAX_BYTES && self.rows.len() > 1 {
             return None;
         }
-        let [long, short] = unions;
-        let sides = [(Side::Long, long), (Side::Short, short)]
-            .map(|(side, union)| self.side_table(side, BarSet::new(union), &rules));
+        let [longs, shorts] = unions;
+        let sides = [(Side::Long, longs), (Side::Short, shorts)]
+            .map(|(side, union)| self.side_table(side, union, &rules));
         Some(LevelTables { rules, sides })
     }
 
@@ -269,13 +296,19 @@ impl GroupMarket<'_, '_> {
     }
 
     /// The group of some combinations with these entry signals, long and short.
-    pub(super) fn group(&self, enters: [u32; 2], places: &[usize], tables: &Rc<LevelTables>) -> Group {
+    #[inline(always)]
+    fn group(&self, enters: [u32; 2], places: &[usize], tables: &Rc<LevelTables>) -> Group {
         let (delay, prices) = fills(self.market, self.config);
-        let words = 0..self.signals.words_per_signal;
-        let of_side = |side| words.clone().map(move |word| self.entry_word(enters, side, word));
-        let shorts: Vec<u64> = of_side(Side::Short).collect();
-        let bars = BarSet::new(of_side(Side::Long).zip(&shorts).map(|(long, short)| long | short).collect());
-        let (mut decisions, mut sides, mut union_places) = (Vec::new(), Vec::new(), Vec::new());
+        let words = self.signals.words_per_signal;
+        let (mut shorts, mut either) = (Vec::with_capacity(words), Vec::with_capacity(words));
+        for [long, short] in self.entry_words(enters) {
+            shorts.push(short);
+            either.push(long | short);
+        }
+        let bars = BarSet::new(either);
+        let count = bars.len();
+        let (mut decisions, mut sides) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut union_places = Vec::with_capacity(count);
         bars.for_each(|t| {
             if t + delay >= prices.len() {
                 return;
@@ -295,7 +328,8 @@ impl GroupMarket<'_, '_> {
             }
         }
         let columns = rules.len() + 1;
-        let tabled = rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
+        let tabled: Vec<Option<usize>> =
+            rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
         let keys = vec![keyed(NEVER); decisions.len() * columns];
         let tables = Rc::clone(tables);
         let mut group = Group { decisions, sides, bars, rules, columns, keys, tabled, union_places, tables };
@@ -304,6 +338,7 @@ impl GroupMarket<'_, '_> {
     }
 
     /// Writes a group's passages.
+    #[inline(always)]
     fn fill(&self, group: &mut Group, enters: [u32; 2]) {
         let (delay, _) = fills(self.market, self.config);
         let Group { decisions, sides, rules, columns, keys, tabled, union_places, tables, .. } = group;
@@ -312,14 +347,15 @@ impl GroupMarket<'_, '_> {
             let rows = keys.chunks_exact_mut(*columns).zip(entries());
             if let ExitRule::Signal(exits) = *rule {
                 let words = self.signals.words_per_signal;
-                let [long, short] = exits.map(|signal| self.signals.of(signal));
+                let ([long, short], [enter_long, enter_short]) = (
+                    exits.map(|signal| self.signals.of(signal)),
+                    enters.map(|signal| self.signals.of(signal)),
+                );
                 // A position also ends where the other side is entered.
-                let mut of_long = SignalPassages::new(words, |word| {
-                    long[word] | self.entry_word(enters, Side::Short, word)
-                });
-                let mut of_short = SignalPassages::new(words, |word| {
-                    short[word] | self.entry_word(enters, Side::Long, word)
-                });
+                let long_ends = |word: usize| long[word] | (enter_short[word] & !enter_long[word]);
+                let short_ends = |word: usize| short[word] | (enter_long[word] & !enter_short[word]);
+                let mut of_long = SignalPassages::new(words, long_ends);
+                let mut of_short = SignalPassages::new(words, short_ends);
                 for (row, ((&decided, side), _)) in rows {
                     let first = first_bar(self.config, decided as usize + delay);
                     row[column] = keyed(match side {

@@ -9,12 +9,12 @@ use super::block::{Stop, fills, measure_sides};
 use super::books::EIGHT;
 use super::chains::{Chain, Chains};
 use super::dense::{DenseAccounts, DenseMarket};
-use super::groups::{Group, GroupMarket};
+use super::groups::{Group, GroupMarket, MakeGroup};
 use super::passage::{ExitRule, Key};
 use super::records::{Jumper, Maker, Record, Records};
 use super::rules::Sizing;
 use crate::sim::Side;
-use crate::simd::{Kernel, Lanes};
+use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
 
 /// What the combinations of a cluster share.
@@ -22,6 +22,8 @@ pub(super) struct Jumps<'j, 'a> {
     pub(super) of: GroupMarket<'j, 'a>,
     /// The side that is traded, if not both.
     pub(super) side: Option<Side>,
+    /// What parts of the work are compiled for.
+    pub(super) isa: Isa,
     pub(super) cancel: &'j AtomicBool,
     pub(super) out: &'j mut [Option<Stats>],
 }
@@ -48,7 +50,8 @@ impl Kernel for Jumps<'_, '_> {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let group = Rc::new(self.of.group(*enters, places, &tables));
+            let (of, enters) = (self.of, *enters);
+            let group = Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, tables: &tables }));
             let is_dense = |place: &usize| maker.is_some() && self.sizing(*place) == Sizing::Equity(1.0);
             let (dense, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_dense);
             let (shared, alone) = dense.as_chunks::<EIGHT>();

@@ -105,6 +105,7 @@ impl<W: Fn(usize) -> u64> SignalPassages<W> {
     }
 
     /// When a position that is held from bar `first` on meets the signal.
+    #[inline(always)]
     pub(super) fn from(&mut self, first: usize) -> Key {
         if !self.is_over && self.next.is_none_or(|t| t < first) {
             self.next = next_set(self.words, first, &self.word);
