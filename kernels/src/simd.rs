@@ -128,8 +128,9 @@ pub(crate) trait Lanes: Copy {
     fn transpose(self, rows: [Self::Eight; 8]) -> [Self::Eight; 8];
 }
 
+/// No vector instructions but those that every machine has.
 #[derive(Debug, Clone, Copy)]
-struct Portable;
+pub(crate) struct Portable;
 
 /// 64 tests of numbers to a word. Elements side by side to the bits of a word is what no plain loop becomes vector instructions
 /// for; eight lanes that each collect every eighth bit are, and the bits change places afterwards.

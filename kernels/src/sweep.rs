@@ -7,6 +7,7 @@
 mod account;
 mod block;
 mod books;
+mod chains;
 mod cluster;
 mod codes;
 mod compile;
@@ -18,6 +19,7 @@ mod error;
 mod events;
 mod extremes;
 mod fold;
+mod groups;
 mod jumps;
 mod leaf;
 mod levels;
@@ -30,6 +32,7 @@ mod path;
 mod records;
 mod route;
 mod rules;
+mod signal_table;
 mod signals;
 mod tile;
 
@@ -141,16 +144,14 @@ impl<'a> Sweep<'a> {
         let mut fast = vec![None; out.len()];
         let mut rules = Vec::with_capacity(out.len());
         let path = SimulationPath::of(self.program);
-        if path != SimulationPath::Walk {
-            // Rows from the first one whose rules are refused on are left to the loop below, which says why.
-            let row = |row: usize| &values[row * params..(row + 1) * params];
-            rules.extend((0..out.len()).map_while(|index| self.rules.rules(row(index)).ok()));
-            let rows = rules.len();
-            match self.context(cancel).run(path, &values[..rows * params], &rules, &mut fast[..rows]) {
-                Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
-                Err(Stop::Failed) => fast.fill(None),
-                Ok(()) => {}
-            }
+        // Rows from the first one whose rules are refused on are left to the loop below, which says why.
+        let row = |row: usize| &values[row * params..(row + 1) * params];
+        rules.extend((0..out.len()).map_while(|index| self.rules.rules(row(index)).ok()));
+        let rows = rules.len();
+        match self.context(cancel).run(path, &values[..rows * params], &rules, &mut fast[..rows]) {
+            Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
+            Err(Stop::Failed) => fast.fill(None),
+            Ok(()) => {}
         }
         for (row, (stats, fast)) in out.iter_mut().zip(fast).enumerate() {
             if let Some(fast) = fast {

@@ -230,7 +230,7 @@ fn explain_shows_the_plan_and_computes_nothing() {
     let place = Place::with_market(300);
     let explained = place.sweep("results", &["--explain"]);
     assert_eq!(explained["grid_rows"], 240);
-    assert_eq!(explained["path"], "walk");
+    assert_eq!(explained["path"], "jumps");
     assert!(["avx512", "avx2", "portable"].contains(&explained["instructions"].as_str().unwrap()));
     assert!(explained["nodes"].as_array().is_some_and(|nodes| nodes.len() > 5));
     assert!(!place.path("results").exists());

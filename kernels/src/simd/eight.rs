@@ -23,7 +23,7 @@ macro_rules! operators {
 
 /// Eight numbers where nothing is known of the machine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Array(pub(super) [f64; 8]);
+pub(crate) struct Array(pub(super) [f64; 8]);
 
 impl Array {
     #[inline(always)]

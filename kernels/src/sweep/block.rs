@@ -8,10 +8,12 @@ use super::compile::TileProgram;
 use super::dense::{DenseAccounts, DenseMarket, FillPairs};
 use super::eight::{Deal, Deals, EightAccounts};
 use super::events;
-use super::jumps::{Jumps, SignalTable};
+use super::groups::GroupMarket;
+use super::jumps::Jumps;
 use super::market::Market;
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
+use super::signal_table::SignalTable;
 use super::signals::{Events, Walk};
 use crate::evaluate::Evaluator;
 use crate::program::Program;
@@ -62,8 +64,8 @@ impl BlockContext<'_, '_> {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
             cluster.load(self.evaluator, values, width, self.isa, self.cancel)?;
             let has_fitted = match path {
-                SimulationPath::Jumps(side) => self.jumps(side, &mut cluster, rules, out)?,
-                SimulationPath::Signals | SimulationPath::Walk => self.signals(&mut cluster, rules, out)?,
+                SimulationPath::Jumps => self.jumps(&mut cluster, rules, out)?,
+                SimulationPath::Signals => self.signals(&mut cluster, rules, out)?,
             };
             if !has_fitted {
                 let middle = cluster.rows.len() / 2;
@@ -93,22 +95,27 @@ impl BlockContext<'_, '_> {
 
     fn jumps(
         &self,
-        side: Side,
         cluster: &mut Cluster<'_>,
         rules: &[Rules],
         out: &mut [Option<Stats>],
     ) -> Result<bool, Stop> {
-        let [long_enter, long_exit, short_enter, short_exit] = cluster.tiles.roots;
-        let roots = if side == Side::Long { [long_enter, long_exit] } else { [short_enter, short_exit] };
+        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
+        let side = match (long_enter, short_enter) {
+            (Some(_), Some(_)) => None,
+            (_, None) => Some(Side::Long),
+            (None, _) => Some(Side::Short),
+        };
         let bars = self.market.bars.len();
-        let mut signals = SignalTable::new(cluster, roots, bars);
+        let mut signals = SignalTable::new(cluster, bars);
         let walk = Walk { cluster, bars, cancel: self.cancel, sink: &mut signals };
         if !self.isa.dispatch(walk)? {
             return Ok(false);
         }
         let (market, config, cancel) = (self.market, self.config, self.cancel);
         let (rows, signals) = (cluster.rows.as_slice(), &signals);
-        self.isa.dispatch(Jumps { market, config, side, rules, rows, signals, cancel, out })
+        let of = GroupMarket { market, config, rules, rows, signals };
+        let isa = self.isa;
+        isa.dispatch(Jumps { of, side, isa, cancel, out })
     }
 }
 

@@ -348,7 +348,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             let i = rest.trailing_zeros() as usize;
             rest &= rest - 1;
             let [from, to] = lookup.bars[step][i].map(|bar| samples.first_at[bar] as usize);
-            self.sums[i].walk(&samples.closes[from..to], cash[i], quantity[i]);
+            self.sums[i].walk(self.books.lanes, &samples.closes, (from, to), cash[i], quantity[i]);
         }
     }
 

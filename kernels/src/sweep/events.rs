@@ -26,7 +26,7 @@ pub(super) fn toggles(
     for (&enter, &exit) in enter.iter().zip(exit) {
         let toggles;
         (toggles, held) = position_changes(enter, exit, held);
-        len = push_bits(out, len, toggles, base);
+        len = push_bits::<0>(out, len, toggles, base);
         base += 64;
     }
     *is_held = held == 1;
@@ -39,19 +39,19 @@ pub(super) fn position_changes(enter: u64, exit: u64, held: u64) -> (u64, u64) {
     if enter & exit == 0 { add_toggles(enter, exit, held) } else { step_toggles(enter, exit, held) }
 }
 
-/// Adds the bars of the set bits at `len`, and gives the new length. Two are written whether they exist or not: most words
-/// have at most two, and a loop would be mispredicted on almost every word.
+/// Adds the bars of the set bits at `len`, each `1 << SHIFT` from the last, and gives the new length. Two are written whether
+/// they exist or not: most words have at most two, and a loop would be mispredicted on almost every word.
 #[inline(always)]
-pub(super) fn push_bits(bars: &mut [u32; ROOM], len: usize, word: u64, base: u32) -> usize {
+pub(super) fn push_bits<const SHIFT: u32>(bars: &mut [u32; ROOM], len: usize, word: u64, base: u32) -> usize {
     let rest = word & word.wrapping_sub(1);
     let Some(out) = bars.get_mut(len..len + 2) else { return len };
-    out[0] = base.wrapping_add(word.trailing_zeros());
-    out[1] = base.wrapping_add(rest.trailing_zeros());
+    out[0] = base.wrapping_add(word.trailing_zeros() << SHIFT);
+    out[1] = base.wrapping_add(rest.trailing_zeros() << SHIFT);
     let count = word.count_ones() as usize;
     if count > 2 {
         let mut rest = rest & rest.wrapping_sub(1);
         for out in &mut bars[len + 2..len + count] {
-            *out = base.wrapping_add(rest.trailing_zeros());
+            *out = base.wrapping_add(rest.trailing_zeros() << SHIFT);
             rest &= rest.wrapping_sub(1);
         }
     }
@@ -112,8 +112,17 @@ pub(super) fn decisions(
     let mut base = first_bar;
     for w in 0..words.long_enter.len() {
         let (long, short) = (words.long_enter[w], words.short_enter[w]);
-        let candidates =
-            [long ^ short, words.long_exit[w] | (short & !long), words.short_exit[w] | (long & !short)];
+        let (to_long, to_short) = (long & !short, short & !long);
+        let leaves = words.long_exit[w] & !to_short | words.short_exit[w] & !to_long;
+        if *held != 0 && leaves == 0 {
+            // Positions end by reversals alone: sides change as a position on one side comes and goes.
+            let (reversals, is_long) = add_toggles(to_long, to_short, u64::from(*held == 1));
+            *held = 2 - is_long as u8;
+            len = push_bits::<2>(out, len, reversals, base << 2 | REVERSE);
+            base += 64;
+            continue;
+        }
+        let candidates = [long ^ short, words.long_exit[w] | to_short, words.short_exit[w] | to_long];
         let mut open = u64::MAX;
         loop {
             let now = candidates[usize::from(*held)] & open;
@@ -143,15 +152,71 @@ pub(super) fn decisions(
 mod tests {
     use super::*;
 
-    #[test]
-    fn adding_words_is_stepping_through_bars() {
+    fn random() -> impl FnMut() -> u64 {
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
-        let mut next = move || {
+        move || {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             state
-        };
+        }
+    }
+
+    /// What [`super::super::path`] does, bar by bar.
+    fn step_sides(words: SignalWords<'_>, held: &mut u8, first_bar: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        for t in 0..words.long_enter.len() * 64 {
+            let is_set = |words: &[u64]| words[t / 64] >> (t % 64) & 1 == 1;
+            let (long, short) = (is_set(words.long_enter), is_set(words.short_enter));
+            let (action, after) = match *held {
+                0 if long && !short => (ENTER_LONG, 1),
+                0 if short && !long => (ENTER_SHORT, 2),
+                1 if short && !long => (REVERSE, 2),
+                2 if long && !short => (REVERSE, 1),
+                1 if is_set(words.long_exit) => (LEAVE, 0),
+                2 if is_set(words.short_exit) => (LEAVE, 0),
+                _ => continue,
+            };
+            found.push((first_bar + t as u32) << 2 | action);
+            *held = after;
+        }
+        found
+    }
+
+    #[test]
+    fn sides_change_as_bar_by_bar_whether_by_reversals_alone_or_not() {
+        let mut random = random();
+        for case in 0..2_000 {
+            let mut series = |rarity: u64| -> Vec<u64> {
+                (0..4).map(|_| (0..rarity).fold(random(), |word, _| word & random())).collect()
+            };
+            let (long_enter, short_enter) = (series(case % 5), series(case / 5 % 5));
+            let other = |words: &[u64]| words.to_vec();
+            // Exits that reversals cover, exits of their own, and few of those.
+            let (long_exit, short_exit) = match case % 3 {
+                0 => (other(&short_enter), other(&long_enter)),
+                1 => (vec![0; 4], vec![0; 4]),
+                _ => (series(case % 7), series(case % 6)),
+            };
+            let words = SignalWords {
+                long_enter: &long_enter,
+                long_exit: &long_exit,
+                short_enter: &short_enter,
+                short_exit: &short_exit,
+            };
+            for start in [0, 1, 2] {
+                let (mut held, mut out) = (start, [0; ROOM]);
+                let len = decisions(words, 128, &mut held, &mut out);
+                let mut expected_held = start;
+                let expected = step_sides(words, &mut expected_held, 128);
+                assert_eq!((&out[..len], held), (expected.as_slice(), expected_held), "case {case}");
+            }
+        }
+    }
+
+    #[test]
+    fn adding_words_is_stepping_through_bars() {
+        let mut next = random();
         for case in 0..2_000 {
             // From a few signals to many, and with bars that have both.
             let mut word = || (0..case % 5).fold(next(), |word, _| word & next());

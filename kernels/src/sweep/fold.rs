@@ -11,6 +11,7 @@ use super::market::Market;
 use super::measure::{self, Drawdown};
 use super::moments::{PowerSums, PrefixRows, Row};
 use crate::sim::{Side, Trade};
+use crate::simd::Portable;
 use crate::stats::Stats;
 
 /// The sink that sums. `ALL_IN` says that every position is long with all the cash.
@@ -142,7 +143,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             if ALL_IN {
                 self.sums.hold(&self.rows.rows, from + 1, to);
             } else {
-                self.sums.walk(&samples.closes[from..to], segment.cash, segment.quantity);
+                self.sums.walk(Portable, &samples.closes, (from, to), segment.cash, segment.quantity);
             }
             self.sampled = measure::equity_at(segment, samples.closes[to - 1]);
         }

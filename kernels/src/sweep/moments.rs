@@ -10,6 +10,7 @@
 //! series. [`PowerSums::moments`] says so by `None`, from the sums alone; the caller then measures the combination in two passes
 //! ([`super::measure`]). Either way the result is a function of the combination only.
 
+use crate::simd::{Eight, Lanes, Number};
 use crate::stats::Stats;
 
 /// Powers kept of a return `r`: `r`, `r^2`, `r^3`, `r^4`, `min(r, 0)^2`.
@@ -157,25 +158,50 @@ impl PowerSums {
         self.held_samples += (to - from) as u64;
     }
 
-    /// Adds the returns of the equity `cash + quantity * close` from each of `closes` to the next.
+    /// Adds the returns of the equity `cash + quantity * close` from each of `closes[from..to]` to the next.
     #[inline(always)]
-    pub(super) fn walk(&mut self, closes: &[f64], cash: f64, quantity: f64) {
-        let Some(after) = closes.get(1..) else { return };
-        let (after, after_rest) = after.as_chunks::<LANES>();
-        let (before, before_rest) = closes[..closes.len() - 1].as_chunks::<LANES>();
-        let mut sums = self.walked;
-        for (before, after) in before.iter().zip(after) {
-            walk_lanes(&mut sums, before, after, cash, quantity);
+    pub(super) fn walk<L: Lanes>(
+        &mut self,
+        lanes: L,
+        closes: &[f64],
+        (from, to): (usize, usize),
+        cash: f64,
+        quantity: f64,
+    ) {
+        let Some(run) = closes.get(from..to).filter(|run| run.len() > 1) else { return };
+        let mut walked = Walked {
+            lanes,
+            cash: lanes.splat(cash),
+            quantity: lanes.splat(quantity),
+            sums: [lanes.splat(0.0); POWERS],
+        };
+        for (sum, lanes_of) in walked.sums.iter_mut().zip(&self.walked) {
+            *sum = lanes.eight(lanes_of);
         }
-        if !after_rest.is_empty() {
-            // The unused lanes stand still: their return is exactly 0.
-            let mut ends = [closes[0]; LANES];
-            let mut starts = ends;
-            ends[..after_rest.len()].copy_from_slice(after_rest);
-            starts[..before_rest.len()].copy_from_slice(before_rest);
-            walk_lanes(&mut sums, &starts, &ends, cash, quantity);
+        let (before, after) = (run[..run.len() - 1].as_chunks::<LANES>(), run[1..].as_chunks::<LANES>());
+        for (before, after) in before.0.iter().zip(after.0) {
+            walked.add(walked.returns(before, after));
         }
-        self.walked = sums;
+        let rest = after.1.len();
+        if rest > 0 {
+            let first = to - 1 - rest;
+            // Whole vectors of memory, whose later lanes count for nothing: a vector that is put together in memory waits
+            // for its stores.
+            let returns = match (closes[first..].first_chunk(), closes[first + 1..].first_chunk()) {
+                (Some(before), Some(after)) => walked.returns(before, after),
+                _ => {
+                    let (mut starts, mut ends) = ([closes[first]; LANES], [closes[first]; LANES]);
+                    starts[..rest].copy_from_slice(before.1);
+                    ends[..rest].copy_from_slice(after.1);
+                    walked.returns(&starts, &ends)
+                }
+            };
+            let (lane, rest) = (lanes.eight(&LANE), lanes.splat(rest as f64));
+            walked.add(lane.where_less(rest, returns, lanes.splat(0.0)));
+        }
+        for (lanes_of, sum) in self.walked.iter_mut().zip(walked.sums) {
+            *lanes_of = sum.array();
+        }
     }
 
     /// Writes the moments of `observations` returns, or `None` where the sums do not hold enough digits for them.
@@ -220,25 +246,34 @@ impl PowerSums {
     }
 }
 
-#[inline(always)]
-fn walk_lanes(
-    sums: &mut [[f64; LANES]; POWERS],
-    before: &[f64; LANES],
-    after: &[f64; LANES],
-    cash: f64,
-    quantity: f64,
-) {
-    let mut r = [0.0; LANES];
-    for i in 0..LANES {
-        r[i] = (cash + quantity * after[i]) / (cash + quantity * before[i]) - 1.0;
+/// The numbers of the lanes.
+const LANE: [f64; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+
+/// Sums over returns that are walked, eight at a time.
+struct Walked<L: Lanes> {
+    lanes: L,
+    cash: L::Eight,
+    quantity: L::Eight,
+    sums: [L::Eight; POWERS],
+}
+
+impl<L: Lanes> Walked<L> {
+    #[inline(always)]
+    fn returns(&self, before: &[f64; LANES], after: &[f64; LANES]) -> L::Eight {
+        self.equity(after) / self.equity(before) - self.lanes.splat(1.0)
     }
-    for i in 0..LANES {
-        let square = r[i] * r[i];
-        let loss = if r[i] < 0.0 { r[i] } else { 0.0 };
-        sums[0][i] += r[i];
-        sums[1][i] += square;
-        sums[2][i] += square * r[i];
-        sums[3][i] += square * square;
-        sums[4][i] += loss * loss;
+
+    #[inline(always)]
+    fn equity(&self, closes: &[f64; LANES]) -> L::Eight {
+        self.cash + self.quantity * self.lanes.eight(closes)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, r: L::Eight) {
+        let nothing = self.lanes.splat(0.0);
+        let square = r * r;
+        let loss = r.where_less(nothing, square, nothing);
+        let [sum, squares, cubes, fourths, losses] = self.sums;
+        self.sums = [sum + r, squares + square, cubes + square * r, fourths + square * square, losses + loss];
     }
 }

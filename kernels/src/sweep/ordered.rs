@@ -124,7 +124,7 @@ impl Ordered {
             let base = (span.first_word + w) as u32 * 64;
             if careful >> w & 1 == 1 {
                 let changes = self.step_carefully(lanes, leaves, span.first_word + w, position);
-                len = push_bits(out, len, changes, base);
+                len = push_bits::<0>(out, len, changes, base);
                 w += 1;
                 if !position.has_settled() && w < WORDS {
                     careful |= 1 << w;
@@ -135,7 +135,7 @@ impl Ordered {
             let mut held = u64::from(position.is_held);
             let mut base = base;
             for &greater in &greater[w..end] {
-                len = push_bits(out, len, greater ^ (greater << 1 | held), base);
+                len = push_bits::<0>(out, len, greater ^ (greater << 1 | held), base);
                 held = greater >> 63;
                 base += 64;
             }

@@ -34,8 +34,8 @@ pub(super) enum ExitRule {
     Trailing(f64),
     /// Whole bars from 1.
     Time(usize),
-    /// The exit signal with this number.
-    Signal(u32),
+    /// The exit signals of long and of short positions with these numbers.
+    Signal([u32; 2]),
 }
 
 /// Where positions may be entered: the bars of their fills, ascending, the first bars they are held in, and fill prices.
@@ -89,21 +89,30 @@ pub(super) fn passages_of_time(held: usize, bars: usize, first_bars: &[u32]) -> 
     first_bars.iter().map(due).collect()
 }
 
-/// The passages of an exit signal, by the first bars that entries are held in.
-pub(super) fn passages_of_signal(words: &[u64], first_bars: &[u32]) -> Vec<Key> {
-    let mut next = None;
-    let mut keys = Vec::with_capacity(first_bars.len());
-    for &first in first_bars {
-        if next.is_none_or(|t| t < first as usize) {
-            next = next_set(words.len(), first as usize, |word| words[word]);
-            if next.is_none() {
-                break;
-            }
-        }
-        keys.push(next.map_or(NEVER, at_close));
+/// The passages of an exit signal, asked for by ascending bars.
+pub(super) struct SignalPassages<W> {
+    words: usize,
+    word: W,
+    /// The signal's next bar at or after the one asked for last; none is left behind the last one.
+    next: Option<usize>,
+    is_over: bool,
+}
+
+impl<W: Fn(usize) -> u64> SignalPassages<W> {
+    /// Of a signal of so many words.
+    pub(super) fn new(words: usize, word: W) -> Self {
+        SignalPassages { words, word, next: None, is_over: false }
     }
-    keys.resize(first_bars.len(), NEVER);
-    keys
+
+    /// When a position that is held from bar `first` on meets the signal.
+    #[inline(always)]
+    pub(super) fn from(&mut self, first: usize) -> Key {
+        if !self.is_over && self.next.is_none_or(|t| t < first) {
+            self.next = next_set(self.words, first, &self.word);
+            self.is_over = self.next.is_none();
+        }
+        self.next.map_or(NEVER, at_close)
+    }
 }
 
 /// Per set of levels and entry the nearest bar, from the first one it is held in, whose extreme meets the level. From the

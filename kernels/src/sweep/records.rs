@@ -12,7 +12,7 @@ use super::books::{self, EIGHT};
 use super::dense::{AHEAD, DenseAccounts, DenseMarket, Terms};
 use super::edges::{AMBIGUOUS, BARS_HELD, Fills};
 use super::extremes::Extremes;
-use super::jumps::Group;
+use super::groups::Group;
 use super::levels::LevelView;
 use super::moments::Row;
 use super::passage::{ExitRule, Key, NEVER};
@@ -64,9 +64,8 @@ pub(super) fn is_kept(place: u32) -> bool {
 const MAX_BYTES: usize = 32 << 20;
 
 impl Records {
-    /// For exits from `entries` at `levels`.
-    pub(super) fn new(entries: usize, levels: usize) -> Records {
-        let most = entries.saturating_mul(levels);
+    /// For exits at `most` levels.
+    pub(super) fn new(most: usize) -> Records {
         let room = if most <= MAX_BYTES / size_of::<Record>() { most } else { 0 };
         Records { made: vec![Record::NONE; SHARED], at_levels: Vec::new(), room }
     }
