@@ -9,5 +9,6 @@
 pub mod client_id;
 pub mod filters;
 pub mod order;
+pub mod simulator;
 pub mod symbol;
 pub mod venue;
