@@ -1,8 +1,8 @@
 //! An exchange in one pure state machine: bars in, orders in, fills and prices out.
 //!
-//! It keeps accounts, orders and lists by the exchange's rules, and fills orders against bars by the rules of the backtest
-//! (`docs/exchange-sim.md`). No clock, no socket, no thread: the same bars and requests give the same answers, numbers and
-//! events every time. Its time is *market time*, which bars alone move.
+//! It keeps one account, its orders and its lists by the exchange's rules, and fills orders against bars by the rules of the
+//! backtest ([`polybolos_kernels::sim`]). No clock, no socket, no thread: the same bars and requests give the same answers,
+//! numbers and events every time. Its time is *market time*, which bars alone move.
 //!
 //! A bar is played in two halves. [`Simulator::open_step`] publishes the closes before it and moves the last prices to its
 //! open: market orders that arrive now fill there. [`Simulator::play_step`] lets the resting orders meet the bar and moves the
@@ -45,8 +45,6 @@ pub use placement::OrderRef;
 pub use query::TradeRecord;
 pub use reject::Reject;
 pub use synthetic::{split_symbol, synthetic_rules};
-
-pub(crate) use book::time_in_force;
 
 /// The exchange's costs and the account's start.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,8 +176,7 @@ impl Simulator {
             let mut instrument = Instrument::new(rules, bars);
             let before = instrument.bars.open_time_ms.partition_point(|&open_ms| open_ms < start_ms);
             (instrument.next, instrument.published) = (before, before);
-            instrument.last =
-                before.checked_sub(1).and_then(|t| decimal(*instrument.bars.close.get(t)?));
+            instrument.last = before.checked_sub(1).and_then(|t| decimal(*instrument.bars.close.get(t)?));
             if instruments.insert(symbol.clone(), instrument).is_some() {
                 return Err(SimulatorError::Symbol { symbol, reason: "given twice".to_owned() });
             }
@@ -344,7 +341,8 @@ fn check_bars(symbol: &Symbol, bars: &Bars, interval_ms: i64) -> Result<(), Simu
         let reason = format!("bars of {} ms among bars of {interval_ms} ms", bars.interval_ms);
         return Err(SimulatorError::Symbol { symbol: symbol.clone(), reason });
     }
-    match bars.high.iter().chain(&bars.low).find(|price| !(1e-12..=1e12).contains(*price)) {
+    let mut prices = [&bars.open, &bars.high, &bars.low, &bars.close].into_iter().flatten();
+    match prices.find(|price| !(1e-12..=1e12).contains(*price)) {
         Some(&price) => Err(SimulatorError::Price { symbol: symbol.clone(), price }),
         None => Ok(()),
     }

@@ -14,7 +14,7 @@ use crate::symbol::Symbol;
 /// Decimals of every balance, as the exchange keeps them.
 pub(crate) const PRECISION: u32 = 8;
 
-/// How the fills of an order are split when it first meets the market; made by the fault plan.
+/// How the fills of an order are split when it first meets the market, as on a thin book.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartialFill {
     /// Part of the quantity that fills at first, above 0 and below 1.
@@ -118,7 +118,7 @@ impl Order {
 }
 
 /// How long an order of this type waits; a market order is told as good till cancelled.
-pub(crate) fn time_in_force(kind: &OrderKind) -> TimeInForce {
+fn time_in_force(kind: &OrderKind) -> TimeInForce {
     match *kind {
         OrderKind::Limit { time_in_force, .. }
         | OrderKind::StopLossLimit { time_in_force, .. }

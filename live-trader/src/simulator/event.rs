@@ -1,4 +1,4 @@
-//! What the exchange says unasked, with everything a wire needs.
+//! What the exchange says unasked, with all that it knows of the change.
 
 use rust_decimal::Decimal;
 
@@ -57,9 +57,16 @@ pub enum Event {
     Execution(Box<Execution>),
     List(Box<ListChange>),
     /// Balances that may have changed, absolute.
-    Balances { balances: Vec<Balance>, update_ms: i64 },
+    Balances {
+        balances: Vec<Balance>,
+        update_ms: i64,
+    },
     /// A deposit (above 0) or withdrawal.
-    Transfer { asset: String, delta: Decimal, time_ms: i64 },
+    Transfer {
+        asset: String,
+        delta: Decimal,
+        time_ms: i64,
+    },
 }
 
 impl Event {

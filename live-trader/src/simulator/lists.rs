@@ -170,8 +170,7 @@ impl Parts {
             winning.kind,
             OrderKind::LimitMaker { .. } | OrderKind::TakeProfit { .. } | OrderKind::TakeProfitLimit { .. }
         );
-        let is_losing =
-            matches!(losing.kind, OrderKind::StopLoss { .. } | OrderKind::StopLossLimit { .. });
+        let is_losing = matches!(losing.kind, OrderKind::StopLoss { .. } | OrderKind::StopLossLimit { .. });
         if !is_winning || !is_losing {
             return Err(Reject::order(text::COMBINATION));
         }

@@ -41,10 +41,11 @@ impl Simulator {
             return;
         };
         if !order.is_triggered {
-            let is_behind = order.kind.stop_price().is_some_and(|stop| match super::step::triggers_above(order) {
-                true => last >= stop,
-                false => last <= stop,
-            });
+            let is_behind =
+                order.kind.stop_price().is_some_and(|stop| match super::step::triggers_above(order) {
+                    true => last >= stop,
+                    false => last <= stop,
+                });
             if is_behind {
                 self.hit(symbol, order_id, true, last);
             }
@@ -52,7 +53,9 @@ impl Simulator {
         }
         match order.kind.price() {
             None => self.trade(symbol, order_id, last, false),
-            Some(price) if is_marketable(order.side, price, last) => self.trade(symbol, order_id, last, false),
+            Some(price) if is_marketable(order.side, price, last) => {
+                self.trade(symbol, order_id, last, false)
+            }
             Some(_) => match order.time_in_force() {
                 TimeInForce::Gtc => {}
                 TimeInForce::Ioc => self.expire(symbol, order_id, reason::IOC),
@@ -82,7 +85,7 @@ impl Simulator {
         self.match_now(symbol, order_id);
     }
 
-    /// Fills what is left of an order at the market's `price`, in the parts that a fault plan wants.
+    /// Fills what is left of an order at the market's `price`, in the parts that its placement asked for.
     fn trade(&mut self, symbol: &Symbol, order_id: i64, price: Decimal, is_maker: bool) {
         let Some((first, plan, is_market, time_in_force)) = self.first_part(symbol, order_id) else {
             return;
@@ -107,7 +110,6 @@ impl Simulator {
 
     /// How much fills at first, whether the rest of a split order expires, whether it is a market order, and how long it
     /// waits.
-    #[expect(clippy::type_complexity, reason = "four words for one caller")]
     fn first_part(
         &mut self,
         symbol: &Symbol,
@@ -117,7 +119,8 @@ impl Simulator {
         let order = instrument.orders.get_mut(&order_id)?;
         let plan = order.partial.take();
         let whole = order.remaining();
-        let part = plan.map_or(whole, |plan| instrument.rules.floor_quantity(&order.kind, whole * plan.fraction));
+        let part =
+            plan.map_or(whole, |plan| instrument.rules.floor_quantity(&order.kind, whole * plan.fraction));
         let is_split = part > Decimal::ZERO && part < whole;
         let first = if is_split { part } else { whole };
         let expires = plan.filter(|_| is_split).map(|plan| plan.expires_rest);

@@ -245,8 +245,7 @@ impl Simulator {
     fn check_counts(&self, symbol: &Symbol, new: &[NewOrder], is_list: bool) -> Result<(), Reject> {
         let instrument = self.instruments.get(symbol).ok_or_else(Reject::invalid_symbol)?;
         let rules = &instrument.rules;
-        let exceeds =
-            |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count > limit as usize);
+        let exceeds = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count > limit as usize);
         if exceeds(rules.max_orders, instrument.open.len() + new.len()) {
             return Err(Reject::filter("MAX_NUM_ORDERS"));
         }
@@ -296,8 +295,7 @@ impl Simulator {
                 Err(Reject::order(text::WOULD_MATCH))
             }
             (kind, Some(stop)) => {
-                let is_stop =
-                    matches!(kind, OrderKind::StopLoss { .. } | OrderKind::StopLossLimit { .. });
+                let is_stop = matches!(kind, OrderKind::StopLoss { .. } | OrderKind::StopLossLimit { .. });
                 let is_above = is_stop == (order.side == OrderSide::Buy);
                 let is_reached = if is_above { last >= stop } else { last <= stop };
                 if is_reached { Err(Reject::order(text::WOULD_TRIGGER)) } else { Ok(()) }

@@ -34,8 +34,7 @@ impl Simulator {
     /// time; `None` behind the last bar, where the last closes are published. A pair's close is published when its own next
     /// bar opens: over a hole in its bars it waits, as the fills of the backtest do.
     pub fn open_step(&mut self) -> Option<i64> {
-        let next_open =
-            |instrument: &Instrument| instrument.bars.open_time_ms.get(instrument.next).copied();
+        let next_open = |instrument: &Instrument| instrument.bars.open_time_ms.get(instrument.next).copied();
         let Some(open_ms) = self.instruments.values().filter_map(next_open).min() else {
             if self.phase != Phase::Ended {
                 self.phase = Phase::Ended;
@@ -79,9 +78,8 @@ impl Simulator {
 
     /// Pairs with a bar at `open_ms`.
     fn opening(&self, open_ms: i64) -> Vec<Symbol> {
-        let opens = |instrument: &Instrument| {
-            instrument.bars.open_time_ms.get(instrument.next) == Some(&open_ms)
-        };
+        let opens =
+            |instrument: &Instrument| instrument.bars.open_time_ms.get(instrument.next) == Some(&open_ms);
         self.instruments.iter().filter(|(_, i)| opens(i)).map(|(symbol, _)| symbol.clone()).collect()
     }
 
@@ -118,8 +116,7 @@ impl Simulator {
         for order_id in before {
             self.meet_open(symbol, order_id, prices.open);
         }
-        loop {
-            let Some(touch) = self.nearest_touch(symbol, &prices) else { break };
+        while let Some(touch) = self.nearest_touch(symbol, &prices) {
             self.meet(symbol, touch, &prices);
         }
         if let Some(instrument) = self.instruments.get_mut(symbol) {
@@ -167,9 +164,8 @@ impl Simulator {
         if !list.legs.contains(&touch.order_id) {
             return false;
         }
-        let is_other = |other: &&Touch| {
-            other.order_id != touch.order_id && list.legs.contains(&other.order_id)
-        };
+        let is_other =
+            |other: &&Touch| other.order_id != touch.order_id && list.legs.contains(&other.order_id);
         let Some(other) = touches.iter().find(is_other) else {
             return false;
         };
