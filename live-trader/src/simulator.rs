@@ -226,8 +226,12 @@ impl Simulator {
         std::mem::take(&mut self.market).into()
     }
 
-    /// Adds `amount` to an asset, below 0 takes it away, as a transfer between accounts does; gives whether there was enough.
+    /// Adds `amount` to an asset, below 0 takes it away, as a transfer between accounts does; gives whether it was done:
+    /// there must be enough, and no more than 10000000000000 units go at once.
     pub fn transfer(&mut self, asset: &str, amount: Decimal) -> bool {
+        if amount.abs() > NUMBER_MAX {
+            return false;
+        }
         let is_done = match amount.is_sign_negative() {
             true => self.ledger.debit(asset, -amount),
             false => {

@@ -139,6 +139,10 @@ impl Simulator {
                 order.client_id = new_id.clone();
             }
             if *new_id != old_id {
+                // The old id is free again: it names no open order any more.
+                if let Some(named) = instrument.by_client.get_mut(&old_id) {
+                    named.retain(|id| *id != order_id);
+                }
                 instrument.by_client.entry(new_id.clone()).or_default().push(order_id);
             }
         }

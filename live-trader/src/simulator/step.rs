@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::book::{Instrument, List, Order};
 use super::{Phase, Simulator, decimal, number};
-use crate::order::OrderSide;
+use crate::order::{OrderSide, OrderStatus};
 use crate::symbol::Symbol;
 use crate::venue::MarketEvent;
 
@@ -133,6 +133,7 @@ impl Simulator {
         if reaches(order, open, open).is_some() {
             let is_stop = !order.is_triggered;
             self.hit(symbol, order_id, is_stop, open);
+            self.end_bar_of_rest(symbol, order_id);
         }
     }
 
@@ -198,11 +199,26 @@ impl Simulator {
         let Some(instrument) = self.instruments.get_mut(symbol) else {
             return;
         };
-        for order_id in after.into_iter().filter(|id| !before.contains(id) || touch.order_id == *id) {
-            // What was hit and is still there (a part of a limit order) has met this bar.
-            let is_limit_rest = order_id == touch.order_id && !touch.is_stop;
-            let nothing = (prices.high + Decimal::ONE, prices.low - Decimal::ONE);
-            instrument.ranges.insert(order_id, if is_limit_rest { nothing } else { range });
+        for &order_id in after.iter().filter(|id| !before.contains(id) || touch.order_id == **id) {
+            instrument.ranges.insert(order_id, range);
+        }
+        for order_id in after {
+            self.end_bar_of_rest(symbol, order_id);
+        }
+    }
+
+    /// What is left of an order that has traded in this bar waits for the next one.
+    fn end_bar_of_rest(&mut self, symbol: &Symbol, order_id: i64) {
+        let Some(order) = self.order_by_number(symbol, order_id) else {
+            return;
+        };
+        let Phase::Played { open_ms } = self.phase else {
+            return;
+        };
+        let has_met = order.fills.last().is_some_and(|fill| fill.time_ms >= open_ms + self.interval_ms / 2);
+        let has_rest = order.status == OrderStatus::PartiallyFilled;
+        if let Some(instrument) = self.instruments.get_mut(symbol).filter(|_| has_met && has_rest) {
+            instrument.ranges.insert(order_id, (Decimal::MAX, Decimal::MIN));
         }
     }
 
