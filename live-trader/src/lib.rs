@@ -21,6 +21,7 @@ pub mod order;
 pub mod promotion;
 pub mod risk;
 pub mod selection;
+pub mod simulator;
 pub mod symbol;
 mod tls;
 pub mod venue;

@@ -13,4 +13,5 @@ mod promotions;
 mod risks;
 mod selections;
 mod shown;
+mod simulator;
 mod statuses;
