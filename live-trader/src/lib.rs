@@ -1,13 +1,15 @@
 //! The live trader: a promoted strategy, fed bar by bar, on an exchange that speaks Binance's spot protocol.
 //!
-//! Everything that decides is a pure state machine: `core` takes events and the time and gives actions, `simulator`
+//! Everything that decides is a pure state machine: [`trader`] takes events and the time and gives actions, `simulator`
 //! takes commands and bars and gives fills. Sockets, files and clocks are at the shell: the connector (`binance`), the
 //! journal, the runtime. All of them meet in [`venue`], the vocabulary of what may be asked of an exchange and what it can
 //! answer; live exchange, paper exchange and the crash campaign's exchange differ only in who answers.
 #![forbid(unsafe_code)]
 
 pub mod client_id;
+
 pub mod filters;
 pub mod order;
 pub mod symbol;
+pub mod trader;
 pub mod venue;
