@@ -10,6 +10,7 @@ pub mod client_id;
 
 pub mod filters;
 pub mod order;
+pub mod simulator;
 pub mod symbol;
 pub mod trader;
 pub mod venue;
