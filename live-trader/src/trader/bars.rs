@@ -2,8 +2,9 @@
 
 use polybolos_engine::kernels::sim::{ExitReason, Side};
 use polybolos_engine::signals::Bar;
-use polybolos_engine::simulation::{Held, Order, order_at_close};
+use polybolos_engine::simulation::{Held, Order, SizeValue, order_at_close};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive as _;
 
 use crate::client_id::Intent;
 use crate::order::{Bracket, Leg, NewList, NewOrder, OrderKind, OrderSide, Quantity, TimeInForce};
@@ -110,17 +111,43 @@ impl Trader {
         }
     }
 
-    /// Base units to buy: the strategy's size of this symbol's equity, as much as a fill at the collar can pay for.
+    /// Base units to buy: the strategy's size of this symbol's equity, at most what that equity pays for at the collar, fee
+    /// included. While nothing is held, equity is the symbol's cash and what its trades have realised.
     fn entry_quantity(&self, symbol: &Symbol, kind: &OrderKind, reference: Decimal) -> Result<Decimal, Why> {
         let plan = self.plan.symbols.get(symbol).ok_or_else(|| Why::Filter("unknown symbol".to_owned()))?;
-        let quantity = plan.rules.floor_quantity(
-            kind,
-            plan.cash / (reference * self.collar_factor() * (Decimal::ONE + self.plan.taker_fee)),
-        );
+        let equity = plan.cash + self.state.symbol(symbol).realised_quote;
+        if equity <= Decimal::ZERO {
+            return Err(Why::Funds(format!("the symbol's equity is {equity}")));
+        }
+        let wanted = self.sized(equity, reference).ok_or_else(|| {
+            Why::Filter(format!(
+                "no quantity can be computed at a price of {reference} and an equity of {equity}"
+            ))
+        })?;
+        let quantity = plan.rules.floor_quantity(kind, wanted);
         plan.rules
             .check(OrderSide::Buy, kind, quantity, reference)
             .map_err(|failure| Why::Filter(failure.to_string()))?;
         Ok(quantity)
+    }
+
+    /// The backtest's sizes in exact numbers; `None` where one of them is outside the decimals' range.
+    fn sized(&self, equity: Decimal, reference: Decimal) -> Option<Decimal> {
+        let price = reference * self.collar_factor();
+        let unit_cost = price * (Decimal::ONE + self.plan.taker_fee);
+        let affordable = equity.checked_div(unit_cost)?;
+        match self.plan.rules.size {
+            SizeValue::Equity(fraction) => Decimal::from_f64(fraction)?.checked_mul(affordable),
+            // More than any decimal is more than the equity.
+            SizeValue::Quote(quote) => {
+                Decimal::from_f64(quote).unwrap_or(equity).min(equity).checked_div(unit_cost)
+            }
+            SizeValue::Risk(risk) => {
+                let loss_per_unit = price.checked_mul(Decimal::from_f64(self.plan.rules.stop_loss?)?)?;
+                let at_risk = Decimal::from_f64(risk)?.checked_mul(equity)?;
+                Some(at_risk.checked_div(loss_per_unit)?.min(affordable))
+            }
+        }
     }
 
     pub(super) fn collar_factor(&self) -> Decimal {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use polybolos_engine::interval::Interval;
 use polybolos_engine::signals::{Bar, Decision};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 
 use crate::client_id::{ClientId, Intent};
@@ -62,6 +61,10 @@ pub struct SymbolState {
     pub last_trade_id: Option<i64>,
     /// Cancels asked for; numbers their ids.
     pub cancels: u16,
+    /// Quote units that all fills so far brought (sales) less what they took (purchases and commissions in quote currency):
+    /// while nothing is held, the profit that has been realised. Commissions in a third asset are not in it.
+    #[serde(default)]
+    pub realised_quote: Decimal,
 }
 
 /// Everything that survives a restart.
@@ -276,7 +279,13 @@ impl State {
             OrderSide::Buy => bought(state, fill, bar_open_ms, self.interval_ms),
             OrderSide::Sell => sold(state, fill, bar_open_ms, self.interval_ms, intent),
         }
-        let base = self.assets.get(symbol).map(|(base, _)| base.as_str());
+        let notional = fill.price * fill.quantity;
+        state.realised_quote += if side == OrderSide::Sell { notional } else { -notional };
+        let assets = self.assets.get(symbol);
+        if assets.is_some_and(|(_, quote)| *quote == fill.commission_asset) {
+            state.realised_quote -= fill.commission;
+        }
+        let base = assets.map(|(base, _)| base.as_str());
         if base == Some(fill.commission_asset.as_str()) {
             state.holding.quantity -= fill.commission;
         }
@@ -334,7 +343,7 @@ fn sold(state: &mut SymbolState, fill: &Fill, bar_open_ms: i64, interval_ms: i64
     };
 }
 
-/// A decimal as the strategy sees it.
+/// A decimal as the strategy sees it: the number whose text it has, as bars' prices are read from text.
 pub(super) fn to_f64(value: Decimal) -> f64 {
-    value.to_f64().unwrap_or(f64::NAN)
+    value.to_string().parse().unwrap_or(f64::NAN)
 }

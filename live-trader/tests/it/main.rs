@@ -3,3 +3,4 @@
 
 mod client_ids;
 mod filters;
+mod trader;
