@@ -43,6 +43,19 @@ impl Trader {
         }
     }
 
+    /// A program that ended between a close and the decision to leave has left that decision to the next one. Entries are not
+    /// made up for: their price is gone.
+    pub(super) fn decide_missed_exits(&mut self) {
+        for symbol in self.desks.keys().cloned().collect::<Vec<_>>() {
+            let state = self.state.symbol(&symbol);
+            let entry = state.holding.entry_bar_open_ms;
+            let was_held = entry.zip(state.last_bar).is_some_and(|(entry, bar)| entry <= bar.open_time_ms);
+            if state.goal == Goal::Hold && state.last_is_live && was_held {
+                self.decide(&symbol);
+            }
+        }
+    }
+
     fn decide(&mut self, symbol: &Symbol) {
         let state = self.state.symbol(symbol);
         let held = match state.goal {

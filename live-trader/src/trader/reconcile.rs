@@ -235,6 +235,7 @@ impl Trader {
             self.reconcile.last_ms = Some(self.now_ms);
             if matches!(self.standing, Standing::Starting | Standing::Refused { .. }) {
                 self.stand(Standing::Trading);
+                self.decide_missed_exits();
             }
             return;
         }

@@ -120,15 +120,31 @@ fn a_crash_at_any_moment_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_crash_at_any_moment_misses_no_exit() {
+    let bars = walk(6, 25, 40, 30);
+    for moment in 1..250 {
+        let faults = Faults { crash_at: Some(moment), ..Faults::default() };
+        let mut world = World::new(&PLAIN, bars.clone(), EntryStyle::Market, faults, 6);
+        world.run();
+        let trades = live_trades(&world);
+        assert!(trades.len() >= 2, "{trades:?}");
+        for (entry, _, exit, _) in trades {
+            let wanted = (entry..bars.len()).find(|&t| bars.quote_volume[t] > 0.0).map(|t| t + 1);
+            assert_eq!(Some(exit), wanted, "crash at moment {moment}, entry in bar {entry}");
+        }
+    }
+}
+
+#[test]
 fn an_order_without_an_answer_is_looked_up_and_never_repeated() {
-    let (_, unknowns) = survive(0..300, Faults { lost: 8, unanswered: 8, late: 8, crash_one_in: 0 });
+    let (_, unknowns) = survive(0..300, Faults { lost: 8, unanswered: 8, late: 8, ..Faults::default() });
     assert!(unknowns >= 300, "{unknowns}");
 }
 
 #[test]
 fn crashes_and_lost_answers_together() {
     let (crashes, unknowns) =
-        survive(600..900, Faults { lost: 5, unanswered: 5, late: 5, crash_one_in: 100 });
+        survive(600..900, Faults { lost: 5, unanswered: 5, late: 5, crash_one_in: 100, ..Faults::default() });
     assert!(crashes >= 100 && unknowns >= 100, "{crashes} {unknowns}");
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Faults {
     pub(super) late: u64,
     /// The program ends at about one in so many of the moments at which it can; 0 for never.
     pub(super) crash_one_in: u64,
+    /// The program ends at this one of the moments at which it can, the first is 1.
+    pub(super) crash_at: Option<u64>,
 }
 
 pub(super) struct World {
@@ -48,6 +50,7 @@ pub(super) struct World {
     plan: Plan,
     program: Program,
     random: Random,
+    moments: u64,
     rows: usize,
     published: Vec<Bar>,
     queue: VecDeque<(CommandId, Command)>,
@@ -80,6 +83,7 @@ impl World {
             plan,
             program,
             random: Random(seed),
+            moments: 0,
             rows,
             published: Vec::new(),
             queue: VecDeque::new(),
@@ -313,7 +317,9 @@ impl World {
 
     /// Whether the program ends now.
     fn dies(&mut self) -> bool {
-        self.faults.crash_one_in > 0 && self.random.below(self.faults.crash_one_in) == 0
+        self.moments += 1;
+        let Faults { crash_one_in, crash_at, .. } = self.faults;
+        crash_at == Some(self.moments) || crash_one_in > 0 && self.random.below(crash_one_in) == 0
     }
 
     /// A new program that has the journal and nothing else.
