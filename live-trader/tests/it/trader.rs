@@ -84,6 +84,21 @@ fn market_entries_trade_what_the_backtest_trades() {
 }
 
 #[test]
+fn fills_that_are_told_after_the_close_change_no_trade() {
+    for seed in 0..3 {
+        for (name, setup, enter, exit) in STRATEGIES {
+            let bars = walk(seed, 200, enter, exit);
+            let expected = backtest(&setup, &bars);
+            let faults = Faults { has_late_fills: true, ..Faults::default() };
+            let mut world = World::new(&setup, bars, EntryStyle::Market, faults, seed);
+            world.run();
+            let live = live_trades(&world);
+            assert_same(name, &live[..live.len().min(expected.len())], &expected);
+        }
+    }
+}
+
+#[test]
 fn protected_entries_are_filled_in_the_bars_of_the_backtest() {
     for seed in 0..5 {
         for (name, setup, enter, exit) in STRATEGIES {

@@ -32,6 +32,8 @@ pub(super) struct Faults {
     pub(super) crash_one_in: u64,
     /// The program ends at this one of the moments at which it can, the first is 1.
     pub(super) crash_at: Option<u64>,
+    /// Fills inside a bar are told after its close.
+    pub(super) has_late_fills: bool,
 }
 
 pub(super) struct World {
@@ -55,6 +57,7 @@ pub(super) struct World {
     published: Vec<Bar>,
     queue: VecDeque<(CommandId, Command)>,
     inbox: VecDeque<Event>,
+    held_back: VecDeque<Event>,
     late: Vec<(i64, Command)>,
     fill_times: BTreeMap<i64, i64>,
     executed: BTreeSet<ClientId>,
@@ -88,6 +91,7 @@ impl World {
             published: Vec::new(),
             queue: VecDeque::new(),
             inbox: VecDeque::new(),
+            held_back: VecDeque::new(),
             late: Vec::new(),
             fill_times: BTreeMap::new(),
             executed: BTreeSet::new(),
@@ -109,11 +113,16 @@ impl World {
         let is_open = self.simulator.open_step().is_some();
         self.now_ms = self.now_ms.max(self.simulator.now_ms());
         self.hear_market();
+        self.inbox.append(&mut self.held_back);
         self.settle();
         self.simulator.play_step();
         self.now_ms = self.now_ms.max(self.simulator.now_ms());
         self.hear_account();
-        self.settle();
+        if self.faults.has_late_fills {
+            self.held_back.append(&mut self.inbox);
+        } else {
+            self.settle();
+        }
         is_open
     }
 
