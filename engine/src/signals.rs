@@ -22,6 +22,7 @@ use polybolos_kernels::bars::{Bars, Column};
 use polybolos_kernels::indicators::MAX_PERIOD;
 use polybolos_kernels::precision::Precision;
 use polybolos_kernels::program::{NodeId, Program, Shape, Type};
+use serde::{Deserialize, Serialize};
 
 mod frame;
 mod node;
@@ -30,7 +31,7 @@ use frame::Frame;
 use node::Graph;
 
 /// One bar: times in UTC milliseconds, prices and volumes in the market's own units.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
     /// Time of the bar's open.
     pub open_time_ms: i64,
@@ -108,7 +109,7 @@ impl Value {
 }
 
 /// What the strategy wants at a close. An undefined signal is FALSE, and so is one that the strategy does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Decision {
     /// Enter long.
     pub long_enter: bool,

@@ -19,7 +19,7 @@ mod statistics;
 
 pub use account::{Account, Position};
 pub use rules::{RuleValues, SizeValue};
-pub use simulator::{Order, Simulator};
+pub use simulator::{Held, Levels, Order, Simulator, order_at_close};
 pub use statistics::sample_equity;
 
 /// What a run did. Bars are 0-based rows of the run's bars, money is in quote currency.

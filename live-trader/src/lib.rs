@@ -1,7 +1,7 @@
 //! The live trader: a promoted strategy, fed bar by bar, on an exchange that speaks Binance's spot protocol.
 //!
-//! Everything that decides is a pure state machine: `core` takes events and the time and gives actions, `simulator`
-//! takes commands and bars and gives fills. Sockets, files and clocks are at the shell: the connector (`binance`), the
+//! Everything that decides is a pure state machine: [`trader`] takes events and the time and gives actions, [`simulator`]
+//! takes commands and bars and gives fills. Sockets, files and clocks are at the shell: the connector ([`binance`]), the
 //! journal, the runtime. All of them meet in [`venue`], the vocabulary of what may be asked of an exchange and what it can
 //! answer; live exchange, paper exchange and the crash campaign's exchange differ only in who answers.
 #![forbid(unsafe_code)]
@@ -24,4 +24,5 @@ pub mod selection;
 pub mod simulator;
 pub mod symbol;
 mod tls;
+pub mod trader;
 pub mod venue;

@@ -5,7 +5,7 @@
 
 use polybolos_kernels::sim::{ExitReason, Fill, Intrabar, Side, SimConfig, Trade};
 
-use super::{Account, Position, RuleValues, Run, SimError};
+use super::{Account, RuleValues, Run, SimError};
 use crate::signals::Decision;
 
 /// A decision that is waiting for its fill.
@@ -81,7 +81,7 @@ impl Simulator {
         };
         position.bars_held += 1;
         self.bars_in_position += 1;
-        let levels = Levels::new(position, &self.rules);
+        let levels = Levels::new(position.side, position.entry_price, position.best_price, &self.rules);
         let best = match position.side {
             Side::Long => high,
             Side::Short => low,
@@ -142,27 +142,9 @@ impl Simulator {
     }
 
     fn decide(&self, wanted: Decision) -> Option<Order> {
-        let Some(position) = self.account.position() else {
-            return match (wanted.long_enter, wanted.short_enter) {
-                _ if self.is_cooling_down() => None,
-                (true, false) => Some(Order::Enter(Side::Long)),
-                (false, true) => Some(Order::Enter(Side::Short)),
-                _ => None,
-            };
-        };
-        let (with, against, leave) = match position.side {
-            Side::Long => (wanted.long_enter, wanted.short_enter, wanted.long_exit),
-            Side::Short => (wanted.short_enter, wanted.long_enter, wanted.short_exit),
-        };
-        if against && !with {
-            Some(Order::Reverse)
-        } else if leave {
-            Some(Order::Exit(ExitReason::Signal))
-        } else if self.rules.max_bars.is_some_and(|limit| position.bars_held >= limit) {
-            Some(Order::Exit(ExitReason::Time))
-        } else {
-            None
-        }
+        let held =
+            self.account.position().map(|position| Held { side: position.side, bars: position.bars_held });
+        order_at_close(&self.rules, wanted, held, self.is_cooling_down())
     }
 
     /// After an exit in bar t the closes of bars t to t + cooldown - 1 decide no entry.
@@ -193,6 +175,46 @@ impl Simulator {
     }
 }
 
+/// The position at a close, as far as a decision depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Direction.
+    pub side: Side,
+    /// Bars held, this one included.
+    pub bars: u64,
+}
+
+/// What a strategy does at a close: event 3 of a bar. `wanted` are its signals at this close, `is_cooling_down` whether an
+/// exit is too recent for an entry.
+pub fn order_at_close(
+    rules: &RuleValues,
+    wanted: Decision,
+    held: Option<Held>,
+    is_cooling_down: bool,
+) -> Option<Order> {
+    let Some(held) = held else {
+        return match (wanted.long_enter, wanted.short_enter) {
+            _ if is_cooling_down => None,
+            (true, false) => Some(Order::Enter(Side::Long)),
+            (false, true) => Some(Order::Enter(Side::Short)),
+            _ => None,
+        };
+    };
+    let (with, against, leave) = match held.side {
+        Side::Long => (wanted.long_enter, wanted.short_enter, wanted.long_exit),
+        Side::Short => (wanted.short_enter, wanted.long_enter, wanted.short_exit),
+    };
+    if against && !with {
+        Some(Order::Reverse)
+    } else if leave {
+        Some(Order::Exit(ExitReason::Signal))
+    } else if rules.max_bars.is_some_and(|limit| held.bars >= limit) {
+        Some(Order::Exit(ExitReason::Time))
+    } else {
+        None
+    }
+}
+
 fn opposite(side: Side) -> Side {
     match side {
         Side::Long => Side::Short,
@@ -208,11 +230,14 @@ fn ahead(side: Side, price: f64, than: f64) -> bool {
     }
 }
 
-/// Protective levels of a position in one bar.
-struct Levels {
+/// Protective levels of a position in one bar, raw prices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
     side: Side,
-    stop: Option<(f64, ExitReason)>,
-    target: Option<f64>,
+    /// The effective stop, and what a fill there is called.
+    pub stop: Option<(f64, ExitReason)>,
+    /// The target.
+    pub target: Option<f64>,
 }
 
 /// What a bar does to the levels.
@@ -223,8 +248,8 @@ struct Touch {
 }
 
 impl Levels {
-    fn new(position: &Position, rules: &RuleValues) -> Levels {
-        let (side, entry, best) = (position.side, position.entry_price, position.best_price);
+    /// Levels of a position entered at `entry` whose best price in the bars before this one was `best`.
+    pub fn new(side: Side, entry: f64, best: f64, rules: &RuleValues) -> Levels {
         let below = |price: f64, fraction: f64| price * (1.0 - fraction);
         let above = |price: f64, fraction: f64| price * (1.0 + fraction);
         let (fixed, trailing, target) = match side {

@@ -15,3 +15,4 @@ mod selections;
 mod shown;
 mod simulator;
 mod statuses;
+mod trader;
