@@ -240,7 +240,7 @@ fn text(bot: &BotConfig, out: &Path) -> Result<String, CliError> {
     let failed = |reason: String| CliError::Failed(format!("{}: {reason}", out.display()));
     let body = bot.to_yaml().map_err(failed)?;
     let text = format!(
-        "# Written by `polybolos promote`. `strategy` and `evidence` belong together: `polybolos trade` refuses the file if\n\
+        "# Written by `polybolos promote`. `strategy` and `evidence` belong together: `polybolos config check` refuses the file if\n\
          # either is changed. Everything else is yours; `polybolos config example` explains every key.\n{body}"
     );
     let name = out.display().to_string();
@@ -283,6 +283,9 @@ fn report(bot: &BotConfig, args: &PromoteArgs, style: Style) -> Result<(), CliEr
         table.to_string(),
     ];
     lines.extend(evidence.missed.iter().map(|missed| format!("FORCED: {missed}")));
-    lines.push(format!("next: polybolos trade {} (paper mode)", args.out.display()));
+    lines.push(format!(
+        "next: polybolos config check {0}; the limits in it are yours to tighten",
+        args.out.display()
+    ));
     output::text(&lines.join("\n"))
 }

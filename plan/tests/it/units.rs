@@ -223,7 +223,7 @@ async fn an_observer_sees_every_unit_once_with_what_it_cost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn every_flag_stops_a_unit_inside_its_block_and_no_other_unit() {
-    let place = Place::new(LONG_STRATEGY, 60_000, 16_000);
+    let place = Place::new(LONG_STRATEGY, 180_000, 16_000);
     let small = Place::small();
     for stopped_by in ["job", "observer", "process", "dropped stream"] {
         let log = Arc::new(Log::default());
