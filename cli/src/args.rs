@@ -3,6 +3,7 @@
 mod bot;
 mod executor;
 mod places;
+mod trade;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use polybolos_engine::timerange::TimeRange;
 pub(crate) use bot::{BotCommand, ControlArgs, PromoteArgs};
 pub(crate) use executor::{ExecutorArgs, LogFormat};
 pub(crate) use places::{DataDir, ResultsDir};
+pub(crate) use trade::{ModeArg, Speed, TradeArgs};
 
 /// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
 #[derive(Debug, Parser)]
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Make a bot's file of a row: recomputed, checked against thresholds, with its evidence.
     Promote(PromoteArgs),
+    /// Run a bot: on a simulated exchange, on a testnet, or live.
+    Trade(TradeArgs),
     /// Ask and tell a running bot through its control port.
     #[command(subcommand)]
     Bot(BotCommand),

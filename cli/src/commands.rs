@@ -19,6 +19,7 @@ mod sql;
 mod strategy_file;
 mod sweep;
 mod sweep_remote;
+mod trade;
 
 use clap::CommandFactory as _;
 use tokio::runtime::Runtime;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Results(command) => results::run(command, style),
         Command::Replay(args) => replay::run(&args, style),
         Command::Promote(args) => promote::run(&args, style),
+        Command::Trade(args) => trade::run(&args, style),
         Command::Bot(command) => bot::run(command, style),
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),

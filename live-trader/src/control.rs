@@ -118,12 +118,12 @@ pub enum ServeError {
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn serve(
+pub async fn serve<S: Future<Output = ()> + Send + 'static>(
     listen: SocketAddr,
     token: &str,
     handle: ControlHandle,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send), ServeError> {
+    shutdown: S,
+) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send + use<S>), ServeError> {
     if !listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(listen));
     }

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod order;
 pub mod promotion;
 pub mod risk;
+pub mod runtime;
 pub mod selection;
 pub mod simulator;
 pub mod symbol;

@@ -18,6 +18,8 @@ use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::control::{State, Status};
 
+mod connector;
+
 type Float = Gauge<f64, AtomicU64>;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -158,10 +160,13 @@ impl Metrics {
         self.weight_limit.set(i64::from(limit));
     }
 
-    /// Everything in the OpenMetrics text format, with the gauges of `status`.
-    pub fn text(&self, status: &Status) -> String {
+    /// Everything in the OpenMetrics text format, with the gauges of `status`, and what the connector has counted where there is one.
+    pub fn text(&self, status: &Status, connector: Option<&crate::binance::Metrics>) -> String {
         let mut registry = Registry::with_prefix("polybolos_bot");
         self.register_events(&mut registry);
+        if let Some(connector) = connector {
+            connector::register(&mut registry, connector);
+        }
         register_status(&mut registry, status);
         let mut text = String::new();
         match encode(&mut text, &registry) {

@@ -16,10 +16,12 @@ mod event;
 mod execute;
 mod ledger;
 mod lists;
+mod live;
 mod matching;
 mod placement;
 mod query;
 mod reject;
+mod snapshot;
 mod step;
 mod synthetic;
 
@@ -44,6 +46,7 @@ pub use event::{Change, Event, Execution, ListChange};
 pub use placement::OrderRef;
 pub use query::TradeRecord;
 pub use reject::Reject;
+pub use snapshot::Snapshot;
 pub use synthetic::{split_symbol, synthetic_rules};
 
 /// The exchange's costs and the account's start.
@@ -181,7 +184,8 @@ impl Simulator {
                 return Err(SimulatorError::Symbol { symbol, reason: "given twice".to_owned() });
             }
         }
-        let first = instruments.values().filter_map(|i| i.bars.open_time_ms.get(i.next)).min().copied();
+        let first =
+            instruments.values().filter_map(|i: &Instrument| i.bars.open_time_ms.get(i.next)).min().copied();
         Ok(Simulator {
             settings,
             interval_ms,
@@ -209,6 +213,18 @@ impl Simulator {
     /// Length of a bar.
     pub fn interval_ms(&self) -> i64 {
         self.interval_ms
+    }
+
+    /// Open time of the bar that [`Simulator::open_step`] opens next; `None` behind the last one.
+    pub fn next_open_ms(&self) -> Option<i64> {
+        self.instruments.values().filter_map(|i| i.bars.open_time_ms.get(i.next)).min().copied()
+    }
+
+    /// Lets market time pass up to `to_ms`, as far as the half of the bar reaches in which the market is. Prices stay.
+    pub fn pass_time(&mut self, to_ms: i64) {
+        if let Some(end) = self.half_end() {
+            self.now_ms = self.now_ms.max(to_ms.min(end));
+        }
     }
 
     /// Costs and start.
@@ -255,17 +271,21 @@ impl Simulator {
 
     /// A new market time for a change: rises by a millisecond a change and stays inside the half of the bar it is in.
     fn stamp(&mut self) -> i64 {
-        let end = match self.phase {
-            Phase::Opened { open_ms } => Some(open_ms + (self.interval_ms / 2 - 1).max(0)),
-            Phase::Played { open_ms } => Some(open_ms + (self.interval_ms - 1).max(0)),
-            Phase::Closed | Phase::Ended => None,
-        };
-        self.now_ms = match end {
+        self.now_ms = match self.half_end() {
             Some(end) => (self.now_ms + 1).min(end).max(self.now_ms),
             None if self.phase == Phase::Ended => self.now_ms + 1,
             None => self.now_ms,
         };
         self.now_ms
+    }
+
+    /// Last millisecond of the half of the bar in which the market is.
+    fn half_end(&self) -> Option<i64> {
+        match self.phase {
+            Phase::Opened { open_ms } => Some(open_ms + (self.interval_ms / 2 - 1).max(0)),
+            Phase::Played { open_ms } => Some(open_ms + (self.interval_ms - 1).max(0)),
+            Phase::Closed | Phase::Ended => None,
+        }
     }
 
     fn tell_balances(&mut self) {

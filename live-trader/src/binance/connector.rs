@@ -1,7 +1,7 @@
 //! What the rest of the program calls: commands, cached questions, streams.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use polybolos_engine::interval::Interval;
@@ -123,6 +123,15 @@ impl Connector {
     /// # Errors
     /// [`VenueError`] says what is known of a command without a result.
     pub async fn execute(&self, command: &Command) -> Answer {
+        self.execute_since(command, None).await
+    }
+
+    /// [`Connector::execute`] of a command that follows from something that arrived at `since`: the time until it is written to
+    /// the socket is measured.
+    ///
+    /// # Errors
+    /// As [`Connector::execute`].
+    pub async fn execute_since(&self, command: &Command, since: Option<Instant>) -> Answer {
         if self.gateway.is_clock_due() {
             // A command is not held up by a clock that still fits; one without any estimate would be refused.
             let gateway = Arc::clone(&self.gateway);
@@ -131,12 +140,13 @@ impl Connector {
         if let Command::Fills { symbol, from_id, from_ms } = command {
             return self.fills(symbol, *from_id, *from_ms).await.map(Response::Fills);
         }
-        let Some(request) = Request::of(command) else {
+        let Some(mut request) = Request::of(command) else {
             return Err(VenueError::Refused {
                 code: 0,
                 message: "no request stands for this command".to_owned(),
             });
         };
+        request.since = since;
         let answered = self.gateway.question(&request).await?;
         match self.response(command, answered.document) {
             Ok(response) => Ok(response),
@@ -276,6 +286,15 @@ impl Connector {
             async { fetch_klines(&self.gateway, symbol, interval, from_ms, to_ms).await.map(Arc::new) };
         let key = (symbol.clone(), interval, from_ms, to_ms);
         cached(&self.klines, key, &self.gateway.metrics.kline_cache, load).await
+    }
+
+    /// Whether the exchange lets this key withdraw. Only the exchange with real money answers this.
+    ///
+    /// # Errors
+    /// The exchange did not answer, or has no such question.
+    pub async fn key_may_withdraw(&self) -> Result<bool, VenueError> {
+        let answered = self.gateway.question(&Request::key_restrictions()).await?;
+        account::key_may_withdraw(answered.document).map_err(|error| unreadable(&error))
     }
 
     /// The last day of all pairs, for choosing among them. Weighs 80; not cached.

@@ -264,8 +264,9 @@ impl Gateway {
         }
         if let Some(credentials) = credentials {
             let session = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(session) = session {
+            if let Some(session) = session.filter(|_| !request.method.is_empty()) {
                 let frame = session.frame(request.method, params.clone().signed_json(credentials));
+                let frame = frame.following(request.since);
                 if request.changes_orders() {
                     self.metrics.send_latency.observe(started.elapsed());
                 }
@@ -281,6 +282,10 @@ impl Gateway {
         };
         if request.changes_orders() {
             self.metrics.send_latency.observe(started.elapsed());
+        }
+        if let Some(since) = request.since {
+            // The client writes at once; it has no hook behind its write.
+            self.metrics.decision_to_wire.observe(since.elapsed());
         }
         self.rest.send(request, &query, self.credentials.as_ref(), timeout).await
     }

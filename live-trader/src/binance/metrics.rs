@@ -144,6 +144,9 @@ pub struct Metrics {
     latency: [Histogram; EndpointClass::ALL.len()],
     /// From the call to the frame or the request being handed to the socket; orders only.
     pub send_latency: Histogram,
+    /// From the arrival of the bar that a command follows from to its frame being written to the socket; over REST to the request
+    /// being handed to the client.
+    pub decision_to_wire: Histogram,
     /// Repetitions of questions.
     pub retries: Counter,
     /// Rounds of samples of the exchange's clock.

@@ -2,6 +2,8 @@
 //!
 //! One table of what is asked serves both transports; they differ in how it is signed and framed.
 
+use std::time::Instant;
+
 use rust_decimal::Decimal;
 
 use super::budget::{Cost, Priority};
@@ -36,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) priority: Priority,
     pub(crate) class: EndpointClass,
     pub(crate) is_signed: bool,
+    /// When that arrived which it follows from.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Request {
@@ -54,6 +58,7 @@ impl Request {
             priority: Priority::Data,
             class: EndpointClass::Data,
             is_signed: false,
+            since: None,
         }
     }
 
@@ -138,6 +143,11 @@ impl Request {
             .optional("endTime", to_ms)
             .number("limit", PAGE as i64);
         Request::data("/api/v3/klines", "klines", 2, params)
+    }
+
+    /// What the key may do. Not part of the WebSocket API: to be asked before a session is up.
+    pub(crate) fn key_restrictions() -> Request {
+        Request::account("/sapi/v1/account/apiRestrictions", "", 1, Params::default())
     }
 
     /// A page of fills from a trade id on.

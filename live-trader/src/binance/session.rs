@@ -30,6 +30,8 @@ use crate::venue::AccountEvent;
 pub(crate) struct Frame {
     id: u64,
     text: String,
+    /// When that arrived which it follows from.
+    since: Option<std::time::Instant>,
 }
 
 struct Outgoing {
@@ -44,10 +46,18 @@ pub(crate) struct SessionHandle {
     ids: Arc<AtomicU64>,
 }
 
+impl Frame {
+    /// The same frame, which follows from something that arrived at `since`.
+    pub(crate) fn following(self, since: Option<std::time::Instant>) -> Frame {
+        Frame { since, ..self }
+    }
+}
+
 impl SessionHandle {
     pub(crate) fn frame(&self, method: &str, params: Map<String, Value>) -> Frame {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        Frame { id, text: json!({"id": id, "method": method, "params": params}).to_string() }
+        let text = json!({"id": id, "method": method, "params": params}).to_string();
+        Frame { id, text, since: None }
     }
 
     /// Sends a frame and waits for its answer.
@@ -350,7 +360,12 @@ impl Serve {
         self.waiting.retain(|_, reply| !reply.is_closed());
         self.waiting.insert(frame.id, reply);
         match write_in_time(socket, Message::text(frame.text)).await {
-            true => Ok(()),
+            true => {
+                if let Some(since) = frame.since {
+                    self.gateway.metrics.decision_to_wire.observe(since.elapsed());
+                }
+                Ok(())
+            }
             false => Err("a request could not be written".to_owned()),
         }
     }

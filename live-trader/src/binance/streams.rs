@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polybolos_engine::interval::Interval;
 use polybolos_engine::signals::Bar;
@@ -45,7 +45,7 @@ pub struct MarketPlan {
 /// Market events, as long as it is not dropped.
 #[derive(Debug)]
 pub struct MarketStream {
-    events: mpsc::Receiver<MarketEvent>,
+    events: mpsc::Receiver<(MarketEvent, Instant)>,
     settled: watch::Sender<Option<i64>>,
     tasks: Vec<AbortHandle>,
 }
@@ -53,6 +53,11 @@ pub struct MarketStream {
 impl MarketStream {
     /// The next event; `None` if the task behind it has ended.
     pub async fn next(&mut self) -> Option<MarketEvent> {
+        self.next_with_arrival().await.map(|(event, _)| event)
+    }
+
+    /// The next event with the time at which its message, or the answer that it is from, was read from the socket.
+    pub async fn next_with_arrival(&mut self) -> Option<(MarketEvent, Instant)> {
         self.events.recv().await
     }
 
@@ -76,7 +81,7 @@ impl Drop for MarketStream {
 enum Signal {
     Up(usize),
     Down(usize, String),
-    Bar(Symbol, Bar),
+    Bar(Symbol, Bar, Instant),
     Quote(Symbol, Decimal, Decimal),
 }
 
@@ -125,7 +130,7 @@ struct Hub {
     members: Vec<Vec<Symbol>>,
     is_up: Vec<bool>,
     was_up: bool,
-    out: VecDeque<MarketEvent>,
+    out: VecDeque<(MarketEvent, Instant)>,
     /// Newest quotes that nobody has taken yet.
     quotes: BTreeMap<Symbol, (Decimal, Decimal)>,
     filled: mpsc::Sender<(Hole, Vec<Bar>)>,
@@ -135,7 +140,7 @@ struct Hub {
 impl Hub {
     async fn run(
         mut self,
-        sender: mpsc::Sender<MarketEvent>,
+        sender: mpsc::Sender<(MarketEvent, Instant)>,
         mut signals: mpsc::Receiver<Signal>,
         mut fills: mpsc::Receiver<(Hole, Vec<Bar>)>,
     ) {
@@ -153,7 +158,7 @@ impl Hub {
                 },
                 Some((hole, bars)) = fills.recv() => {
                     let ordered = self.sequencer.fill(&hole, &bars);
-                    self.take(ordered);
+                    self.take(ordered, Instant::now());
                 }
                 signal = signals.recv() => match signal {
                     Some(signal) => self.signal(signal),
@@ -166,18 +171,18 @@ impl Hub {
         }
     }
 
-    fn next_event(&mut self) -> Option<MarketEvent> {
+    fn next_event(&mut self) -> Option<(MarketEvent, Instant)> {
         self.out.pop_front().or_else(|| {
             let (symbol, (bid, ask)) = self.quotes.pop_first()?;
-            Some(MarketEvent::Quote { symbol, bid, ask })
+            Some((MarketEvent::Quote { symbol, bid, ask }, Instant::now()))
         })
     }
 
     fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::Bar(symbol, bar) => {
+            Signal::Bar(symbol, bar, arrived) => {
                 let ordered = self.sequencer.bar(&symbol, bar);
-                self.take(ordered);
+                self.take(ordered, arrived);
             }
             Signal::Quote(symbol, bid, ask) => {
                 if self.quotes.insert(symbol, (bid, ask)).is_some() {
@@ -190,7 +195,7 @@ impl Hub {
                 }
                 if !self.was_up && self.is_up.iter().all(|is_up| *is_up) {
                     self.was_up = true;
-                    self.out.push_back(MarketEvent::Connected);
+                    self.out.push_back((MarketEvent::Connected, Instant::now()));
                 }
                 for symbol in self.members.get(group).cloned().unwrap_or_default() {
                     if let Some(hole) = self.sequencer.connected(&symbol) {
@@ -203,16 +208,17 @@ impl Hub {
                     *is_up = false;
                 }
                 if std::mem::take(&mut self.was_up) {
-                    self.out.push_back(MarketEvent::Disconnected { reason });
+                    self.out.push_back((MarketEvent::Disconnected { reason }, Instant::now()));
                 }
             }
         }
     }
 
-    fn take(&mut self, ordered: Ordered) {
+    fn take(&mut self, ordered: Ordered, arrived: Instant) {
         self.gateway.metrics.duplicate_bars.add(ordered.doubles);
         self.gateway.metrics.bars.add(ordered.bars.len() as u64);
-        self.out.extend(ordered.bars.into_iter().map(|(symbol, bar)| MarketEvent::Bar { symbol, bar }));
+        let bars = ordered.bars.into_iter();
+        self.out.extend(bars.map(|(symbol, bar)| (MarketEvent::Bar { symbol, bar }, arrived)));
         if let Some(hole) = ordered.hole {
             self.backfill(hole);
         }

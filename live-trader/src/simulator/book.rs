@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polybolos_kernels::bars::Bars;
 use rust_decimal::Decimal;
 use rust_decimal::RoundingStrategy;
+use serde::{Deserialize, Serialize};
 
 use crate::client_id::ClientId;
 use crate::filters::SymbolRules;
@@ -15,7 +16,7 @@ use crate::symbol::Symbol;
 pub(crate) const PRECISION: u32 = 8;
 
 /// How the fills of an order are split when it first meets the market, as on a thin book.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PartialFill {
     /// Part of the quantity that fills at first, above 0 and below 1.
     pub fraction: Decimal,
@@ -25,14 +26,14 @@ pub struct PartialFill {
 }
 
 /// What an order's funds are locked under: its own number, or its list's when legs share one lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum LockKey {
     Order(i64),
     List(i64),
 }
 
 /// An order with all the exchange knows of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     /// The pair.
     pub symbol: Symbol,
@@ -64,7 +65,8 @@ pub struct Order {
     pub updated_ms: i64,
     /// Market time from which it stood on the book; `None` before.
     pub working_ms: Option<i64>,
-    /// Why it ended by itself, in the exchange's word.
+    /// Why it ended by itself, in the exchange's word. A snapshot does not keep it.
+    #[serde(skip)]
     pub reason: Option<&'static str>,
     /// Its fills, oldest first.
     pub fills: Vec<Fill>,
@@ -128,7 +130,7 @@ fn time_in_force(kind: &OrderKind) -> TimeInForce {
 }
 
 /// How the orders of a list depend on each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contingency {
     /// One cancels the other.
     Oco,
@@ -137,7 +139,7 @@ pub enum Contingency {
 }
 
 /// A list of orders.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct List {
     /// The exchange's number.
     pub order_list_id: i64,

@@ -68,6 +68,14 @@ impl Ledger {
         self.holdings.iter().map(|(asset, holding)| balance(asset, *holding)).collect()
     }
 
+    /// Takes these holdings and fees in place of its own.
+    pub(crate) fn restore(&mut self, balances: Vec<Balance>, fees: Vec<(String, Decimal)>) {
+        let holding = |held: Balance| (held.asset, Holding { free: held.free, locked: held.locked });
+        self.holdings = balances.into_iter().map(holding).collect();
+        self.fees = fees.into_iter().collect();
+        self.touched.clear();
+    }
+
     /// What has changed since the last call.
     pub(crate) fn take_touched(&mut self) -> Vec<Balance> {
         let touched = std::mem::take(&mut self.touched);

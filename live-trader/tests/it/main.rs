@@ -11,6 +11,7 @@ mod journals;
 mod ledgers;
 mod promotions;
 mod risks;
+mod runtime;
 mod selections;
 mod shown;
 mod simulator;

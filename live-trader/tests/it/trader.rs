@@ -11,7 +11,7 @@ use polybolos_live_trader::venue::Command;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-mod market;
+pub(crate) mod market;
 mod world;
 
 use market::{HOUR_MS, PLAIN, Setup, program, symbol, walk};

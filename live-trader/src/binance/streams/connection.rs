@@ -307,7 +307,8 @@ impl Reader {
         match &message {
             StreamMessage::Closed { symbol, bar } => {
                 self.traded = self.heard;
-                self.signals.send(Signal::Bar(symbol.clone(), *bar)).await.map_err(gone)?;
+                let signal = Signal::Bar(symbol.clone(), *bar, self.heard.into_std());
+                self.signals.send(signal).await.map_err(gone)?;
             }
             StreamMessage::Quote { symbol, bid, ask } => {
                 self.traded = self.heard;

@@ -34,6 +34,21 @@ pub(crate) fn account(document: Value) -> Result<Account, WireError> {
     Ok(Account { balances, can_trade: account.can_trade, can_withdraw: account.can_withdraw })
 }
 
+/// The answer to `apiRestrictions`: whether the key may move money out, to another address or another account.
+pub(crate) fn key_may_withdraw(document: Value) -> Result<bool, WireError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Restrictions {
+        enable_withdrawals: bool,
+        #[serde(default)]
+        enable_internal_transfer: bool,
+        #[serde(default)]
+        permits_universal_transfer: bool,
+    }
+    let key: Restrictions = serde_json::from_value(document)?;
+    Ok(key.enable_withdrawals || key.enable_internal_transfer || key.permits_universal_transfer)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -51,5 +66,12 @@ mod tests {
         assert_eq!(read.balances.iter().map(|b| b.asset.as_str()).collect::<Vec<_>>(), ["BTC", "BNB"]);
         assert!(read.can_trade && !read.can_withdraw);
         assert!(account(json!({"canTrade": true, "balances": []})).is_err());
+        let key = |withdrawals: bool, universal: bool| {
+            json!({"ipRestrict": true, "enableReading": true, "enableWithdrawals": withdrawals,
+                "permitsUniversalTransfer": universal, "enableSpotAndMarginTrading": true})
+        };
+        assert!(!key_may_withdraw(key(false, false)).unwrap());
+        assert!(key_may_withdraw(key(true, false)).unwrap() && key_may_withdraw(key(false, true)).unwrap());
+        assert!(key_may_withdraw(json!({"ipRestrict": true})).is_err());
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn symbol() -> Symbol {
 }
 
 /// A random walk in cents from 100; `enter` and `exit` percent of the closes want in and out.
-pub(super) fn walk(seed: u64, rows: usize, enter: u64, exit: u64) -> Bars {
+pub(crate) fn walk(seed: u64, rows: usize, enter: u64, exit: u64) -> Bars {
     let mut random = Random(seed);
     let price = |cents: i64| cents as f64 / 100.0;
     let mut bars = Bars { interval_ms: HOUR_MS, ..Bars::default() };

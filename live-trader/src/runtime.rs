@@ -1,0 +1,31 @@
+//! The program around the trader: it joins the state machine with the journal, a venue, the control port and people.
+//!
+//! One task, the desk, owns trader and journal. It takes whatever happened meanwhile as one batch, makes all records of the batch durable
+//! with one write, and only then lets the batch's commands leave, all at once. It never waits for the network: answers come
+//! back as events like everything else.
+//!
+//! A [`Venue`] is where commands go and news come from: an exchange, or a simulated one ([`Paper`]).
+
+mod desk;
+mod error;
+mod exchange;
+mod flow;
+mod halt;
+mod live_paper;
+mod paper;
+mod plan;
+mod report;
+mod session;
+mod start;
+mod venue;
+
+pub use desk::{Desk, Inputs, Outcome, StopRequest};
+pub use error::RuntimeError;
+pub use exchange::{Exchange, credentials, endpoints, market_data};
+pub use halt::KILL_FILE;
+pub use live_paper::LivePaper;
+pub use paper::{Pace, Paper, PaperExchange};
+pub use plan::{cash_per_symbol, paper_costs, trader_plan};
+pub use session::{ControlPort, Surroundings, session};
+pub use start::{Setup, start};
+pub use venue::{Dispatch, Feed, Venue};

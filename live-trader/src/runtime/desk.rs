@@ -1,0 +1,445 @@
+//! The desk: the one task that owns trader and journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polybolos_engine::interval::Interval;
+use polybolos_engine::signals::Bar;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::alerts::Alerter;
+use crate::control::{ControlCommand, ControlRequest, State, Status};
+use crate::journal::JournalError;
+use crate::metrics::{Metrics, OrderOutcome, Step};
+use crate::symbol::Symbol;
+use crate::trader::{CommandId, Event, Goal, Operator, Standing, Trader};
+use crate::venue::{AccountEvent, Answer, MarketEvent, VenueError};
+
+use super::error::RuntimeError;
+use super::flow::{Batch, Flow};
+use super::halt::Watch;
+use super::report::Reporter;
+use super::venue::{Feed, Venue};
+
+/// Most events of one batch: one write of the journal covers them all.
+const BATCH: usize = 256;
+
+/// Least time between two snapshots.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a shutdown waits for what is under way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the bot is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopRequest {
+    /// Go on.
+    None,
+    /// Send no entry any more, settle what is under way, end.
+    Orderly {
+        /// Close positions first.
+        flatten: bool,
+    },
+}
+
+/// What comes to the desk from people, and goes from it to them.
+pub struct Inputs {
+    /// Commands of the control port.
+    pub controls: mpsc::Receiver<ControlRequest>,
+    /// Whether to end.
+    pub stop: watch::Receiver<StopRequest>,
+    /// Somebody outside sets the kill switch: a signal. The text says who.
+    pub kills: mpsc::Receiver<String>,
+    /// Where snapshots go.
+    pub status: watch::Sender<Arc<Status>>,
+    /// Where alerts go.
+    pub alerts: Option<Alerter>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to.
+    Stopped {
+        /// Whether everything was settled.
+        is_settled: bool,
+    },
+    /// There were no more bars.
+    Ended,
+}
+
+/// What a desk is made of.
+pub(super) struct Parts<V> {
+    pub(super) venue: V,
+    pub(super) trader: Trader,
+    pub(super) flow: Flow,
+    pub(super) kill: Watch,
+    pub(super) reporter: Reporter,
+    pub(super) metrics: Metrics,
+    pub(super) interval: Interval,
+}
+
+/// A bot that is ready to trade.
+pub struct Desk<V> {
+    pub(super) venue: V,
+    pub(super) trader: Trader,
+    flow: Flow,
+    kill: Watch,
+    reporter: Reporter,
+    metrics: Metrics,
+    interval: Interval,
+    /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
+    fed: BTreeMap<Symbol, i64>,
+    orders_sent: BTreeMap<CommandId, Instant>,
+    replies: Vec<(oneshot::Sender<Result<String, String>>, Result<String, String>)>,
+    failure: Option<JournalError>,
+    stopping: Option<(Instant, bool)>,
+    shown_at: Option<Instant>,
+}
+
+impl<V: Venue> Desk<V> {
+    pub(super) fn new(parts: Parts<V>) -> Desk<V> {
+        let Parts { venue, trader, flow, kill, reporter, metrics, interval } = parts;
+        Desk {
+            venue,
+            trader,
+            flow,
+            kill,
+            reporter,
+            metrics,
+            interval,
+            fed: BTreeMap::new(),
+            orders_sent: BTreeMap::new(),
+            replies: Vec::new(),
+            failure: None,
+            stopping: None,
+            shown_at: None,
+        }
+    }
+
+    /// The trader.
+    pub fn trader(&self) -> &Trader {
+        &self.trader
+    }
+
+    /// Trades until it is asked to stop or there are no more bars.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Journal`]: nothing has been sent since.
+    pub async fn run(&mut self, inputs: &mut Inputs) -> Result<Outcome, RuntimeError> {
+        self.reporter.lifecycle(inputs.alerts.as_ref(), "started", self.venue.now_ms());
+        let outcome = self.serve(inputs).await;
+        let words = match &outcome {
+            Ok(Outcome::Stopped { is_settled: true }) => "stopped".to_owned(),
+            Ok(Outcome::Stopped { is_settled: false }) => {
+                "stopped while something was under way; the next start looks it up".to_owned()
+            }
+            Ok(Outcome::Ended) => "ended: there are no more bars".to_owned(),
+            Err(error) => format!("ended: {error}"),
+        };
+        self.reporter.lifecycle(inputs.alerts.as_ref(), &words, self.venue.now_ms());
+        self.show(inputs, true);
+        outcome
+    }
+
+    async fn serve(&mut self, inputs: &mut Inputs) -> Result<Outcome, RuntimeError> {
+        let (mut is_control_open, mut is_stop_open) = (true, true);
+        loop {
+            let mut batch = Batch::default();
+            self.look_around(&mut batch, inputs);
+            let due_ms = self.trader.next_due_ms();
+            let has_work = !batch.records.is_empty() || !batch.sends.is_empty() || !self.replies.is_empty();
+            let feed = if has_work {
+                None
+            } else {
+                tokio::select! {
+                    biased;
+                    changed = inputs.stop.changed(), if is_stop_open => {
+                        is_stop_open = changed.is_ok();
+                        None
+                    }
+                    request = inputs.controls.recv(), if is_control_open => {
+                        match request {
+                            Some(request) => self.control(&mut batch, request),
+                            None => is_control_open = false,
+                        }
+                        None
+                    }
+                    Some(by) = inputs.kills.recv() => {
+                        self.kill(&by);
+                        None
+                    }
+                    feed = self.venue.next(due_ms) => Some(feed),
+                }
+            };
+            let is_ended = matches!(feed, Some(Feed::Ended));
+            self.take(&mut batch, feed);
+            self.commit(batch, inputs)?;
+            if is_ended {
+                self.finish(inputs)?;
+                return Ok(Outcome::Ended);
+            }
+            if let Some(outcome) = self.stopped(inputs)? {
+                return Ok(outcome);
+            }
+            self.show(inputs, false);
+        }
+    }
+
+    /// Handles an event and those that have come with it.
+    fn take(&mut self, batch: &mut Batch, first: Option<Feed>) {
+        let mut feeds: Vec<Feed> = first.into_iter().collect();
+        while !feeds.is_empty() && feeds.len() < BATCH {
+            match self.venue.ready() {
+                Some(feed) => feeds.push(feed),
+                None => break,
+            }
+        }
+        let mut newest: BTreeMap<Symbol, i64> = BTreeMap::new();
+        for feed in &feeds {
+            if let Feed::Market { event: MarketEvent::Bar { symbol, bar }, .. } = feed {
+                newest.insert(symbol.clone(), bar.open_time_ms);
+            }
+        }
+        for feed in feeds {
+            self.handle(batch, feed, &newest);
+        }
+    }
+
+    /// `newest`: open times of the newest bars that have come.
+    fn handle(&mut self, batch: &mut Batch, feed: Feed, newest: &BTreeMap<Symbol, i64>) {
+        let event = match feed {
+            Feed::Account(event) => {
+                self.metrics.event();
+                self.reporter.account(&event);
+                if matches!(event, AccountEvent::Connected) {
+                    self.metrics.reconnected("user");
+                }
+                Event::Account(event)
+            }
+            Feed::Answer { id, answer } => {
+                self.count(id, &answer);
+                Event::Answer { id, answer }
+            }
+            Feed::Market { event, received } => {
+                self.metrics.event();
+                self.reporter.market(&event);
+                match event {
+                    MarketEvent::Bar { symbol, bar } => {
+                        batch.bar_received.get_or_insert(received);
+                        let is_live = self.is_live(&bar) && newest.get(&symbol) <= Some(&bar.open_time_ms);
+                        Event::Bar { symbol, bar, is_live }
+                    }
+                    MarketEvent::Quote { symbol, bid, ask } => Event::Quote { symbol, bid, ask },
+                    MarketEvent::Rules { .. } => return,
+                    MarketEvent::Connected => {
+                        self.metrics.reconnected("market");
+                        Event::Market { is_connected: true }
+                    }
+                    MarketEvent::Disconnected { reason } => {
+                        tracing::warn!(reason, "the market's stream is gone");
+                        Event::Market { is_connected: false }
+                    }
+                }
+            }
+            Feed::Due => Event::Tick,
+            Feed::Ended => return,
+        };
+        self.feed(batch, event);
+    }
+
+    /// Gives an event to the trader; a bar that its strategy has seen is dropped.
+    pub(super) fn feed(&mut self, batch: &mut Batch, event: Event) {
+        if let Event::Bar { symbol, bar, .. } = &event {
+            let newest = self.fed.get(symbol).copied();
+            if newest.is_some_and(|newest| bar.open_time_ms <= newest) {
+                return;
+            }
+            self.fed.insert(symbol.clone(), bar.open_time_ms);
+            self.reporter.bar(symbol, bar);
+        }
+        let actions = self.trader.handle(self.venue.now_ms(), event);
+        batch.take(actions);
+    }
+
+    /// Whether no newer bar than this one has closed by now: then its close is one to act on.
+    pub(super) fn is_live(&self, bar: &Bar) -> bool {
+        !self.venue.is_of_the_present() || self.venue.now_ms() < bar.open_time_ms + 2 * self.interval.ms()
+    }
+
+    /// Open time of the newest bar that the strategy of a pair has seen.
+    pub(super) fn newest_open_ms(&self, symbol: &Symbol) -> Option<i64> {
+        self.fed.get(symbol).copied()
+    }
+
+    /// What is not an event of the venue: the kill switch's file, a stop.
+    fn look_around(&mut self, batch: &mut Batch, inputs: &mut Inputs) {
+        if let Some(reason) = self.kill.newly_set() {
+            self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
+        } else if self.kill.is_set() && *self.trader.standing() == Standing::Trading {
+            // A switch that was set before the start, or a comparison with the exchange that ended after it.
+            let reason = self.kill.status().reason.unwrap_or_default();
+            self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
+        }
+        let request = *inputs.stop.borrow_and_update();
+        if let (StopRequest::Orderly { flatten }, None) = (request, self.stopping) {
+            self.stopping = Some((Instant::now(), flatten));
+            let operator = match flatten {
+                true => Operator::Flatten,
+                false => Operator::Pause { reason: "shutting down".to_owned() },
+            };
+            self.feed(batch, Event::Operator(operator));
+        }
+    }
+
+    fn kill(&mut self, by: &str) {
+        if let Err(problem) = self.kill.set("set from outside", by, self.venue.now_ms()) {
+            tracing::error!(problem, "the kill switch's file");
+        }
+    }
+
+    fn control(&mut self, batch: &mut Batch, request: ControlRequest) {
+        let ControlRequest { command, reply } = request;
+        tracing::info!(?command, "an operator");
+        let answer = match &self.failure {
+            Some(failure) => Err(format!("nothing is done any more: {failure}")),
+            None => self.obey(batch, command),
+        };
+        self.replies.push((reply, answer));
+    }
+
+    fn obey(&mut self, batch: &mut Batch, command: ControlCommand) -> Result<String, String> {
+        let (operator, done) = match command {
+            ControlCommand::Pause => {
+                (Operator::Pause { reason: "an operator".to_owned() }, "no entries until resume".to_owned())
+            }
+            ControlCommand::Resume if self.kill.is_set() => {
+                return Err("the kill switch is set; `polybolos bot unkill` clears it".to_owned());
+            }
+            ControlCommand::Resume => (Operator::Resume, "entries again".to_owned()),
+            ControlCommand::Flatten => {
+                (Operator::Flatten, "closes every position, no entries until resume".to_owned())
+            }
+            ControlCommand::Close(symbol) => {
+                let done = format!("closes the position of {symbol}");
+                (Operator::Close(symbol), done)
+            }
+            ControlCommand::Kill => {
+                let written = self.kill.set("an operator's command", "control port", self.venue.now_ms());
+                if let Some(reason) = self.kill.newly_set() {
+                    self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
+                }
+                return written.map(|()| "the kill switch is set".to_owned());
+            }
+            ControlCommand::Reconcile => (Operator::Reconcile, "compares with the exchange".to_owned()),
+        };
+        self.feed(batch, Event::Operator(operator));
+        Ok(done)
+    }
+
+    /// Journal first, then the commands, then people.
+    fn commit(&mut self, batch: Batch, inputs: &mut Inputs) -> Result<(), RuntimeError> {
+        if self.failure.is_none()
+            && let Err(error) = self.flow.commit(&batch).and_then(|()| self.flow.rotate_if_long(&self.trader))
+        {
+            self.journal_failed(error, inputs)?;
+        }
+        if self.failure.is_none() {
+            for dispatch in batch.sends {
+                if dispatch.command.changes_orders() {
+                    self.orders_sent.insert(dispatch.id, Instant::now());
+                }
+                self.venue.dispatch(dispatch);
+            }
+        }
+        for (reply, answer) in self.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+        let now_ms = self.venue.now_ms();
+        self.reporter.tell(&self.trader, &batch.records, &batch.notices, inputs.alerts.as_ref(), now_ms);
+        self.tell_settled();
+        Ok(())
+    }
+
+    /// An order without a journal entry does not exist, so none is sent any more. Where the market waits for the desk, waiting for a
+    /// person would be for ever: there the session ends.
+    fn journal_failed(&mut self, error: JournalError, inputs: &mut Inputs) -> Result<(), RuntimeError> {
+        let text = format!("nothing is sent any more: {error}");
+        self.reporter.alarm(&text, inputs.alerts.as_ref(), self.venue.now_ms());
+        if self.venue.waits_for_desk() {
+            return Err(error.into());
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+
+    /// [`Desk::commit`] before there is anybody to tell.
+    pub(super) fn commit_before_trading(&mut self, batch: &Batch) -> Result<(), RuntimeError> {
+        self.flow.commit(batch)?;
+        self.flow.rotate_if_long(&self.trader)?;
+        self.reporter.tell(&self.trader, &batch.records, &batch.notices, None, self.venue.now_ms());
+        Ok(())
+    }
+
+    fn tell_settled(&mut self) {
+        let is_waiting = matches!(self.trader.standing(), Standing::Starting | Standing::Refused { .. });
+        if !is_waiting && self.trader.is_settled() && self.stopping.is_none() {
+            self.venue.settled(self.fed.values().max().copied());
+        }
+    }
+
+    /// Whether a stop has come to its end.
+    fn stopped(&mut self, inputs: &mut Inputs) -> Result<Option<Outcome>, RuntimeError> {
+        let Some((since, flatten)) = self.stopping else {
+            return Ok(None);
+        };
+        if let Some(failure) = self.failure.take() {
+            return Err(failure.into());
+        }
+        let is_flat = !flatten || self.trader.state().symbols.values().all(|symbol| symbol.goal == Goal::Flat);
+        let is_settled = self.trader.is_settled() && is_flat;
+        if !is_settled && since.elapsed() < PATIENCE {
+            return Ok(None);
+        }
+        self.finish(inputs)?;
+        Ok(Some(Outcome::Stopped { is_settled }))
+    }
+
+    fn finish(&mut self, inputs: &mut Inputs) -> Result<(), RuntimeError> {
+        self.flow.rotate(&self.trader)?;
+        self.show(inputs, true);
+        Ok(())
+    }
+
+    fn show(&mut self, inputs: &Inputs, is_last: bool) {
+        if !is_last && self.shown_at.is_some_and(|at| at.elapsed() < SHOW_EVERY) {
+            return;
+        }
+        self.shown_at = Some(Instant::now());
+        let mut status = self.reporter.status(&self.trader, self.kill.status(), self.venue.now_ms());
+        if let Some(failure) = &self.failure {
+            (status.state, status.detail) = (State::Refused, Some(format!("nothing is sent any more: {failure}")));
+        }
+        if self.stopping.is_some() {
+            status.state = State::Stopping;
+        }
+        inputs.status.send_replace(Arc::new(status));
+    }
+
+    /// Counts what became of a command that changes orders.
+    fn count(&mut self, id: CommandId, answer: &Answer) {
+        let Some(sent) = self.orders_sent.remove(&id) else {
+            return;
+        };
+        self.metrics.took(Step::RequestToAnswer, sent.elapsed());
+        let outcome = match answer {
+            Ok(_) => OrderOutcome::Accepted,
+            Err(VenueError::Refused { .. } | VenueError::NotFound { .. }) => OrderOutcome::Refused,
+            Err(VenueError::NotDone { .. } | VenueError::Halt { .. }) => OrderOutcome::NotSent,
+            Err(VenueError::Unknown { .. }) => OrderOutcome::Unknown,
+        };
+        self.metrics.order(outcome);
+    }
+}

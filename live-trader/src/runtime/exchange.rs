@@ -1,0 +1,284 @@
+//! An exchange by its connector.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use polybolos_engine::interval::Interval;
+use polybolos_engine::signals::Bar;
+use tokio::sync::mpsc;
+
+use crate::binance::{
+    Connector, ConnectorConfig, Credentials, Endpoints, KeyKind, MarketPlan, MarketStream, Metrics, UserStream,
+};
+use crate::config::{self, BotConfig, Mode, VenueName};
+use crate::filters::SymbolRules;
+use crate::symbol::Symbol;
+use crate::trader::CommandId;
+use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
+
+use super::error::RuntimeError;
+use super::venue::{Dispatch, Feed, Venue};
+
+/// Where the file says that the exchange is.
+///
+/// # Errors
+/// [`RuntimeError::Endpoint`].
+pub fn endpoints(exchange: &config::Exchange) -> Result<Endpoints, RuntimeError> {
+    let has_own = [&exchange.rest_url, &exchange.stream_url, &exchange.ws_api_url].into_iter().any(Option::is_some);
+    Ok(match exchange.venue {
+        VenueName::Live if !has_own => Endpoints::live(),
+        VenueName::Testnet if !has_own => Endpoints::testnet(),
+        VenueName::Demo if !has_own => Endpoints::demo(),
+        _ => {
+            let all = exchange.endpoints();
+            Endpoints::custom(&all.rest, &all.stream, &all.ws_api)?
+        }
+    })
+}
+
+/// The key that the file names.
+///
+/// # Errors
+/// [`RuntimeError::Secret`].
+pub fn credentials(exchange: &config::Exchange, bot_folder: &std::path::Path) -> Result<Credentials, RuntimeError> {
+    let kind = match exchange.key_kind {
+        config::KeyKind::Hmac => KeyKind::Hmac,
+        config::KeyKind::Ed25519 => KeyKind::Ed25519,
+    };
+    Ok(match &exchange.key_file {
+        Some(file) => Credentials::from_file(kind, &bot_folder.join(file))?,
+        None => Credentials::from_env(kind, &exchange.key_env, &exchange.secret_env)?,
+    })
+}
+
+/// A connector without a key, for the market on which paper mode trades. Where the file names the testnet, which has prices of its own
+/// that mean nothing, that is the live market.
+///
+/// # Errors
+/// [`RuntimeError::Endpoint`], [`RuntimeError::Connector`].
+pub fn market_data(exchange: &config::Exchange, metrics: Arc<Metrics>) -> Result<Connector, RuntimeError> {
+    let place = match exchange.venue {
+        VenueName::Testnet => Endpoints::live(),
+        _ => endpoints(exchange)?,
+    };
+    Ok(Connector::new(ConnectorConfig::new(place), None, metrics)?)
+}
+
+/// An exchange, as the desk sees it.
+#[derive(Debug)]
+pub struct Exchange {
+    connector: Connector,
+    interval: Interval,
+    is_lockstep: bool,
+    /// Whether the exchange plays bars of the past: orders and fills then have the time of the bars, and not of the wall clock.
+    has_market_time: bool,
+    is_custom: bool,
+    user: Option<UserStream>,
+    market: Option<MarketStream>,
+    answers: (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedReceiver<(CommandId, Answer)>),
+    told_settled: Option<i64>,
+    market_clock: MarketClock,
+}
+
+/// The time of a market that waits for its clients: its newest close, and what has passed here since that came.
+#[derive(Debug, Clone, Copy)]
+struct MarketClock {
+    closed_ms: i64,
+    since: Instant,
+}
+
+impl MarketClock {
+    fn now_ms(&self) -> i64 {
+        self.closed_ms.saturating_add(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(0))
+    }
+
+    fn saw_close(&mut self, close_ms: i64) {
+        if close_ms > self.now_ms() {
+            *self = MarketClock { closed_ms: close_ms, since: Instant::now() };
+        }
+    }
+}
+
+impl Exchange {
+    /// Connects: compares clocks, and looks at what the key may do.
+    ///
+    /// # Errors
+    /// No clock, a key that may not trade, and in live mode one that may withdraw.
+    pub async fn connect(
+        bot: &BotConfig,
+        interval: Interval,
+        mode: Mode,
+        credentials: Credentials,
+        metrics: Arc<Metrics>,
+    ) -> Result<Exchange, RuntimeError> {
+        let mut settings = ConnectorConfig::new(endpoints(&bot.exchange)?);
+        settings.recv_window_ms = i64::from(bot.exchange.recv_window_ms);
+        let is_real = settings.endpoints.is_live();
+        if mode != Mode::Live && is_real {
+            return Err(RuntimeError::Config(
+                "the addresses of `exchange` are those of the exchange with real money; that needs `--mode live`"
+                    .to_owned(),
+            ));
+        }
+        let connector = Connector::new(settings, Some(credentials), metrics)?;
+        let asked = |what: &str, error| RuntimeError::Venue { what: what.to_owned(), error };
+        connector.sync_clock().await.map_err(|error| asked("the exchange's clock", error))?;
+        let account = connector.execute(&Command::Account).await.map_err(|error| asked("the account", error))?;
+        let Response::Account(account) = account else {
+            return Err(RuntimeError::CannotTrade);
+        };
+        if !account.can_trade {
+            return Err(RuntimeError::CannotTrade);
+        }
+        if mode == Mode::Live {
+            // What the account says of withdrawals holds for the account; where the exchange says it of keys, that counts.
+            let may_withdraw = match connector.key_may_withdraw().await {
+                Ok(may_withdraw) => may_withdraw,
+                Err(VenueError::Refused { .. } | VenueError::NotFound { .. }) => account.can_withdraw,
+                Err(error) => return Err(asked("what the key may do", error)),
+            };
+            if may_withdraw {
+                return Err(RuntimeError::KeyMayWithdraw);
+            }
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Ok(Exchange {
+            connector,
+            interval,
+            is_lockstep: bot.exchange.lockstep,
+            has_market_time: bot.exchange.lockstep,
+            is_custom: bot.exchange.venue == VenueName::Custom,
+            user: None,
+            market: None,
+            answers: (sender, receiver),
+            told_settled: None,
+            market_clock: MarketClock { closed_ms: 0, since: Instant::now() },
+        })
+    }
+
+    fn heard(&mut self, (event, received): (MarketEvent, Instant)) -> Feed {
+        if let MarketEvent::Bar { bar, .. } = &event {
+            self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
+        }
+        Feed::Market { event, received }
+    }
+
+    /// An answer whose times are of the desk's clock: the connector says some in its own, some in the exchange's.
+    fn in_desk_time(&self, answer: Answer) -> Answer {
+        let now_ms = self.now_ms();
+        let of = |time_ms: i64, clock_ms: i64| time_ms.saturating_sub(clock_ms).saturating_add(now_ms);
+        let (local_ms, server_ms) = (self.connector.local_time_ms(), self.connector.server_time_ms());
+        answer.map_err(|error| match error {
+            VenueError::NotDone { reason, retry_at_ms } if retry_at_ms != 0 => {
+                VenueError::NotDone { reason, retry_at_ms: of(retry_at_ms, local_ms) }
+            }
+            VenueError::Halt { reason, until_ms } => {
+                VenueError::Halt { reason, until_ms: until_ms.map(|until_ms| of(until_ms, local_ms)) }
+            }
+            VenueError::Unknown { reason, settles_at_ms } => {
+                VenueError::Unknown { reason, settles_at_ms: of(settles_at_ms, server_ms) }
+            }
+            other => other,
+        })
+    }
+}
+
+/// The next event of the account's stream; nothing, for ever, without one.
+async fn user(stream: Option<&mut UserStream>) -> AccountEvent {
+    match stream {
+        Some(stream) => match stream.next().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn market(stream: Option<&mut MarketStream>) -> (MarketEvent, Instant) {
+    match stream {
+        Some(stream) => match stream.next_with_arrival().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+impl Venue for Exchange {
+    fn now_ms(&self) -> i64 {
+        if self.has_market_time { self.market_clock.now_ms() } else { self.connector.server_time_ms() }
+    }
+
+    fn waits_for_desk(&self) -> bool {
+        self.is_lockstep
+    }
+
+    fn is_of_the_present(&self) -> bool {
+        !self.has_market_time
+    }
+
+    async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
+        Ok(self.connector.exchange_info().await?.symbols.values().cloned().collect())
+    }
+
+    async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
+        let bars = self.connector.klines(symbol, self.interval, from_ms.max(0), None).await?;
+        let newest_ms = bars.last().map(|last| last.open_time_ms + self.interval.ms());
+        self.market_clock.saw_close(newest_ms.unwrap_or(0));
+        // A simulator has no bars of today. A real exchange has; one that does not is not told from a simulator by name.
+        let is_old = newest_ms.is_none_or(|ms| self.connector.server_time_ms() - ms > 2 * self.interval.ms());
+        self.has_market_time |= self.is_custom && is_old;
+        Ok(bars.to_vec())
+    }
+
+    fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
+        let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
+        self.market = Some(self.connector.market_stream(plan));
+        if self.user.is_none() {
+            self.user = Some(self.connector.user_stream());
+        }
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        let (connector, answers) = (self.connector.clone(), self.answers.0.clone());
+        tokio::spawn(async move {
+            let answer = connector.execute_since(&dispatch.command, dispatch.since).await;
+            // The desk has ended; the next start looks the command up.
+            let _ = answers.send((dispatch.id, answer));
+        });
+    }
+
+    async fn next(&mut self, due_ms: i64) -> Feed {
+        let wait = u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0);
+        let due = tokio::time::sleep(Duration::from_millis(wait));
+        tokio::pin!(due);
+        let Exchange { user: account, market: bars, answers, .. } = self;
+        tokio::select! {
+            biased;
+            event = user(account.as_mut()) => Feed::Account(event),
+            Some((id, answer)) = answers.1.recv() => Feed::Answer { id, answer: self.in_desk_time(answer) },
+            event = market(bars.as_mut()) => self.heard(event),
+            () = &mut due => Feed::Due,
+        }
+    }
+
+    fn ready(&mut self) -> Option<Feed> {
+        if let Some(event) = user(self.user.as_mut()).now_or_never() {
+            return Some(Feed::Account(event));
+        }
+        if let Ok((id, answer)) = self.answers.1.try_recv() {
+            return Some(Feed::Answer { id, answer: self.in_desk_time(answer) });
+        }
+        market(self.market.as_mut()).now_or_never().map(|event| self.heard(event))
+    }
+
+    fn settled(&mut self, newest_open_ms: Option<i64>) {
+        // Before the first close the market waits for a first word.
+        let open_ms = newest_open_ms.unwrap_or(0);
+        if let (true, Some(market)) = (self.is_lockstep && self.told_settled < Some(open_ms), &self.market) {
+            self.told_settled = Some(open_ms);
+            market.settled(open_ms);
+        }
+    }
+}

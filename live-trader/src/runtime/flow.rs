@@ -1,0 +1,94 @@
+//! From decisions to the disk and then to the exchange, in that order.
+
+use std::time::{Duration, Instant};
+
+use crate::journal::{self, Journal, JournalError};
+use crate::metrics::{Metrics, Step};
+use crate::trader::{Action, Notice, Record, Trader};
+
+use super::venue::Dispatch;
+
+impl journal::Record for Record {
+    const VERSION: u32 = 1;
+}
+
+/// A segment that is longer than this is followed by a new one, which begins with all that is known.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Records on which nothing is sent are durable after this at the latest.
+const SYNC_WITHIN: Duration = Duration::from_millis(100);
+
+/// What a batch of events led to, in order.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    pub(super) sends: Vec<Dispatch>,
+    pub(super) notices: Vec<Notice>,
+    /// When the first closed bar of the batch arrived.
+    pub(super) bar_received: Option<Instant>,
+}
+
+impl Batch {
+    pub(super) fn take(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Journal(record) => self.records.push(record),
+                Action::Send { id, command } => {
+                    self.sends.push(Dispatch { id, command, since: self.bar_received });
+                }
+                Action::Notify(notice) => self.notices.push(notice),
+            }
+        }
+    }
+}
+
+/// The journal, and when it must be synced.
+pub(super) struct Flow {
+    journal: Journal<Record>,
+    unsynced_since: Option<Instant>,
+    /// Whether records may wait a moment where nothing is sent on their strength: a replay would spend its time syncing.
+    may_wait: bool,
+    metrics: Metrics,
+}
+
+impl Flow {
+    pub(super) fn new(journal: Journal<Record>, may_wait: bool, metrics: Metrics) -> Flow {
+        Flow { journal, unsynced_since: None, may_wait, metrics }
+    }
+
+    /// Appends a batch's records, and makes everything durable if commands wait for it or it has waited long enough.
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        for record in &batch.records {
+            self.journal.append(record)?;
+            self.unsynced_since.get_or_insert_with(Instant::now);
+        }
+        let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_WITHIN);
+        if !batch.sends.is_empty() || !self.may_wait || is_due {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable.
+    pub(super) fn sync(&mut self) -> Result<(), JournalError> {
+        if self.unsynced_since.is_none() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.journal.sync()?;
+        self.metrics.took(Step::Journal, started.elapsed());
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// Begins a new segment if this one is long.
+    pub(super) fn rotate_if_long(&mut self, trader: &Trader) -> Result<(), JournalError> {
+        if self.journal.segment_bytes() < SEGMENT_BYTES { Ok(()) } else { self.rotate(trader) }
+    }
+
+    /// Begins a new segment.
+    pub(super) fn rotate(&mut self, trader: &Trader) -> Result<(), JournalError> {
+        self.sync()?;
+        self.journal.rotate(&[trader.checkpoint()])
+    }
+}

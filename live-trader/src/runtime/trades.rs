@@ -1,0 +1,1 @@
+//! A session's closed trades, from its journal.

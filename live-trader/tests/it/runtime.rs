@@ -1,0 +1,6 @@
+//! The program around the trader: sessions, crashes, disks that fail, operators.
+
+mod bot;
+mod crashes;
+mod operators;
+mod paper;

@@ -1,0 +1,253 @@
+//! A program that ends at any moment, and a disk that fails.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use polybolos_engine::signals::Bar;
+use polybolos_live_trader::filters::SymbolRules;
+use polybolos_live_trader::journal::Sink;
+use polybolos_live_trader::runtime::{Dispatch, Feed, Outcome, Pace, Paper, RuntimeError, Venue, start};
+use polybolos_live_trader::symbol::Symbol;
+use polybolos_live_trader::trader::Goal;
+use polybolos_live_trader::venue::VenueError;
+use rust_decimal::Decimal;
+use tokio::sync::Notify;
+
+use super::bot::{SYMBOLS, backtest, exchange, inputs, market, setup, traded};
+
+/// A venue before which the program ends at its `fatal`th word to it, the command still on its way or already done.
+struct Dying {
+    inner: Paper,
+    words: u64,
+    fatal: u64,
+    arrives: bool,
+    death: Arc<Notify>,
+    is_dead: bool,
+}
+
+impl Dying {
+    fn dies(&mut self) -> bool {
+        self.words += 1;
+        if self.words == self.fatal {
+            self.is_dead = true;
+            self.death.notify_one();
+        }
+        self.is_dead
+    }
+}
+
+impl Venue for Dying {
+    fn now_ms(&self) -> i64 {
+        self.inner.now_ms()
+    }
+
+    fn waits_for_desk(&self) -> bool {
+        true
+    }
+
+    fn is_of_the_present(&self) -> bool {
+        false
+    }
+
+    async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
+        self.inner.rules().await
+    }
+
+    async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
+        self.inner.history(symbol, from_ms).await
+    }
+
+    fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
+        self.inner.open(pairs);
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        let was_dead = self.is_dead;
+        if !self.dies() || (self.arrives && !was_dead) {
+            self.inner.dispatch(dispatch);
+        }
+    }
+
+    async fn next(&mut self, due_ms: i64) -> Feed {
+        if self.dies() {
+            return std::future::pending().await;
+        }
+        self.inner.next(due_ms).await
+    }
+
+    fn ready(&mut self) -> Option<Feed> {
+        if self.is_dead { None } else { self.inner.ready() }
+    }
+
+    fn settled(&mut self, newest_open_ms: Option<i64>) {
+        if !self.is_dead {
+            self.inner.settled(newest_open_ms);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ends_again_and_again_loses_and_doubles_nothing() {
+    for (seed, arrives) in [(1, false), (2, true), (3, false), (4, true)] {
+        let market = market(seed, 120);
+        let dir = tempfile::tempdir().unwrap();
+        let exchange = exchange(&market, 0);
+        let mut lives = 0_u64;
+        loop {
+            lives += 1;
+            let death = Arc::new(Notify::new());
+            let venue = Dying {
+                inner: Paper::new(exchange.clone(), Pace::Max),
+                words: 0,
+                fatal: 20 + lives * 17 % 61,
+                arrives,
+                death: Arc::clone(&death),
+                is_dead: false,
+            };
+            let mut desk = start(setup(dir.path()), venue).await.unwrap();
+            let (mut inputs, _ends) = inputs();
+            let ended = tokio::select! {
+                outcome = desk.run(&mut inputs) => Some(outcome.unwrap()),
+                () = death.notified() => None,
+            };
+            if ended == Some(Outcome::Ended) {
+                let state = desk.trader().state();
+                let expected = state.expected.as_ref().unwrap();
+                let held = |asset: &str| -> Decimal {
+                    let exchange = exchange.lock().unwrap();
+                    let books = SYMBOLS.iter().filter_map(|name| exchange.book(&Symbol::new(name)));
+                    let balances = books.flat_map(|book| book.balances());
+                    balances.filter(|b| b.asset == asset).map(|b| b.free + b.locked).sum()
+                };
+                for asset in ["USDT", "AAA", "BBB", "CCC"] {
+                    assert_eq!(expected.get(asset).copied().unwrap_or_default(), held(asset), "{asset}");
+                }
+                for (symbol, known) in &state.symbols {
+                    let exchange = exchange.lock().unwrap();
+                    let open = exchange.book(symbol).unwrap().open_orders(None).unwrap().len();
+                    assert_eq!(open, if known.goal == Goal::Hold { 2 } else { 0 }, "{symbol}: {known:?}");
+                }
+                break;
+            }
+        }
+        assert!(lives >= 8, "{lives}");
+        let mut ids = BTreeSet::new();
+        for name in SYMBOLS {
+            let symbol = Symbol::new(name);
+            let exchange = exchange.lock().unwrap();
+            for order in exchange.book(&symbol).unwrap().all_orders(&symbol).unwrap() {
+                assert!(ids.insert(order.client_id.clone()), "{} was sent twice", order.client_id);
+            }
+        }
+        let live: Vec<_> = traded(&exchange).concat();
+        let expected: Vec<_> = backtest(&market).concat();
+        let same = live.iter().filter(|a| expected.iter().any(|b| (a.0, a.2) == (b.0, b.2))).count();
+        assert!(same * 10 >= live.len() * 7 && live.len() * 10 >= expected.len() * 6, "{live:?} {expected:?}");
+    }
+}
+
+/// A disk that is full after so many writes.
+struct Full {
+    inner: Box<dyn Sink>,
+    left: Arc<AtomicU64>,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl Sink for Full {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            self.has_failed.store(true, Ordering::SeqCst);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.inner.sync()
+    }
+}
+
+/// Counts what leaves after the disk has failed.
+struct Watched {
+    inner: Paper,
+    has_failed: Arc<AtomicBool>,
+    sent_after: Arc<AtomicU64>,
+}
+
+impl Venue for Watched {
+    fn now_ms(&self) -> i64 {
+        self.inner.now_ms()
+    }
+
+    fn waits_for_desk(&self) -> bool {
+        true
+    }
+
+    fn is_of_the_present(&self) -> bool {
+        false
+    }
+
+    async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
+        self.inner.rules().await
+    }
+
+    async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
+        self.inner.history(symbol, from_ms).await
+    }
+
+    fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
+        self.inner.open(pairs);
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        if self.has_failed.load(Ordering::SeqCst) {
+            self.sent_after.fetch_add(1, Ordering::SeqCst);
+        }
+        self.inner.dispatch(dispatch);
+    }
+
+    async fn next(&mut self, due_ms: i64) -> Feed {
+        self.inner.next(due_ms).await
+    }
+
+    fn ready(&mut self) -> Option<Feed> {
+        self.inner.ready()
+    }
+
+    fn settled(&mut self, newest_open_ms: Option<i64>) {
+        self.inner.settled(newest_open_ms);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_once_the_journal_has_failed_and_the_next_start_goes_on() {
+    let market = market(5, 200);
+    let dir = tempfile::tempdir().unwrap();
+    let exchange = exchange(&market, 0);
+    let has_failed = Arc::new(AtomicBool::new(false));
+    let sent_after = Arc::new(AtomicU64::new(0));
+    let mut setup_of_full = setup(dir.path());
+    let (failed, left) = (Arc::clone(&has_failed), Arc::new(AtomicU64::new(40)));
+    setup_of_full.wrap = Some(Box::new(move |inner| {
+        Box::new(Full { inner, left: Arc::clone(&left), has_failed: Arc::clone(&failed) })
+    }));
+    let venue = Watched {
+        inner: Paper::new(exchange.clone(), Pace::Max),
+        has_failed: Arc::clone(&has_failed),
+        sent_after: Arc::clone(&sent_after),
+    };
+    let mut desk = start(setup_of_full, venue).await.unwrap();
+    let (mut first, ends) = inputs();
+    let error = desk.run(&mut first).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::Journal(_)), "{error}");
+    assert!(has_failed.load(Ordering::SeqCst));
+    assert_eq!(sent_after.load(Ordering::SeqCst), 0);
+    drop((desk, ends));
+    let before = traded(&exchange).concat().len();
+    let mut desk = start(setup(dir.path()), Paper::new(exchange.clone(), Pace::Max)).await.unwrap();
+    let (mut second, _ends) = inputs();
+    assert_eq!(desk.run(&mut second).await.unwrap(), Outcome::Ended);
+    assert!(traded(&exchange).concat().len() > before);
+}
