@@ -160,12 +160,22 @@ impl Metrics {
         self.weight_limit.set(i64::from(limit));
     }
 
-    /// Everything in the OpenMetrics text format, with the gauges of `status`, and what the connector has counted where there is one.
-    pub fn text(&self, status: &Status, connector: Option<&crate::binance::Metrics>) -> String {
+    /// Everything in the OpenMetrics text format, with the gauges of `status`.
+    pub fn text(&self, status: &Status) -> String {
+        self.text_with(status, None)
+    }
+
+    /// [`Metrics::text`] with what a connector has counted. The time to the wire is then the connector's, which sees the wire.
+    pub fn text_with(&self, status: &Status, connector: Option<&crate::binance::Metrics>) -> String {
         let mut registry = Registry::with_prefix("polybolos_bot");
         self.register_events(&mut registry);
-        if let Some(connector) = connector {
-            connector::register(&mut registry, connector);
+        match connector {
+            Some(connector) => connector::register(&mut registry, connector),
+            None => registry.register(
+                "decision_to_wire_seconds",
+                "News of a closed bar to the request on the socket",
+                self.decision_to_wire.clone(),
+            ),
         }
         register_status(&mut registry, status);
         let mut text = String::new();
@@ -178,11 +188,6 @@ impl Metrics {
 
     fn register_events(&self, registry: &mut Registry) {
         for (name, help, histogram) in [
-            (
-                "decision_to_wire_seconds",
-                "News of a closed bar to the request on the socket",
-                &self.decision_to_wire,
-            ),
             ("request_to_answer_seconds", "Request on the socket to its answer", &self.request_to_answer),
             ("journal_seconds", "Write of the journal with its sync", &self.journal),
             ("reconcile_seconds", "Comparison of the journal with the exchange", &self.reconcile),

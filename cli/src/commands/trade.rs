@@ -124,7 +124,9 @@ async fn trade(
     let metrics = Metrics::default();
     let starting = Status::starting(&config.name, mode, &config.capital.quote_asset, now_ms());
     let (status, shown) = watch::channel(Arc::new(starting));
-    let (port, controls) = control_port(&config.control, &shown, &metrics).await?;
+    let counters = Arc::new(binance::Metrics::default());
+    let connector = args.data.is_none().then(|| Arc::clone(&counters));
+    let (port, controls) = control_port(&config.control, &shown, &metrics, connector).await?;
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let alerts = alerts::alerts(&config.alerts, environment, TELEGRAM_URL, AlertPace::default())
         .map_err(|error| CliError::Failed(error.to_string()))?;
@@ -149,7 +151,7 @@ async fn trade(
     let outcome = match (&args.data, mode) {
         (Some(data), _) => session(setup, replay::venue(args, data, &config, &strategy)?, around).await,
         (None, Mode::Paper) => {
-            let connector = market_data(&config.exchange, Arc::new(binance::Metrics::default())).map_err(failed)?;
+            let connector = market_data(&config.exchange, counters).map_err(failed)?;
             let cash = cash_per_symbol(&config, config.symbols.len());
             let costs = paper_costs(&strategy);
             let venue = LivePaper::connect(connector, strategy.interval, costs, cash, &state_dir).await;
@@ -157,7 +159,6 @@ async fn trade(
         }
         (None, Mode::Testnet | Mode::Live) => {
             let key = credentials(&config.exchange, folder(&args.bot)).map_err(failed)?;
-            let counters = Arc::new(binance::Metrics::default());
             let venue = Exchange::connect(&config, strategy.interval, mode, key, counters).await;
             session(setup, venue.map_err(failed)?, around).await
         }
@@ -178,6 +179,7 @@ async fn control_port(
     control: &polybolos_live_trader::config::Control,
     shown: &watch::Receiver<Arc<Status>>,
     metrics: &Metrics,
+    connector: Option<Arc<binance::Metrics>>,
 ) -> Result<(Option<ControlPort>, mpsc::Receiver<polybolos_live_trader::control::ControlRequest>), CliError> {
     if !control.enabled {
         return Ok((None, mpsc::channel(1).1));
@@ -190,7 +192,7 @@ async fn control_port(
     })?;
     let text = {
         let (shown, metrics) = (shown.clone(), metrics.clone());
-        move || metrics.text(&shown.borrow())
+        move || metrics.text_with(&shown.borrow(), connector.as_deref())
     };
     let (port, controls) =
         ControlPort::open(control.listen, &token, shown.clone(), Arc::new(text)).await.map_err(failed)?;

@@ -348,6 +348,9 @@ impl<V: Venue> Desk<V> {
         if self.failure.is_none() {
             for dispatch in batch.sends {
                 if dispatch.command.changes_orders() {
+                    if let Some(since) = dispatch.since {
+                        self.metrics.took(Step::DecisionToWire, since.elapsed());
+                    }
                     self.orders_sent.insert(dispatch.id, Instant::now());
                 }
                 self.venue.dispatch(dispatch);
