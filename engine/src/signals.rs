@@ -166,6 +166,12 @@ pub struct Signals {
     order: Vec<Vec<usize>>,
 }
 
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signals").field("interval_ms", &self.interval_ms).finish_non_exhaustive()
+    }
+}
+
 impl Signals {
     /// Starts the strategy before its first bar. `params` holds one value per parameter in declaration order;
     /// `interval_ms` is the length of the bars that [`Signals::push`] will see.

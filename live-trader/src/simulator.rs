@@ -32,6 +32,7 @@ use polybolos_kernels::sim::Intrabar;
 use rust_decimal::Decimal;
 
 use crate::client_id::ClientId;
+pub(crate) use crate::decimals::{decimal, number};
 use crate::filters::SymbolRules;
 use crate::order::Fill;
 use crate::symbol::Symbol;
@@ -325,16 +326,6 @@ impl Simulator {
 struct Told {
     request_id: Option<ClientId>,
     fill: Option<Fill>,
-}
-
-/// The decimal that is written as the shortest text of `value`; `None` where there is none.
-pub(crate) fn decimal(value: f64) -> Option<Decimal> {
-    format!("{value}").parse().ok()
-}
-
-/// The number whose shortest text `value` has; prices come from numbers and go back to the same bits.
-pub(crate) fn number(value: Decimal) -> f64 {
-    value.to_string().parse().unwrap_or(f64::NAN)
 }
 
 fn check_settings(settings: &Settings) -> Result<(), SimulatorError> {

@@ -12,146 +12,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polybolos_engine::signals::{Bar, Signals};
+use polybolos_engine::signals::Signals;
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
 use crate::client_id::{ClientId, Intent};
+use crate::ledger::{Ledger, LedgerError};
 use crate::order::OrderReport;
+use crate::risk::{GateState, Limits, Quote, RiskGate};
 use crate::symbol::Symbol;
-use crate::venue::{AccountEvent, Answer, Command};
+use crate::venue::AccountEvent;
 
 mod answers;
 mod bars;
+mod commissions;
+mod event;
 mod lookup;
+mod members;
+mod operator;
 mod plan;
 mod reconcile;
 mod record;
+mod request;
+mod risk;
 mod state;
 mod step;
 mod ticket;
 
+pub use event::{Action, CommandId, Event, Level, Notice, Operator, Standing, Why};
 pub use plan::{EntryStyle, OnDisconnect, Plan, SymbolPlan};
 pub use reconcile::Difference;
-pub use record::{ExitCause, Goal, Record};
-pub use state::{Holding, State, SymbolState};
+pub use record::{CommissionPrices, Goal, Record};
+pub use state::{Applied, Holding, Member, State, SymbolState};
 pub use ticket::{Stage, Ticket};
 
 use lookup::Lookup;
 use reconcile::Reconcile;
-
-/// Number of a command, unique within a run of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandId(pub u64);
-
-/// What an operator asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operator {
-    /// No entries until [`Operator::Resume`]. Positions keep their exits and their protection.
-    Pause {
-        /// Why, in the operator's words.
-        reason: String,
-    },
-    /// Entries again, unless a limit forbids them.
-    Resume,
-    /// Closes all positions and pauses.
-    Flatten,
-    /// Closes the position of one symbol.
-    Close(Symbol),
-    /// The kill switch was set: waiting entries are cancelled, and with `flatten` positions are closed.
-    Kill {
-        /// Whether to close positions.
-        flatten: bool,
-        /// Why.
-        reason: String,
-    },
-    /// Compares with the exchange now.
-    Reconcile,
-    /// Takes the exchange's balances and orders as right, whatever the journal says.
-    AcceptDifferences,
-}
-
-/// What happens to a trader.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the fields are their types")]
-pub enum Event {
-    /// A bar closed. `is_live` is false for bars that are caught up on: the strategy sees them and does not act.
-    Bar { symbol: Symbol, bar: Bar, is_live: bool },
-    /// The best prices.
-    Quote { symbol: Symbol, bid: Decimal, ask: Decimal },
-    /// The exchange's word about the account.
-    Account(AccountEvent),
-    /// The market streams are there, or gone.
-    Market { is_connected: bool },
-    /// A command's answer.
-    Answer { id: CommandId, answer: Answer },
-    /// An operator's word.
-    Operator(Operator),
-    /// Time has passed. Due at [`Trader::next_due_ms`], or at any other moment.
-    Tick,
-}
-
-/// How much a notice matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// For the log.
-    Info,
-    /// Somebody should know.
-    Warning,
-    /// Somebody must act.
-    Alarm,
-}
-
-/// Something to tell people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// How much it matters.
-    pub level: Level,
-    /// The symbol it is about.
-    pub symbol: Option<Symbol>,
-    /// One sentence.
-    pub text: String,
-}
-
-/// What the shell does.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the fields are their types")]
-pub enum Action {
-    /// Appends to the journal.
-    Journal(Record),
-    /// Sends to the exchange, after the journal is durable.
-    Send { id: CommandId, command: Command },
-    /// Tells people.
-    Notify(Notice),
-}
-
-/// What the trader may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// Before the first reconciliation: looks only.
-    Starting,
-    /// Everything.
-    Trading,
-    /// No entries.
-    Paused {
-        /// Why.
-        reason: String,
-    },
-    /// The exchange and the journal differ in ways that nothing explains: looks only.
-    Refused {
-        /// The differences.
-        differences: Vec<Difference>,
-    },
-    /// Nothing is sent at all.
-    Halted {
-        /// Why.
-        reason: String,
-        /// When it ends by itself.
-        until_ms: Option<i64>,
-    },
-}
+use request::Request;
 
 /// What a command that is under way was sent for.
 #[derive(Debug, Clone)]
@@ -176,45 +72,50 @@ struct Desk {
     under_way: u32,
     retry_at_ms: i64,
     refusals: u32,
-    quote: Option<(Decimal, Decimal)>,
+    /// When its last live bar came.
+    bar_ms: Option<i64>,
     why: Why,
 }
 
-/// Why a symbol is or is not in a position.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "why", content = "detail", rename_all = "snake_case")]
-pub enum Why {
-    /// No bar has closed yet.
-    NoBar,
-    /// The entry signal is FALSE.
-    NoSignal,
-    /// An exit is too recent.
-    CoolingDown,
-    /// The trader is not trading: paused, halted, starting.
-    NotTrading(String),
-    /// A limit or a protection denied it.
-    Risk(String),
-    /// The exchange's rules do not allow the order.
-    Filter(String),
-    /// There is too little money.
-    Funds(String),
-    /// The order was not taken.
-    NotTaken(String),
-    /// An entry is under way.
-    Entering,
-    /// In a position.
-    Holding,
-    /// A position is being closed.
-    Exiting(ExitCause),
-    /// The position was closed.
-    Closed(ExitCause),
+/// Best prices and when they came.
+#[derive(Clone, Copy)]
+struct Seen {
+    quote: Quote,
+    at_ms: i64,
+}
+
+/// A position with its prices, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionView {
+    /// The pair.
+    pub symbol: Symbol,
+    /// Base units held, dust of earlier trades included.
+    pub quantity: Decimal,
+    /// Mean price of its buys without fees, quote per base.
+    pub entry_price: Decimal,
+    /// Time of the first buy, exchange clock.
+    pub entry_ms: i64,
+    /// Open time of the bar in which the first unit was bought.
+    pub entry_bar_ms: Option<i64>,
+    /// The bid, or the last close where no quote is known.
+    pub price: Option<Decimal>,
+    /// Stop that rests at the exchange.
+    pub stop_price: Option<Decimal>,
+    /// Target that rests at the exchange.
+    pub target_price: Option<Decimal>,
+    /// `quantity * price` less what was paid for it, fees included, quote currency.
+    pub unrealised: Option<Decimal>,
 }
 
 /// A trader.
 pub struct Trader {
     plan: Plan,
+    gate: RiskGate,
     state: State,
+    /// Whether the plan has been compared with the journal.
+    has_begun: bool,
     desks: BTreeMap<Symbol, Desk>,
+    quotes: BTreeMap<Symbol, Seen>,
     standing: Standing,
     sent: BTreeMap<CommandId, Sent>,
     lookups: BTreeMap<ClientId, Lookup>,
@@ -222,6 +123,8 @@ pub struct Trader {
     next_command: u64,
     /// Order numbers at the exchange that are nobody's we know, with the time of their fill.
     foreign: BTreeMap<i64, i64>,
+    /// What the ledger did not take and people were told of.
+    refused_fills: Vec<LedgerError>,
     is_user_connected: bool,
     is_market_connected: bool,
     disconnected_since_ms: Option<i64>,
@@ -236,31 +139,25 @@ impl Trader {
     /// A trader that knows `records` from its journal. `signals` has the strategy of each symbol before its first bar; closed
     /// bars are fed to it as [`Event::Bar`] with `is_live: false` first.
     ///
-    /// Orders that were under way when the journal ended are in doubt: they are looked up before anything else.
+    /// Orders that were under way when the journal ended are in doubt: they are looked up before anything else. Pairs that the
+    /// journal has and the plan has not leave, unless they hold something: then the trader refuses to trade.
     pub fn new(plan: Plan, signals: BTreeMap<Symbol, Signals>, records: &[Record]) -> Trader {
-        let assets = plan.symbols.iter().map(|(symbol, entry)| {
-            (symbol.clone(), (entry.rules.base_asset.clone(), entry.rules.quote_asset.clone()))
-        });
-        let mut state = State::new(plan.interval, assets.collect());
-        records.iter().for_each(|record| state.apply(record));
-        let desk = |signals| Desk {
-            signals,
-            under_way: 0,
-            retry_at_ms: 0,
-            refusals: 0,
-            quote: None,
-            why: Why::NoBar,
-        };
+        let state = State::from_records(plan.interval, records);
+        let gate = RiskGate::new(plan.limits.clone(), plan.protections.clone(), plan.interval.ms());
         Trader {
             plan,
+            gate,
             state,
-            desks: signals.into_iter().map(|(symbol, signals)| (symbol, desk(signals))).collect(),
+            has_begun: false,
+            desks: signals.into_iter().map(|(symbol, signals)| (symbol, Desk::new(signals))).collect(),
+            quotes: BTreeMap::new(),
             standing: Standing::Starting,
             sent: BTreeMap::new(),
             lookups: BTreeMap::new(),
             reconcile: Reconcile::default(),
             next_command: 0,
             foreign: BTreeMap::new(),
+            refused_fills: Vec::new(),
             is_user_connected: false,
             is_market_connected: false,
             disconnected_since_ms: None,
@@ -273,15 +170,15 @@ impl Trader {
 
     /// Takes an event at `now_ms` and says what is to be done.
     pub fn handle(&mut self, now_ms: i64, event: Event) -> Vec<Action> {
-        self.now_ms = self.now_ms.max(now_ms);
+        self.now_ms = if self.has_begun { self.now_ms.max(now_ms) } else { now_ms };
+        self.begin();
         self.end_halt();
         match event {
             Event::Bar { symbol, bar, is_live } => self.bar(&symbol, &bar, is_live),
-            Event::Quote { symbol, bid, ask } => {
-                if let Some(desk) = self.desks.get_mut(&symbol) {
-                    desk.quote = Some((bid, ask));
-                }
-            }
+            Event::Quote { symbol, bid, ask } => self.quoted(symbol, Quote { bid, ask }),
+            Event::Rules { rules } => self.rules(*rules),
+            Event::Admit { symbol, plan, signals } => self.admit(&symbol, *plan, *signals),
+            Event::Retire { symbol } => self.retire(&symbol),
             Event::Account(event) => self.account_event(event),
             Event::Market { is_connected } => {
                 self.is_market_connected = is_connected;
@@ -293,6 +190,7 @@ impl Trader {
         }
         while let Some(symbol) = self.touched.pop_first() {
             self.step(&symbol);
+            self.leave_if_done(&symbol);
         }
         self.advance_reconcile();
         std::mem::take(&mut self.actions)
@@ -303,14 +201,71 @@ impl Trader {
         &self.state
     }
 
+    /// What was earned.
+    pub fn ledger(&self) -> &Ledger {
+        &self.state.ledger
+    }
+
+    /// Stops and locks of the risk gate, and the orders that it counted.
+    pub fn gate(&self) -> &GateState {
+        &self.state.gate
+    }
+
+    /// The risk gate's limits.
+    pub fn limits(&self) -> &Limits {
+        self.gate.limits()
+    }
+
+    /// Whether the kill switch is set.
+    pub fn is_killed(&self) -> bool {
+        self.state.kill.is_some()
+    }
+
     /// What the trader may do.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
+    /// The pairs that are traded, retiring ones included.
+    pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
+        self.desks.keys()
+    }
+
     /// Why `symbol` is or is not in a position.
     pub fn why(&self, symbol: &Symbol) -> Option<&Why> {
         self.desks.get(symbol).map(|desk| &desk.why)
+    }
+
+    /// The best prices of `symbol`, where they are known.
+    pub fn quote(&self, symbol: &Symbol) -> Option<Quote> {
+        self.quotes.get(symbol).map(|seen| seen.quote)
+    }
+
+    /// The open positions.
+    pub fn positions(&self) -> Vec<PositionView> {
+        self.desks.keys().filter_map(|symbol| self.position_view(symbol)).collect()
+    }
+
+    fn position_view(&self, symbol: &Symbol) -> Option<PositionView> {
+        let position = self.state.position(symbol)?;
+        let state = self.state.symbol(symbol);
+        let price = self.reference(symbol, &state);
+        let resting = |intent| {
+            let of_intent = self.state.live_tickets(symbol).find(|(_, ticket)| ticket.intent == intent);
+            of_intent.and_then(|(_, ticket)| ticket.kind.stop_price().or(ticket.kind.price()))
+        };
+        let value = price.and_then(|price| price.checked_mul(position.quantity));
+        Some(PositionView {
+            symbol: symbol.clone(),
+            quantity: position.quantity,
+            entry_price: position.entry_price,
+            entry_ms: position.entry_ms,
+            entry_bar_ms: state.holding.entry_bar_open_ms,
+            price,
+            stop_price: resting(Intent::Stop),
+            target_price: resting(Intent::Target),
+            unrealised: value.and_then(|value| value.checked_sub(position.cost)),
+        })
     }
 
     /// Whether every decision taken so far has been answered and nothing is under way.
@@ -332,11 +287,18 @@ impl Trader {
     }
 
     fn record(&mut self, record: Record) {
-        self.state.apply(&record);
+        let applied = self.state.apply(&record);
         self.actions.push(Action::Journal(record));
+        self.trades_closed(applied.closed.len());
+        for error in applied.refused {
+            if !self.refused_fills.contains(&error) {
+                self.notify(Level::Alarm, None, format!("not booked: {error}"));
+                self.refused_fills.push(error);
+            }
+        }
     }
 
-    fn send(&mut self, symbol: Option<&Symbol>, purpose: Purpose, command: Command) {
+    fn send(&mut self, symbol: Option<&Symbol>, purpose: Purpose, request: Request) {
         let id = CommandId(self.next_command);
         self.next_command += 1;
         if matches!(purpose, Purpose::Place { .. } | Purpose::Cancel { .. } | Purpose::Fills { .. })
@@ -345,7 +307,7 @@ impl Trader {
             desk.under_way += 1;
         }
         self.sent.insert(id, Sent { symbol: symbol.cloned(), purpose });
-        self.actions.push(Action::Send { id, command });
+        self.actions.push(Action::Send { id, command: request.into_command() });
     }
 
     fn notify(&mut self, level: Level, symbol: Option<&Symbol>, text: String) {
@@ -356,17 +318,8 @@ impl Trader {
         if self.standing == standing {
             return;
         }
-        let (level, text) = match &standing {
-            Standing::Starting => (Level::Info, "compares with the exchange before it trades".to_owned()),
-            Standing::Trading => (Level::Info, "trading".to_owned()),
-            Standing::Paused { reason } => (Level::Warning, format!("no entries: {reason}")),
-            Standing::Refused { differences } => {
-                let list: Vec<String> = differences.iter().map(ToString::to_string).collect();
-                (Level::Alarm, format!("trades nothing: {}", list.join("; ")))
-            }
-            Standing::Halted { reason, .. } => (Level::Alarm, format!("sends nothing: {reason}")),
-        };
-        self.record(Record::Standing { text: text.clone(), at_ms: self.now_ms });
+        let (level, text) = standing.told();
+        self.record(Record::Standing { standing: standing.clone(), at_ms: self.now_ms });
         self.notify(level, None, text);
         self.standing = standing;
         self.touch_all();
@@ -419,7 +372,8 @@ impl Trader {
     fn report(&mut self, report: OrderReport) {
         let symbol = report.symbol.clone();
         if self.state.tickets.contains_key(&report.client_id) {
-            self.record(Record::Report { report, at_ms: self.now_ms });
+            let prices = self.commission_prices(&symbol, &report.fills);
+            self.record(Record::Report { report, prices, at_ms: self.now_ms });
             self.touched.insert(symbol);
         } else if report.client_id.is_of(&self.plan.bot) {
             self.notify(
@@ -440,44 +394,6 @@ impl Trader {
         self.is_disconnect_handled &= !is_connected;
     }
 
-    fn operator(&mut self, operator: Operator) {
-        match operator {
-            Operator::Pause { reason } => self.pause(format!("paused: {reason}")),
-            Operator::Resume => {
-                if matches!(self.standing, Standing::Paused { .. }) {
-                    self.stand(Standing::Trading);
-                }
-            }
-            Operator::Flatten => {
-                self.pause("flattened by an operator".to_owned());
-                self.exit_all(ExitCause::Operator);
-            }
-            Operator::Close(symbol) => self.want_exit(&symbol, ExitCause::Operator),
-            Operator::Kill { flatten, reason } => {
-                self.pause(format!("kill switch: {reason}"));
-                self.cancel_entries();
-                if flatten {
-                    self.exit_all(ExitCause::Kill);
-                }
-            }
-            Operator::Reconcile => self.reconcile.want(),
-            Operator::AcceptDifferences => self.accept_differences(),
-        }
-    }
-
-    /// No entries from here on. A trader that refuses or is halted stays what it is.
-    fn pause(&mut self, reason: String) {
-        if self.may_tend() {
-            self.stand(Standing::Paused { reason });
-        }
-    }
-
-    fn exit_all(&mut self, cause: ExitCause) {
-        for symbol in self.desks.keys().cloned().collect::<Vec<_>>() {
-            self.want_exit(&symbol, cause);
-        }
-    }
-
     fn tick(&mut self) {
         self.run_lookups();
         let is_due = self.desks.iter().filter(|(_, desk)| desk.retry_at_ms <= self.now_ms);
@@ -490,14 +406,10 @@ impl Trader {
             self.disconnected();
         }
     }
+}
 
-    fn disconnected(&mut self) {
-        self.is_disconnect_handled = true;
-        match self.plan.on_disconnect {
-            OnDisconnect::Hold => {}
-            OnDisconnect::Protect => self.cancel_entries(),
-            OnDisconnect::Flatten => self.exit_all(ExitCause::Disconnect),
-        }
-        self.notify(Level::Alarm, None, "disconnected for too long".to_owned());
+impl Desk {
+    fn new(signals: Signals) -> Desk {
+        Desk { signals, under_way: 0, retry_at_ms: 0, refusals: 0, bar_ms: None, why: Why::NoBar }
     }
 }

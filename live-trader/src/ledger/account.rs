@@ -157,6 +157,16 @@ impl SymbolAccount {
         self.waiting.len()
     }
 
+    /// Quote units that the pair trades with while it holds nothing: its cash less fees that were paid with other assets.
+    pub fn free_cash(&self) -> Decimal {
+        self.cash - self.paid_outside
+    }
+
+    /// Whether a trade of this id was booked, as far back as ids are remembered.
+    pub fn has_booked(&self, trade_id: i64) -> bool {
+        self.seen.contains(&trade_id) || self.waiting.contains_key(&trade_id)
+    }
+
     /// The newest trade id booked; `None` before the first.
     pub fn last_trade_id(&self) -> Option<i64> {
         self.seen.last().copied()
@@ -309,10 +319,12 @@ impl SymbolAccount {
         })
     }
 
-    /// Says when and why the open trade ends, for one that is closed without a sell.
+    /// Says why the open trade ends, and when, if nothing of it was sold.
     pub(super) fn end_by(&mut self, time_ms: i64, reason: CloseReason) {
         if let Some(open) = &mut self.open {
-            open.exit_ms = open.exit_ms.max(time_ms);
+            if open.sold.is_zero() {
+                open.exit_ms = open.exit_ms.max(time_ms);
+            }
             open.reason = reason;
         }
     }

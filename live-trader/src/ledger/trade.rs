@@ -1,15 +1,16 @@
 //! A closed trade, and the statistics of closed trades.
 
+use polybolos_engine::kernels::sim::ExitReason;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::symbol::Symbol;
 
-/// Why a trade ended; the backtest's words where it has one.
+/// Why a position is closed, or was; the backtest's words where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
-    /// An exit signal.
+    /// The strategy's exit signal.
     Signal,
     /// The stop loss.
     Stop,
@@ -17,10 +18,16 @@ pub enum CloseReason {
     Target,
     /// The trailing stop.
     Trailing,
-    /// The time exit.
+    /// The strategy's time exit.
     Time,
-    /// An operator, a limit or the kill switch.
-    Flatten,
+    /// An operator.
+    Operator,
+    /// The kill switch.
+    Kill,
+    /// The connection was lost for too long, and the configuration says to flatten.
+    Disconnect,
+    /// No protection could be placed.
+    Unprotected,
     /// An order that was not this bot's.
     Foreign,
 }
@@ -29,6 +36,46 @@ impl CloseReason {
     /// Whether a stop of any kind ended it at the exchange.
     pub fn is_stop(self) -> bool {
         matches!(self, CloseReason::Stop | CloseReason::Trailing)
+    }
+
+    /// Whether the strategy's own rules ended it, and so a backtest could have.
+    pub fn is_of_strategy(self) -> bool {
+        matches!(
+            self,
+            CloseReason::Signal
+                | CloseReason::Stop
+                | CloseReason::Target
+                | CloseReason::Trailing
+                | CloseReason::Time
+        )
+    }
+
+    /// The word in trade files.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Signal => "signal",
+            CloseReason::Stop => "stop",
+            CloseReason::Target => "target",
+            CloseReason::Trailing => "trailing",
+            CloseReason::Time => "time",
+            CloseReason::Operator => "operator",
+            CloseReason::Kill => "kill",
+            CloseReason::Disconnect => "disconnect",
+            CloseReason::Unprotected => "unprotected",
+            CloseReason::Foreign => "foreign",
+        }
+    }
+}
+
+impl From<ExitReason> for CloseReason {
+    fn from(reason: ExitReason) -> CloseReason {
+        match reason {
+            ExitReason::Signal => CloseReason::Signal,
+            ExitReason::Stop => CloseReason::Stop,
+            ExitReason::Target => CloseReason::Target,
+            ExitReason::Trailing => CloseReason::Trailing,
+            ExitReason::Time => CloseReason::Time,
+        }
     }
 }
 

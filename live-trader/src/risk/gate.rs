@@ -113,7 +113,18 @@ pub struct Stop {
     pub limit: Decimal,
 }
 
-/// What the gate must know after a restart.
+impl Stop {
+    fn denial(&self, now_ms: i64) -> Denial {
+        Denial {
+            rule: self.rule.clone(),
+            value: Decimal::from(now_ms),
+            limit: Decimal::from(self.until_ms.unwrap_or(0)),
+        }
+    }
+}
+
+/// What the gate remembers: stops, locks and the orders of the last minute and day. Facts are added to it; what they mean is
+/// decided by [`RiskGate`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GateState {
     stops: Vec<Stop>,
@@ -123,24 +134,71 @@ pub struct GateState {
     orders_today: u64,
 }
 
-/// The gate with its limits, protections and state.
+impl GateState {
+    /// Stops in force at `now_ms`.
+    pub fn stops(&self, now_ms: i64) -> impl Iterator<Item = &Stop> {
+        self.stops.iter().filter(move |stop| stop.until_ms.is_none_or(|until| now_ms < until))
+    }
+
+    /// Locks in force at `now_ms`.
+    pub fn locks(&self, now_ms: i64) -> impl Iterator<Item = &Lock> {
+        self.locks.iter().filter(move |lock| now_ms < lock.until_ms)
+    }
+
+    /// Orders sent within the 60 seconds before `now_ms`.
+    pub fn orders_of_minute(&self, now_ms: i64) -> u64 {
+        let newer = self.minute.iter().filter(|(sent_ms, _)| now_ms - sent_ms < MINUTE_MS);
+        newer.map(|(_, orders)| u64::from(*orders)).sum()
+    }
+
+    /// Orders sent on the UTC day of `now_ms`.
+    pub fn orders_of_day(&self, now_ms: i64) -> u64 {
+        if now_ms.div_euclid(DAY_MS) > self.day { 0 } else { self.orders_today }
+    }
+
+    /// Counts orders that were sent at `now_ms`.
+    pub fn count(&mut self, orders: u32, now_ms: i64) {
+        while self.minute.front().is_some_and(|(sent_ms, _)| now_ms - sent_ms >= MINUTE_MS) {
+            self.minute.pop_front();
+        }
+        let day = now_ms.div_euclid(DAY_MS);
+        if day > self.day {
+            (self.day, self.orders_today) = (day, 0);
+        }
+        self.minute.push_back((now_ms, orders));
+        self.orders_today += u64::from(orders);
+    }
+
+    /// A stop begins. Those that have ended by then are forgotten.
+    pub fn stop(&mut self, stop: Stop) {
+        self.stops.retain(|old| old.until_ms.is_none_or(|until| stop.since_ms < until));
+        self.stops.push(stop);
+    }
+
+    /// A lock begins at `now_ms`. Those that have ended by then are forgotten.
+    pub fn lock(&mut self, lock: Lock, now_ms: i64) {
+        self.locks.retain(|old| now_ms < old.until_ms);
+        self.locks.push(lock);
+    }
+
+    /// Ends the stops that wait for an operator, who must also have the ledger start its drawdown anew. A day's stop stays.
+    pub fn resume(&mut self) {
+        self.stops.retain(|stop| stop.until_ms.is_some());
+    }
+}
+
+/// The gate: limits and protections. It remembers nothing; [`GateState`] does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RiskGate {
     limits: Limits,
     protections: Vec<Protection>,
     bar_ms: i64,
-    state: GateState,
 }
 
 impl RiskGate {
-    /// A gate that goes on from `state`. `bar_ms`: the length of a bar.
-    pub fn new(limits: Limits, protections: Vec<Protection>, bar_ms: i64, state: GateState) -> RiskGate {
-        RiskGate { limits, protections, bar_ms, state }
-    }
-
-    /// What must be kept.
-    pub fn state(&self) -> &GateState {
-        &self.state
+    /// A gate. `bar_ms`: the length of a bar.
+    pub fn new(limits: Limits, protections: Vec<Protection>, bar_ms: i64) -> RiskGate {
+        RiskGate { limits, protections, bar_ms }
     }
 
     /// The limits.
@@ -148,19 +206,9 @@ impl RiskGate {
         &self.limits
     }
 
-    /// Stops in force at `now_ms`.
-    pub fn stops(&self, now_ms: i64) -> impl Iterator<Item = &Stop> {
-        self.state.stops.iter().filter(move |stop| stop.until_ms.is_none_or(|until| now_ms < until))
-    }
-
-    /// Locks in force at `now_ms`.
-    pub fn locks(&self, now_ms: i64) -> impl Iterator<Item = &Lock> {
-        self.state.locks.iter().filter(move |lock| now_ms < lock.until_ms)
-    }
-
-    /// Looks at the account: to be called at every close. The stops that began now.
-    pub fn observe(&mut self, view: &View, now_ms: i64) -> Vec<Stop> {
-        self.state.stops.retain(|stop| stop.until_ms.is_none_or(|until| now_ms < until));
+    /// Looks at the account: the stops that begin now. To be asked at every close and before every entry; who asks adds them to
+    /// the state.
+    pub fn observe(&self, state: &GateState, view: &View, now_ms: i64) -> Vec<Stop> {
         let loss = view.opening_equity - view.equity;
         let midnight = (now_ms.div_euclid(DAY_MS) + 1) * DAY_MS;
         let fall = view.peak_equity - view.equity;
@@ -178,63 +226,42 @@ impl RiskGate {
             let Some(limit) = limit.filter(|limit| value >= *limit && value > Decimal::ZERO) else {
                 continue;
             };
-            if self.state.stops.iter().any(|stop| stop.rule == rule) {
+            if state.stops(now_ms).any(|stop| stop.rule == rule) {
                 continue;
             }
             began.push(Stop { rule: rule.to_owned(), since_ms: now_ms, until_ms, value, limit });
         }
-        self.state.stops.extend(began.iter().cloned());
         began
     }
 
-    /// Ends the stops that wait for an operator, who must also have the ledger start its drawdown anew. A day's stop stays.
-    pub fn resume(&mut self) {
-        self.state.stops.retain(|stop| stop.until_ms.is_some());
+    /// Asks the protections after a trade closed: the locks that begin now. `trades`: the newest closed ones, that one last. Who
+    /// asks adds them to the state.
+    pub fn trade_closed(&self, trades: &VecDeque<LiveTrade>, equity: Decimal, now_ms: i64) -> Vec<Lock> {
+        let judged = self.protections.iter().filter_map(|rule| rule.judge(trades, equity, self.bar_ms));
+        judged.filter(|lock| now_ms < lock.until_ms).collect()
     }
 
-    /// Asks the protections after a trade closed. `trades`: the newest closed ones, that one last. The locks that began now.
-    pub fn trade_closed(&mut self, trades: &VecDeque<LiveTrade>, equity: Decimal, now_ms: i64) -> Vec<Lock> {
-        self.state.locks.retain(|lock| now_ms < lock.until_ms);
-        let began: Vec<_> = self
-            .protections
-            .iter()
-            .filter_map(|protection| protection.judge(trades, equity, self.bar_ms))
-            .filter(|lock| now_ms < lock.until_ms)
-            .collect();
-        self.state.locks.extend(began.iter().cloned());
-        began
-    }
-
-    /// Lets an order pass, and counts it, or denies it. What makes a position smaller passes.
+    /// Lets an order pass or denies it. What makes a position smaller passes. Who sends the order counts it in the state.
     ///
     /// # Errors
     /// The first rule that it breaks.
-    pub fn check(&mut self, proposal: &Proposal, view: &View, now_ms: i64) -> Result<Passed, Denial> {
-        self.forget_orders(now_ms);
+    pub fn check(
+        &self,
+        state: &GateState,
+        proposal: &Proposal,
+        view: &View,
+        now_ms: i64,
+    ) -> Result<Passed, Denial> {
         if !proposal.reduces() {
-            self.observe(view, now_ms);
-            self.check_state(proposal, view, now_ms)?;
+            if let Some(stop) = self.observe(state, view, now_ms).first() {
+                return Err(stop.denial(now_ms));
+            }
+            check_state(state, proposal, view, now_ms)?;
             self.check_order(proposal, view)?;
             self.check_price(proposal, view, now_ms)?;
-            self.check_rate(proposal)?;
+            self.check_rate(state, proposal, now_ms)?;
         }
-        self.state.minute.push_back((now_ms, proposal.orders));
-        self.state.orders_today += u64::from(proposal.orders);
         Ok(Passed(proposal.clone()))
-    }
-
-    fn check_state(&self, proposal: &Proposal, view: &View, now_ms: i64) -> Result<(), Denial> {
-        let until = |rule: &str, until_ms: i64| deny(rule, Decimal::from(now_ms), Decimal::from(until_ms));
-        if view.is_killed {
-            return until("kill_switch", 0);
-        }
-        if let Some(stop) = self.stops(now_ms).next() {
-            return until(&stop.rule, stop.until_ms.unwrap_or(0));
-        }
-        match self.locks(now_ms).find(|lock| lock.symbol.as_ref().is_none_or(|s| *s == proposal.symbol)) {
-            Some(lock) => until(&lock.protection, lock.until_ms),
-            None => Ok(()),
-        }
     }
 
     fn check_order(&self, proposal: &Proposal, view: &View) -> Result<(), Denial> {
@@ -281,22 +308,26 @@ impl RiskGate {
         Ok(())
     }
 
-    fn check_rate(&self, proposal: &Proposal) -> Result<(), Denial> {
+    fn check_rate(&self, state: &GateState, proposal: &Proposal, now_ms: i64) -> Result<(), Denial> {
         let orders = Decimal::from(proposal.orders);
-        let minute: u64 = self.state.minute.iter().map(|(_, orders)| u64::from(*orders)).sum();
-        at_most("max_orders_per_minute", Decimal::from(minute) + orders, self.limits.max_orders_per_minute)?;
-        let today = Decimal::from(self.state.orders_today) + orders;
+        let minute = Decimal::from(state.orders_of_minute(now_ms)) + orders;
+        at_most("max_orders_per_minute", minute, self.limits.max_orders_per_minute)?;
+        let today = Decimal::from(state.orders_of_day(now_ms)) + orders;
         at_most("max_orders_per_day", today, self.limits.max_orders_per_day)
     }
+}
 
-    fn forget_orders(&mut self, now_ms: i64) {
-        while self.state.minute.front().is_some_and(|(sent_ms, _)| now_ms - sent_ms >= MINUTE_MS) {
-            self.state.minute.pop_front();
-        }
-        let day = now_ms.div_euclid(DAY_MS);
-        if day > self.state.day {
-            (self.state.day, self.state.orders_today) = (day, 0);
-        }
+fn check_state(state: &GateState, proposal: &Proposal, view: &View, now_ms: i64) -> Result<(), Denial> {
+    let until = |rule: &str, until_ms: i64| deny(rule, Decimal::from(now_ms), Decimal::from(until_ms));
+    if view.is_killed {
+        return until("kill_switch", 0);
+    }
+    if let Some(stop) = state.stops(now_ms).next() {
+        return Err(stop.denial(now_ms));
+    }
+    match state.locks(now_ms).find(|lock| lock.symbol.as_ref().is_none_or(|s| *s == proposal.symbol)) {
+        Some(lock) => until(&lock.protection, lock.until_ms),
+        None => Ok(()),
     }
 }
 

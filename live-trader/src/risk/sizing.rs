@@ -33,6 +33,8 @@ pub struct SizingInput<'a> {
     pub stop: Option<Decimal>,
     /// How much dearer than `price` the fill may be, basis points: the order is affordable even then.
     pub collar_bps: Decimal,
+    /// Type of the order.
+    pub kind: &'a OrderKind,
     /// The pair's rules.
     pub rules: &'a SymbolRules,
 }
@@ -59,7 +61,7 @@ pub enum NoSize {
     Filter(#[from] FilterFailure),
 }
 
-/// The quantity of a market order in base units, on the exchange's grid: by the rule of the strategy, at most what the equity
+/// The quantity of a purchase in base units, on the exchange's grid: by the rule of the strategy, at most what the equity
 /// buys, at most what the free quote currency buys at the far end of the collar.
 ///
 /// # Errors
@@ -88,11 +90,11 @@ pub fn size(sizing: Sizing, input: &SizingInput<'_>) -> Result<Decimal, NoSize> 
     if quantity <= Decimal::ZERO {
         return Err(NoSize::Nothing { what: "the size", value: quantity });
     }
-    let floored = input.rules.floor_quantity(&OrderKind::Market, quantity);
+    let floored = input.rules.floor_quantity(input.kind, quantity);
     if floored.is_zero() {
         return Err(FilterFailure { filter: "LOT_SIZE", value: quantity, limit: input.rules.lot.step }.into());
     }
-    input.rules.check(OrderSide::Buy, &OrderKind::Market, floored, input.price)?;
+    input.rules.check(OrderSide::Buy, input.kind, floored, input.price)?;
     Ok(floored)
 }
 

@@ -1,11 +1,12 @@
 //! What answers to commands mean.
 
 use crate::client_id::{ClientId, Intent};
+use crate::ledger::CloseReason;
 use crate::order::{Fill, OrderReport};
 use crate::symbol::Symbol;
 use crate::venue::{Answer, Response, VenueError};
 
-use super::record::{ExitCause, Goal, Record};
+use super::record::{Goal, Record};
 use super::step::Price;
 use super::{CommandId, Level, Purpose, Sent, Standing, Trader, Why};
 
@@ -127,13 +128,15 @@ impl Trader {
         };
         let (ours, others): (Vec<Fill>, Vec<Fill>) = fills.into_iter().partition(is_ours);
         for fill in others {
-            let is_old = self.state.seen_trades.get(symbol).is_some_and(|seen| seen.contains(&fill.trade_id));
-            if !is_old {
+            let booked =
+                self.state.ledger.account(symbol).is_some_and(|account| account.has_booked(fill.trade_id));
+            if !booked {
                 self.foreign.insert(fill.order_id, fill.time_ms);
             }
         }
         if !ours.is_empty() {
-            self.record(Record::Fills { symbol: symbol.clone(), fills: ours, at_ms: self.now_ms });
+            let (symbol, prices) = (symbol.clone(), self.commission_prices(symbol, &ours));
+            self.record(Record::Fills { symbol, fills: ours, prices, at_ms: self.now_ms });
         }
     }
 
@@ -190,8 +193,12 @@ impl Trader {
 
     /// An entry that is not taken is not wanted any more: its price is gone.
     pub(super) fn give_up_entry(&mut self, symbol: &Symbol, why: Why) {
-        self.set_why(symbol, why);
-        if self.state.symbol(symbol).holding.bought.is_zero() {
+        let state = self.state.symbol(symbol);
+        let Goal::Enter { bar_open_ms } = state.goal else {
+            return self.set_why(symbol, why);
+        };
+        self.note_no_entry(symbol, bar_open_ms, why);
+        if !state.holding.is_entered() {
             self.set_goal(symbol, Goal::Flat);
         }
     }
@@ -224,8 +231,8 @@ impl Trader {
     fn protection_refused(&mut self, symbol: &Symbol, refusals: u32, pause_ms: i64) {
         match self.level_behind_the_price(symbol) {
             Some(Price::BeyondStop(cause)) => self.want_exit(symbol, cause),
-            Some(Price::BeyondTarget) => self.want_exit(symbol, ExitCause::Target),
-            None if refusals >= PROTECTION_REFUSALS => self.want_exit(symbol, ExitCause::Unprotected),
+            Some(Price::BeyondTarget) => self.want_exit(symbol, CloseReason::Target),
+            None if refusals >= PROTECTION_REFUSALS => self.want_exit(symbol, CloseReason::Unprotected),
             None => self.retry_at(symbol, self.now_ms + pause_ms),
         }
     }

@@ -4,15 +4,18 @@ use polybolos_engine::kernels::sim::{ExitReason, Side};
 use polybolos_engine::signals::Bar;
 use polybolos_engine::simulation::{Held, Order, SizeValue, order_at_close};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::FromPrimitive as _;
 
 use crate::client_id::Intent;
-use crate::order::{Bracket, Leg, NewList, NewOrder, OrderKind, OrderSide, Quantity, TimeInForce};
+use crate::decimals::{decimal, number};
+use crate::order::{Leg, OrderKind, OrderSide, TimeInForce};
+use crate::risk::{NoSize, Proposal, Sizing, SizingInput, size};
 use crate::symbol::Symbol;
 
 use super::plan::EntryStyle;
 use super::record::{Goal, Record};
-use super::state::{SymbolState, to_f64};
+use super::request::{PendingLegs, Request};
+use super::state::SymbolState;
+use super::step::Protection;
 use super::{Trader, Why};
 
 impl Trader {
@@ -26,7 +29,12 @@ impl Trader {
         if last_open_ms.is_some_and(|last| bar.open_time_ms <= last) {
             return;
         }
+        if is_live {
+            desk.bar_ms = Some(self.now_ms);
+        }
+        self.mark(Some(bar.open_time_ms));
         self.record(Record::Bar { symbol: symbol.clone(), bar: *bar, wanted, is_live, at_ms: self.now_ms });
+        self.mark(None);
         if is_live {
             self.decide(symbol);
         }
@@ -81,140 +89,131 @@ impl Trader {
     /// Opens a position, if everything allows it; else notes why not.
     fn enter(&mut self, symbol: &Symbol, state: &SymbolState) {
         if let Err(why) = self.try_enter(symbol, state) {
-            self.set_why(symbol, why);
+            self.note_no_entry(symbol, self.bar_open_ms(state), why);
         }
+    }
+
+    /// Notes that an entry which the strategy wanted is not made, and why.
+    pub(super) fn note_no_entry(&mut self, symbol: &Symbol, bar_open_ms: i64, why: Why) {
+        let at_ms = self.now_ms;
+        self.record(Record::NoEntry { symbol: symbol.clone(), bar_open_ms, why: why.clone(), at_ms });
+        self.set_why(symbol, why);
     }
 
     fn try_enter(&mut self, symbol: &Symbol, state: &SymbolState) -> Result<(), Why> {
-        self.entry_standing().map_err(Why::NotTrading)?;
+        self.entry_standing(symbol).map_err(Why::NotTrading)?;
         let bar_open_ms = self.bar_open_ms(state);
-        let quote = self.desks.get(symbol).and_then(|desk| desk.quote).map(|(_, ask)| ask);
-        let reference = quote.or_else(|| self.reference(symbol, state));
-        let reference = reference.ok_or_else(|| Why::Filter("no price is known".to_owned()))?;
-        let kind = self.entry_kind(symbol, reference);
-        let quantity = self.entry_quantity(symbol, &kind, reference)?;
+        let ask = self.quote(symbol).map(|quote| quote.ask);
+        let price = ask.or_else(|| self.reference(symbol, state));
+        let price = price.ok_or_else(|| Why::Filter("no price is known".to_owned()))?;
+        let kind = self.entry_kind(symbol, price)?;
+        let quantity = self.entry_quantity(symbol, &kind, price)?;
+        let pending = self.pending_legs(symbol, quantity, price, bar_open_ms);
+        let legs = pending.as_ref().map_or(0, |(pending, _)| pending.legs.len());
+        let proposal = Proposal {
+            symbol: symbol.clone(),
+            intent: Intent::Entry,
+            side: OrderSide::Buy,
+            quantity,
+            price: if matches!(self.plan.entry, EntryStyle::Limit { .. }) {
+                kind.price().unwrap_or(price)
+            } else {
+                price
+            },
+            orders: 1 + u32::try_from(legs).unwrap_or(u32::MAX - 1),
+        };
+        let passed = self.leave_to_enter(state, &proposal)?;
         self.set_goal(symbol, Goal::Enter { bar_open_ms });
         self.set_why(symbol, Why::Entering);
-        let working = NewOrder {
-            symbol: symbol.clone(),
-            client_id: self.new_id(symbol, bar_open_ms, Intent::Entry),
-            side: OrderSide::Buy,
-            kind,
-            quantity: Quantity::Base(quantity),
+        let client_id = self.new_id(symbol, bar_open_ms, Intent::Entry);
+        let (request, reason) = match pending {
+            Some((pending, levels)) => {
+                (Request::buy_protected(passed, client_id, kind, pending), levels.reason(Intent::Stop))
+            }
+            None => (Request::buy(passed, client_id, kind), None),
         };
-        if self.plan.entry == EntryStyle::Protected {
-            self.enter_protected(working, quantity, reference, bar_open_ms);
-        } else {
-            self.place(working, Intent::Entry, bar_open_ms);
-        }
+        self.place(request, Intent::Entry, reason, bar_open_ms);
         Ok(())
     }
 
-    fn entry_kind(&self, symbol: &Symbol, reference: Decimal) -> OrderKind {
+    fn entry_kind(&self, symbol: &Symbol, price: Decimal) -> Result<OrderKind, Why> {
         let grid = self.plan.symbols.get(symbol).map(|plan| plan.rules.price).unwrap_or_default();
         match self.plan.entry {
-            EntryStyle::Market => OrderKind::Market,
+            EntryStyle::Market => Ok(OrderKind::Market),
             EntryStyle::Protected => {
-                let price = grid.ceil(reference * self.collar_factor()).normalize();
-                OrderKind::Limit { price, time_in_force: TimeInForce::Fok }
+                let far = price.checked_mul(self.collar_factor());
+                let far = far.ok_or_else(|| Why::Filter(format!("a price of {price} is too high")))?;
+                let price = grid.ceil(far).normalize();
+                Ok(OrderKind::Limit { price, time_in_force: TimeInForce::Fok })
             }
             EntryStyle::Limit { .. } => {
-                OrderKind::Limit { price: grid.floor(reference).normalize(), time_in_force: TimeInForce::Gtc }
+                let price = grid.floor(price).normalize();
+                Ok(OrderKind::Limit { price, time_in_force: TimeInForce::Gtc })
             }
         }
     }
 
-    /// Base units to buy: the strategy's size of this symbol's equity, at most what that equity pays for at the collar, fee
-    /// included. While nothing is held, equity is the symbol's cash and what its trades have realised.
-    fn entry_quantity(&self, symbol: &Symbol, kind: &OrderKind, reference: Decimal) -> Result<Decimal, Why> {
+    /// Base units to buy: the strategy's size of this symbol's equity, at most what its money pays for at the collar, fee
+    /// included.
+    fn entry_quantity(&self, symbol: &Symbol, kind: &OrderKind, price: Decimal) -> Result<Decimal, Why> {
         let plan = self.plan.symbols.get(symbol).ok_or_else(|| Why::Filter("unknown symbol".to_owned()))?;
-        let equity = plan.cash + self.state.symbol(symbol).realised_quote;
-        if equity <= Decimal::ZERO {
-            return Err(Why::Funds(format!("the symbol's equity is {equity}")));
-        }
-        let wanted = self.sized(equity, reference).ok_or_else(|| {
-            Why::Filter(format!(
-                "no quantity can be computed at a price of {reference} and an equity of {equity}"
-            ))
-        })?;
-        let quantity = plan.rules.floor_quantity(kind, wanted);
-        plan.rules
-            .check(OrderSide::Buy, kind, quantity, reference)
-            .map_err(|failure| Why::Filter(failure.to_string()))?;
-        Ok(quantity)
+        let equity = self.state.ledger.account(symbol).map_or(Decimal::ZERO, |account| account.free_cash());
+        let stop = self.plan.rules.stop_loss.and_then(decimal);
+        let input = SizingInput {
+            equity,
+            free_quote: equity,
+            price,
+            fee: self.plan.taker_fee,
+            stop,
+            collar_bps: self.plan.collar_bps,
+            kind,
+            rules: &plan.rules,
+        };
+        size(self.sizing(), &input).map_err(|no_size| match no_size {
+            NoSize::Nothing { .. } => Why::Funds(no_size.to_string()),
+            NoSize::NotTrading | NoSize::RiskWithoutStop | NoSize::Filter(_) => {
+                Why::Filter(no_size.to_string())
+            }
+        })
     }
 
-    /// The backtest's sizes in exact numbers; `None` where one of them is outside the decimals' range.
-    fn sized(&self, equity: Decimal, reference: Decimal) -> Option<Decimal> {
-        let price = reference * self.collar_factor();
-        let unit_cost = price * (Decimal::ONE + self.plan.taker_fee);
-        let affordable = equity.checked_div(unit_cost)?;
+    /// The strategy's size in decimals; more than any decimal is all there is.
+    fn sizing(&self) -> Sizing {
+        let of = |value: f64| decimal(value).unwrap_or(Decimal::MAX);
         match self.plan.rules.size {
-            SizeValue::Equity(fraction) => Decimal::from_f64(fraction)?.checked_mul(affordable),
-            // More than any decimal is more than the equity.
-            SizeValue::Quote(quote) => {
-                Decimal::from_f64(quote).unwrap_or(equity).min(equity).checked_div(unit_cost)
-            }
-            SizeValue::Risk(risk) => {
-                let loss_per_unit = price.checked_mul(Decimal::from_f64(self.plan.rules.stop_loss?)?)?;
-                let at_risk = Decimal::from_f64(risk)?.checked_mul(equity)?;
-                Some(at_risk.checked_div(loss_per_unit)?.min(affordable))
-            }
+            SizeValue::Equity(fraction) => Sizing::Equity(of(fraction)),
+            SizeValue::Quote(amount) => Sizing::Quote(of(amount)),
+            SizeValue::Risk(fraction) => Sizing::Risk(of(fraction)),
         }
     }
 
-    pub(super) fn collar_factor(&self) -> Decimal {
+    fn collar_factor(&self) -> Decimal {
         Decimal::ONE + self.plan.collar_bps / Decimal::from(10_000)
     }
 
-    /// Sends an entry in one list with its protection. Without levels, or where the exchange knows no such lists, it goes alone.
-    fn enter_protected(
-        &mut self,
-        working: NewOrder,
+    /// The legs that an entry brings with it, with their levels; `None` without levels, or where the exchange knows no such
+    /// lists.
+    fn pending_legs(
+        &self,
+        symbol: &Symbol,
         quantity: Decimal,
-        reference: Decimal,
+        price: Decimal,
         bar_open_ms: i64,
-    ) {
-        let symbol = working.symbol.clone();
-        let levels = self.provisional_levels(&symbol, to_f64(reference));
-        let legs = self.legs_of(&levels);
-        let plan = self.plan.symbols.get(&symbol);
-        let is_allowed = plan.is_some_and(|plan| plan.rules.oto_allowed);
-        // The exchange takes its commission out of what was bought: the legs can sell only the rest.
-        let rest = quantity * (Decimal::ONE - self.plan.taker_fee);
-        let pending = plan.map_or(rest, |plan| plan.rules.floor_quantity(&OrderKind::Market, rest));
-        let id = |trader: &Trader, intent| trader.new_id(&symbol, bar_open_ms, intent);
-        let list_id = self.new_list_id(&symbol, bar_open_ms);
-        let list = match legs.as_slice() {
-            _ if !is_allowed => None,
-            [(target, above), (stop, below)] => Some(NewList::Otoco {
-                symbol: symbol.clone(),
-                list_id,
-                working: working.clone(),
-                bracket: Bracket {
-                    side: OrderSide::Sell,
-                    quantity: pending,
-                    above: Leg { client_id: id(self, *target), kind: *above },
-                    below: Leg { client_id: id(self, *stop), kind: *below },
-                },
-            }),
-            [(intent, kind)] => Some(NewList::Oto {
-                symbol: symbol.clone(),
-                list_id,
-                working: working.clone(),
-                pending: NewOrder {
-                    symbol: symbol.clone(),
-                    client_id: id(self, *intent),
-                    side: OrderSide::Sell,
-                    kind: *kind,
-                    quantity: Quantity::Base(pending),
-                },
-            }),
-            _ => None,
-        };
-        match list {
-            Some(list) => self.place_list(list, bar_open_ms),
-            None => self.place(working, Intent::Entry, bar_open_ms),
+    ) -> Option<(PendingLegs, Protection)> {
+        let plan = self.plan.symbols.get(symbol)?;
+        if self.plan.entry != EntryStyle::Protected || !plan.rules.oto_allowed {
+            return None;
         }
+        let levels = self.provisional_levels(symbol, number(price));
+        let leg = |(intent, kind)| Leg { client_id: self.new_id(symbol, bar_open_ms, intent), kind };
+        let legs: Vec<Leg> = levels.legs().map(leg).collect();
+        if legs.is_empty() {
+            return None;
+        }
+        // The exchange takes its commission out of what was bought: the legs can sell only the rest.
+        let rest = quantity.checked_mul(Decimal::ONE - self.plan.taker_fee)?;
+        let quantity = plan.rules.floor_quantity(&OrderKind::Market, rest);
+        let list_id = self.new_list_id(symbol, bar_open_ms);
+        Some((PendingLegs { list_id, quantity, legs }, levels))
     }
 }

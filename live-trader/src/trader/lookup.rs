@@ -6,9 +6,10 @@
 
 use crate::client_id::ClientId;
 use crate::order::OrderReport;
-use crate::venue::{Command, VenueError};
+use crate::venue::VenueError;
 
 use super::record::Record;
+use super::request::Request;
 use super::ticket::Stage;
 use super::{Level, Purpose, Standing, Trader};
 
@@ -52,6 +53,7 @@ impl Trader {
             return;
         };
         let (symbol, sent_ms, stage) = (ticket.symbol.clone(), ticket.sent_ms, ticket.stage);
+        let after = ticket.after_trade_id;
         let lookup = self.lookups.entry(client_id.clone()).or_default();
         if lookup.is_under_way || lookup.next_ms > self.now_ms {
             return;
@@ -64,12 +66,12 @@ impl Trader {
             _ => true,
         };
         if wants_fills {
-            let from_id = self.state.symbol(&symbol).last_trade_id.map(|last| last + 1);
-            let command = Command::Fills { symbol: symbol.clone(), from_id, from_ms: sent_ms - 1_000 };
-            self.send(Some(&symbol), Purpose::Fills { from: Some(client_id) }, command);
+            // From the first fill that it can have: one that was missed can be older than others that were seen.
+            let request = Request::fills(&symbol, after.map(|last| last + 1), sent_ms - 1_000);
+            self.send(Some(&symbol), Purpose::Fills { from: Some(client_id) }, request);
         } else {
-            let command = Command::QueryOrder { symbol: symbol.clone(), client_id: client_id.clone() };
-            self.send(Some(&symbol), Purpose::Lookup { client_id }, command);
+            let request = Request::order(&symbol, client_id.clone());
+            self.send(Some(&symbol), Purpose::Lookup { client_id }, request);
         }
     }
 

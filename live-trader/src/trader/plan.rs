@@ -7,6 +7,7 @@ use polybolos_engine::simulation::RuleValues;
 use rust_decimal::Decimal;
 
 use crate::filters::SymbolRules;
+use crate::risk::{Limits, Protection};
 use crate::symbol::Symbol;
 
 /// How a position is entered.
@@ -32,7 +33,7 @@ pub enum OnDisconnect {
     Hold,
     /// As `Hold`, and orders that wait to open a position are cancelled.
     Protect,
-    /// Positions are closed.
+    /// Positions are closed, and the bot is paused.
     Flatten,
 }
 
@@ -66,6 +67,12 @@ pub struct Plan {
     pub settle_ms: i64,
     /// Time between two reconciliations, ms.
     pub reconcile_every_ms: i64,
+    /// What no entry may break.
+    pub limits: Limits,
+    /// Rules that hold entries back after closed trades.
+    pub protections: Vec<Protection>,
+    /// Largest difference of an asset's balance from the journal that is taken over instead of refused, units of the asset.
+    pub accepted_differences: BTreeMap<String, Decimal>,
     /// What to do without a stream.
     pub on_disconnect: OnDisconnect,
     /// How long a stream may be gone before that, ms.

@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use crate::client_id::{ClientId, Intent};
 use crate::order::OrderReport;
 use crate::symbol::Symbol;
-use crate::venue::{Account, Answer, Balance, Command, Response, VenueError};
+use crate::venue::{Account, Answer, Balance, Response, VenueError};
 
 use super::record::Record;
+use super::request::Request;
 use super::{Level, Purpose, Standing, Trader};
 
 /// Passes before a difference counts.
@@ -25,7 +27,8 @@ const PASSES: u32 = 4;
 const PAUSE_MS: i64 = 1_000;
 
 /// Something that the journal does not explain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "difference", rename_all = "snake_case")]
 pub enum Difference {
     /// An asset's balance.
     Balance {
@@ -43,6 +46,11 @@ pub enum Difference {
         /// Its id.
         client_id: ClientId,
     },
+    /// A pair of the journal that holds something and that the plan does not have.
+    Unplanned {
+        /// The pair.
+        symbol: Symbol,
+    },
     /// The account cannot trade.
     CannotTrade,
 }
@@ -55,6 +63,9 @@ impl fmt::Display for Difference {
             }
             Difference::Order { symbol, client_id } => {
                 write!(f, "{symbol}: order {client_id} is open and not in the journal")
+            }
+            Difference::Unplanned { symbol } => {
+                write!(f, "{symbol}: has a position or orders, and the configuration does not have the pair")
             }
             Difference::CannotTrade => f.write_str("the account is not allowed to trade"),
         }
@@ -133,7 +144,7 @@ impl Trader {
             Phase::Settling if self.state.tickets.values().all(|ticket| !ticket.is_unsettled()) => {
                 self.reconcile.phase = Phase::Balances;
                 let fills_counted = self.state.fills_counted;
-                self.send(None, Purpose::Account { fills_counted }, Command::Account);
+                self.send(None, Purpose::Account { fills_counted }, Request::account());
             }
             Phase::Pausing { .. } | Phase::Settling | Phase::Orders | Phase::Balances => {}
         }
@@ -143,7 +154,7 @@ impl Trader {
         self.reconcile.passes += 1;
         self.reconcile.strays.clear();
         self.reconcile.phase = Phase::Orders;
-        self.send(None, Purpose::OpenOrders, Command::OpenOrders { symbol: None });
+        self.send(None, Purpose::OpenOrders, Request::open_orders());
     }
 
     fn pause_pass(&mut self) {
@@ -224,82 +235,112 @@ impl Trader {
     }
 
     fn compare(&mut self, account: Account) {
-        let is_first = self.state.expected.is_none();
-        if is_first {
-            self.record(Record::Baseline { balances: account.balances.clone(), at_ms: self.now_ms });
+        let mut differences = self.differences(&account);
+        let is_last = self.reconcile.passes >= PASSES;
+        if is_last && !differences.is_empty() && differences.iter().all(|found| self.is_accepted(found)) {
+            self.take_over(&account, &differences);
+            differences.clear();
         }
-        let differences = self.differences(&account);
-        self.reconcile.found = Some(account);
         if differences.is_empty() {
-            self.reconcile.phase = Phase::Idle;
-            self.reconcile.last_ms = Some(self.now_ms);
-            if matches!(self.standing, Standing::Starting | Standing::Refused { .. }) {
-                self.stand(Standing::Trading);
-                self.decide_missed_exits();
-            }
-            return;
+            self.begin_balances(&account);
         }
-        if self.reconcile.passes < PASSES {
+        self.reconcile.found = Some(account);
+        if !differences.is_empty() && !is_last {
             self.fetch_fills(&differences);
             self.pause_pass();
             return;
         }
         self.reconcile.phase = Phase::Idle;
         self.reconcile.last_ms = Some(self.now_ms);
-        self.stand(Standing::Refused { differences });
+        if !differences.is_empty() {
+            self.stand(Standing::Refused { differences });
+        } else if matches!(self.standing, Standing::Starting | Standing::Refused { .. }) {
+            let standing = self.ready_standing();
+            self.stand(standing);
+            self.decide_missed_exits();
+        }
     }
 
-    /// What the journal does not explain, of the assets that the bot's symbols trade.
-    fn differences(&self, account: &Account) -> Vec<Difference> {
-        let mut assets: BTreeSet<&str> = BTreeSet::new();
-        for (base, quote) in self.state.assets.values() {
-            assets.extend([base.as_str(), quote.as_str()]);
+    /// Balances of the assets that have no beginning yet: what the exchange says, once nothing else differs.
+    fn begin_balances(&mut self, account: &Account) {
+        let assets = self.state.assets();
+        let new = assets.iter().filter(|asset| !self.state.expected.contains_key(**asset));
+        let balances: Vec<Balance> = new.map(|asset| balance(account, asset)).collect();
+        if !balances.is_empty() {
+            self.record(Record::Baseline { balances, at_ms: self.now_ms });
         }
-        let found = |asset: &str| {
-            let held = |balance: &&Balance| balance.asset == asset;
-            account.balances.iter().find(held).map_or(Decimal::ZERO, |balance| balance.free + balance.locked)
-        };
-        let expected = |asset: &str| {
-            let expected = self.state.expected.as_ref();
-            expected.and_then(|all| all.get(asset)).copied().unwrap_or_default()
-        };
-        let balances = assets.into_iter().filter(|asset| found(asset) != expected(asset)).map(|asset| {
-            Difference::Balance {
-                asset: asset.to_owned(),
-                expected: expected(asset).normalize(),
-                found: found(asset).normalize(),
+    }
+
+    /// Whether the configuration says that such a difference is no reason to stop.
+    fn is_accepted(&self, difference: &Difference) -> bool {
+        match difference {
+            Difference::Balance { asset, expected, found } => {
+                let up_to = self.plan.accepted_differences.get(asset);
+                up_to.is_some_and(|up_to| (*expected - *found).abs() <= *up_to)
             }
-        });
+            Difference::Order { .. } | Difference::Unplanned { .. } | Difference::CannotTrade => false,
+        }
+    }
+
+    fn take_over(&mut self, account: &Account, differences: &[Difference]) {
+        let mut balances = Vec::new();
+        for difference in differences {
+            if let Difference::Balance { asset, .. } = difference {
+                balances.push(balance(account, asset));
+                self.notify(Level::Warning, None, format!("taken over as configured: {difference}"));
+            }
+        }
+        self.record(Record::Baseline { balances, at_ms: self.now_ms });
+    }
+
+    /// What the journal does not explain, of the assets that the bot moves.
+    fn differences(&self, account: &Account) -> Vec<Difference> {
+        let assets = self.state.assets();
+        let known = assets.iter().filter_map(|asset| Some((*asset, *self.state.expected.get(*asset)?)));
+        let compared = known.map(|(asset, expected)| (asset, expected, total(account, asset)));
+        let balances =
+            compared.filter(|(_, expected, found)| expected != found).map(|(asset, expected, found)| {
+                Difference::Balance {
+                    asset: asset.to_owned(),
+                    expected: expected.normalize(),
+                    found: found.normalize(),
+                }
+            });
         let strays = self.reconcile.strays.iter().map(|(client_id, symbol)| Difference::Order {
             symbol: symbol.clone(),
             client_id: client_id.clone(),
         });
+        let unplanned = self.unplanned().map(|symbol| Difference::Unplanned { symbol: symbol.clone() });
         let status = (!account.can_trade).then_some(Difference::CannotTrade);
-        balances.chain(strays).chain(status).collect()
+        balances.chain(strays).chain(unplanned).chain(status).collect()
     }
 
-    /// Asks for the fills of every symbol that trades an asset whose balance differs.
+    /// Asks for the fills of every symbol that trades an asset whose balance differs, from the first one on that any of its
+    /// orders can have.
     fn fetch_fills(&mut self, differences: &[Difference]) {
-        let is_concerned = |base: &str, quote: &str| {
-            differences.iter().any(|difference| {
-                matches!(difference, Difference::Balance { asset, .. } if asset == base || asset == quote)
-            })
-        };
-        let with_orders: BTreeSet<&Symbol> =
-            self.state.tickets.values().map(|ticket| &ticket.symbol).collect();
-        let concerned: Vec<Symbol> = self
-            .state
-            .assets
+        let differing: BTreeSet<&str> = differences
             .iter()
-            .filter(|(symbol, (base, quote))| with_orders.contains(symbol) && is_concerned(base, quote))
-            .map(|(symbol, _)| symbol.clone())
+            .filter_map(|difference| match difference {
+                Difference::Balance { asset, .. } => Some(asset.as_str()),
+                _ => None,
+            })
             .collect();
-        for symbol in concerned {
-            let from_id = self.state.symbol(&symbol).last_trade_id.map(|last| last + 1);
-            let sent = self.state.tickets.values().filter(|ticket| ticket.symbol == symbol);
-            let from_ms = sent.map(|ticket| ticket.sent_ms).min().unwrap_or(self.now_ms);
-            let command = Command::Fills { symbol: symbol.clone(), from_id, from_ms };
-            self.send(Some(&symbol), Purpose::Fills { from: None }, command);
+        let is_commission = differing.iter().any(|asset| self.state.commission_assets.contains(*asset));
+        let with_orders: BTreeSet<Symbol> =
+            self.state.tickets.values().map(|ticket| ticket.symbol.clone()).collect();
+        for symbol in with_orders {
+            let is_concerned = self.state.terms(&symbol).is_some_and(|terms| {
+                differing.contains(terms.base_asset.as_str())
+                    || differing.contains(terms.quote_asset.as_str())
+            });
+            if !is_concerned && !is_commission {
+                continue;
+            }
+            let tickets = || self.state.tickets.values().filter(|ticket| ticket.symbol == symbol);
+            let from_id = tickets().map(|ticket| ticket.after_trade_id.map(|last| last + 1)).min().flatten();
+            let from_ms = tickets().map(|ticket| ticket.sent_ms).min().unwrap_or(self.now_ms) - 1_000;
+            let request = Request::fills(&symbol, from_id, from_ms);
+            self.send(Some(&symbol), Purpose::Fills { from: None }, request);
         }
     }
 
@@ -309,14 +350,26 @@ impl Trader {
             self.reconcile.want();
             return;
         };
-        self.record(Record::Baseline { balances: account.balances, at_ms: self.now_ms });
+        let balances = self.state.assets().iter().map(|asset| balance(&account, asset)).collect();
+        self.record(Record::Baseline { balances, at_ms: self.now_ms });
         for (client_id, symbol) in std::mem::take(&mut self.reconcile.strays) {
             let bar_open_ms = self.plan.interval.floor(self.now_ms);
             let cancel_id = ClientId::new(&self.plan.bot, &symbol, bar_open_ms, Intent::Cancel, u16::MAX);
-            let command = Command::Cancel { symbol: symbol.clone(), target: client_id, cancel_id };
-            self.send(Some(&symbol), Purpose::Cancel { targets: Vec::new() }, command);
+            let request = Request::cancel(&symbol, client_id, cancel_id);
+            self.send(Some(&symbol), Purpose::Cancel { targets: Vec::new() }, request);
         }
         self.notify(Level::Warning, None, "an operator accepted the exchange's balances".to_owned());
         self.reconcile.want();
     }
+}
+
+/// An asset's balance; an account does not name the ones that are 0.
+fn balance(account: &Account, asset: &str) -> Balance {
+    let held = account.balances.iter().find(|balance| balance.asset == asset).cloned();
+    held.unwrap_or_else(|| Balance { asset: asset.to_owned(), free: Decimal::ZERO, locked: Decimal::ZERO })
+}
+
+fn total(account: &Account, asset: &str) -> Decimal {
+    let held = balance(account, asset);
+    held.free + held.locked
 }

@@ -6,23 +6,25 @@
 use polybolos_engine::kernels::sim::{ExitReason, Side};
 use polybolos_engine::simulation::Levels;
 use rust_decimal::Decimal;
-use rust_decimal::prelude::FromPrimitive as _;
 
 use crate::client_id::{ClientId, Intent};
-use crate::order::{Bracket, Leg, NewList, NewOrder, OrderKind, OrderSide, OrderStatus, Quantity};
+use crate::decimals::{decimal, number};
+use crate::ledger::CloseReason;
+use crate::order::{Leg, OrderKind, OrderSide, OrderStatus};
 use crate::symbol::Symbol;
 use crate::venue::Command;
 
 use super::plan::EntryStyle;
-use super::record::{ExitCause, Goal, Record};
-use super::state::{SymbolState, to_f64};
+use super::record::{Goal, Record};
+use super::request::Request;
+use super::state::SymbolState;
 use super::ticket::{Stage, Ticket};
 use super::{Level, Purpose, Standing, Trader, Why};
 
 /// Where the price is when a level is refused.
 pub(super) enum Price {
     /// At or below the stop.
-    BeyondStop(ExitCause),
+    BeyondStop(CloseReason),
     /// At or above the target.
     BeyondTarget,
 }
@@ -30,16 +32,24 @@ pub(super) enum Price {
 /// Protection as it should rest at the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Protection {
-    pub(super) stop: Option<(Decimal, ExitCause)>,
+    pub(super) stop: Option<(Decimal, CloseReason)>,
     pub(super) target: Option<Decimal>,
 }
 
 impl Protection {
+    /// Why the order for `intent` sells.
+    pub(super) fn reason(&self, intent: Intent) -> Option<CloseReason> {
+        match intent {
+            Intent::Target => Some(CloseReason::Target),
+            _ => self.stop.map(|(_, reason)| reason),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.stop.is_none() && self.target.is_none()
     }
 
-    fn legs(&self) -> impl Iterator<Item = (Intent, OrderKind)> {
+    pub(super) fn legs(&self) -> impl Iterator<Item = (Intent, OrderKind)> {
         let stop = self.stop.map(|(stop_price, _)| (Intent::Stop, OrderKind::StopLoss { stop_price }));
         let target = self.target.map(|price| (Intent::Target, OrderKind::LimitMaker { price }));
         target.into_iter().chain(stop)
@@ -111,7 +121,7 @@ impl Trader {
                 EntryStyle::Limit { expire_bars } => waited >= i64::from(expire_bars),
                 EntryStyle::Market | EntryStyle::Protected => waited >= 1,
             };
-            let needs_protection = has_part && !self.wanted_protection(state).is_empty();
+            let needs_protection = has_part && !self.wanted_protection(symbol, state).is_empty();
             if is_expired || needs_protection {
                 self.cancel(symbol, client_id, ticket);
             }
@@ -142,7 +152,7 @@ impl Trader {
         symbol: &Symbol,
         state: &SymbolState,
         open: &OpenOrders,
-        cause: ExitCause,
+        cause: CloseReason,
         bar_open_ms: i64,
     ) {
         let held = self.sellable(symbol, state);
@@ -153,26 +163,24 @@ impl Trader {
             self.closed(symbol, state);
         } else {
             let intent = match cause {
-                ExitCause::Signal | ExitCause::Time => Intent::Exit,
+                CloseReason::Signal | CloseReason::Time => Intent::Exit,
                 _ => Intent::Flatten,
             };
-            let order = NewOrder {
-                symbol: symbol.clone(),
-                client_id: self.new_id(symbol, bar_open_ms, intent),
-                side: OrderSide::Sell,
-                kind: OrderKind::Market,
-                quantity: Quantity::Base(held),
-            };
-            self.place(order, intent, bar_open_ms);
+            let client_id = self.new_id(symbol, bar_open_ms, intent);
+            let request = Request::sell(symbol, client_id, OrderKind::Market, held);
+            self.place(request, intent, Some(cause), bar_open_ms);
         }
     }
 
-    /// Base units that can be sold at the market; 0 if what is held is too little for an order.
+    /// Base units that can be sold at the market; 0 if what is held is too little for an order. Never more than the account can
+    /// have: an operator may have accepted that some are gone.
     pub(super) fn sellable(&self, symbol: &Symbol, state: &SymbolState) -> Decimal {
         let Some(plan) = self.plan.symbols.get(symbol) else {
             return Decimal::ZERO;
         };
-        let quantity = plan.rules.floor_quantity(&OrderKind::Market, state.holding.quantity);
+        let held = self.state.quantity(symbol);
+        let held = self.state.expected.get(&plan.rules.base_asset).map_or(held, |there| held.min(*there));
+        let quantity = plan.rules.floor_quantity(&OrderKind::Market, held);
         let reference = self.reference(symbol, state).unwrap_or(Decimal::ZERO);
         match plan.rules.check(OrderSide::Sell, &OrderKind::Market, quantity, reference) {
             Ok(()) if quantity > Decimal::ZERO => quantity,
@@ -182,15 +190,15 @@ impl Trader {
 
     /// The price that stands for the market: the bid, else the last close, else the entry price.
     pub(super) fn reference(&self, symbol: &Symbol, state: &SymbolState) -> Option<Decimal> {
-        let quote = self.desks.get(symbol).and_then(|desk| desk.quote).map(|(bid, _)| bid);
-        let close = || state.last_bar.and_then(|bar| Decimal::from_f64(bar.close));
-        quote.or_else(close).or_else(|| state.holding.entry_price())
+        let bid = self.quote(symbol).map(|quote| quote.bid);
+        let close = || state.last_bar.and_then(|bar| decimal(bar.close));
+        bid.or_else(close).or_else(|| self.state.position(symbol).map(|position| position.entry_price))
     }
 
     /// The levels of the position, on the exchange's grid. A long's stop is rounded down and its target up: on a market whose
     /// prices lie on the grid exactly those bars reach them that reach the backtest's.
-    pub(super) fn wanted_protection(&self, state: &SymbolState) -> Protection {
-        let entry = state.holding.entry_price().map_or(f64::NAN, to_f64);
+    pub(super) fn wanted_protection(&self, symbol: &Symbol, state: &SymbolState) -> Protection {
+        let entry = self.state.position(symbol).map_or(f64::NAN, |position| number(position.entry_price));
         self.levels(state, entry)
     }
 
@@ -198,7 +206,8 @@ impl Trader {
         let best = state.holding.best_high.map_or(entry, |high| high.max(entry));
         let levels = Levels::new(Side::Long, entry, best, &self.plan.rules);
         let stop = levels.stop.and_then(|(price, reason)| {
-            let cause = if reason == ExitReason::Trailing { ExitCause::Trailing } else { ExitCause::Stop };
+            let cause =
+                if reason == ExitReason::Trailing { CloseReason::Trailing } else { CloseReason::Stop };
             Decimal::from_f64_retain(price).map(|price| (price, cause))
         });
         Protection { stop, target: levels.target.and_then(Decimal::from_f64_retain) }
@@ -222,7 +231,7 @@ impl Trader {
         held: Decimal,
         resting: &[(ClientId, Ticket)],
     ) {
-        let wanted = self.on_grid(symbol, self.wanted_protection(state));
+        let wanted = self.on_grid(symbol, self.wanted_protection(symbol, state));
         let waiting: Vec<ClientId> = resting
             .iter()
             .filter(|(_, ticket)| ticket.stage == Stage::Open { status: OrderStatus::PendingNew })
@@ -244,17 +253,12 @@ impl Trader {
         match resting.first() {
             _ if is_right => {}
             Some((client_id, ticket)) => self.cancel(symbol, client_id, ticket),
-            None => self.place_protection(symbol, state, held, &legs),
+            None => self.place_protection(symbol, state, held, &wanted),
         }
     }
 
-    fn place_protection(
-        &mut self,
-        symbol: &Symbol,
-        state: &SymbolState,
-        held: Decimal,
-        legs: &[(Intent, OrderKind)],
-    ) {
+    fn place_protection(&mut self, symbol: &Symbol, state: &SymbolState, held: Decimal, wanted: &Protection) {
+        let legs: Vec<(Intent, OrderKind)> = wanted.legs().collect();
         let bar_open_ms = self.bar_open_ms(state);
         let Some(plan) = self.plan.symbols.get(symbol) else {
             return;
@@ -265,33 +269,21 @@ impl Trader {
         if let Some(failure) = failure {
             let text = format!("cannot be protected ({failure}): the position is closed");
             self.notify(Level::Alarm, Some(symbol), text);
-            self.want_exit(symbol, ExitCause::Unprotected);
+            self.want_exit(symbol, CloseReason::Unprotected);
             return;
         }
-        let leg = |trader: &Trader, intent, kind| Leg {
-            client_id: trader.new_id(symbol, bar_open_ms, intent),
-            kind,
-        };
-        match legs {
+        let id = |trader: &Trader, intent| trader.new_id(symbol, bar_open_ms, intent);
+        match legs.as_slice() {
             [(target, above), (stop, below)] => {
-                let bracket = Bracket {
-                    side: OrderSide::Sell,
-                    quantity: held,
-                    above: leg(self, *target, *above),
-                    below: leg(self, *stop, *below),
-                };
                 let list_id = self.new_list_id(symbol, bar_open_ms);
-                self.place_list(NewList::Oco { symbol: symbol.clone(), list_id, bracket }, bar_open_ms);
+                let above = Leg { client_id: id(self, *target), kind: *above };
+                let below = Leg { client_id: id(self, *stop), kind: *below };
+                let request = Request::sell_either(symbol, list_id, held, above, below);
+                self.place(request, Intent::Protection, wanted.reason(*stop), bar_open_ms);
             }
             [(intent, kind)] => {
-                let order = NewOrder {
-                    symbol: symbol.clone(),
-                    client_id: self.new_id(symbol, bar_open_ms, *intent),
-                    side: OrderSide::Sell,
-                    kind: *kind,
-                    quantity: Quantity::Base(held),
-                };
-                self.place(order, *intent, bar_open_ms);
+                let request = Request::sell(symbol, id(self, *intent), *kind, held);
+                self.place(request, *intent, wanted.reason(*intent), bar_open_ms);
             }
             _ => {}
         }
@@ -301,7 +293,7 @@ impl Trader {
     pub(super) fn level_behind_the_price(&self, symbol: &Symbol) -> Option<Price> {
         let state = self.state.symbol(symbol);
         let price = self.reference(symbol, &state)?;
-        let wanted = self.on_grid(symbol, self.wanted_protection(&state));
+        let wanted = self.on_grid(symbol, self.wanted_protection(symbol, &state));
         match (wanted.stop, wanted.target) {
             (Some((stop, cause)), _) if price <= stop => Some(Price::BeyondStop(cause)),
             (_, Some(target)) if price >= target => Some(Price::BeyondTarget),
@@ -311,7 +303,7 @@ impl Trader {
 
     /// The position is over: nothing that could be sold is left and no order is open.
     fn closed(&mut self, symbol: &Symbol, state: &SymbolState) {
-        let was_held = !state.holding.bought.is_zero();
+        let was_held = state.holding.is_entered();
         self.set_goal(symbol, Goal::Flat);
         if let Some(cause) = state.last_exit.filter(|_| was_held) {
             self.set_why(symbol, Why::Closed(cause));
@@ -321,22 +313,12 @@ impl Trader {
     }
 
     /// Wants `symbol` out of its position, whatever was wanted before.
-    pub(super) fn want_exit(&mut self, symbol: &Symbol, cause: ExitCause) {
+    pub(super) fn want_exit(&mut self, symbol: &Symbol, cause: CloseReason) {
         let state = self.state.symbol(symbol);
-        let has_something =
-            !state.holding.bought.is_zero() || self.state.live_tickets(symbol).next().is_some();
+        let has_something = state.holding.is_entered() || self.state.live_tickets(symbol).next().is_some();
         if has_something && !matches!(state.goal, Goal::Exit { .. }) {
             let bar_open_ms = self.bar_open_ms(&state);
             self.set_goal(symbol, Goal::Exit { cause, bar_open_ms });
-        }
-    }
-
-    /// Cancels orders that wait to open a position.
-    pub(super) fn cancel_entries(&mut self) {
-        for symbol in self.desks.keys().cloned().collect::<Vec<_>>() {
-            if matches!(self.state.symbol(&symbol).goal, Goal::Enter { .. }) {
-                self.set_goal(&symbol, Goal::Hold);
-            }
         }
     }
 
@@ -372,22 +354,30 @@ impl Trader {
         (0..u16::MAX).map(id).find(|id| !is_taken(id)).unwrap_or_else(|| id(u16::MAX))
     }
 
-    pub(super) fn place(&mut self, order: NewOrder, intent: Intent, bar_open_ms: i64) {
-        let symbol = order.symbol.clone();
-        let client_ids = vec![order.client_id.clone()];
-        self.record(Record::Order { order: order.clone(), intent, bar_open_ms, at_ms: self.now_ms });
-        self.send(Some(&symbol), Purpose::Place { client_ids, intent }, Command::Place(order));
-    }
-
-    pub(super) fn place_list(&mut self, list: NewList, bar_open_ms: i64) {
-        let symbol = list.symbol().clone();
-        let client_ids = list.client_ids();
-        let intent = match list {
-            NewList::Oco { .. } => Intent::Protection,
-            NewList::Oto { .. } | NewList::Otoco { .. } => Intent::Entry,
+    /// Journals an order or a list and sends it. `reason` is why it sells, of a list why its stop does.
+    pub(super) fn place(
+        &mut self,
+        request: Request,
+        intent: Intent,
+        reason: Option<CloseReason>,
+        bar_open_ms: i64,
+    ) {
+        let at_ms = self.now_ms;
+        let (symbol, client_ids, record) = match request.command().clone() {
+            Command::Place(order) => (
+                order.symbol.clone(),
+                vec![order.client_id.clone()],
+                Record::Order { order, intent, reason, bar_open_ms, at_ms },
+            ),
+            Command::PlaceList(list) => (
+                list.symbol().clone(),
+                list.client_ids(),
+                Record::List { list, stop_reason: reason, bar_open_ms, at_ms },
+            ),
+            _ => return,
         };
-        self.record(Record::List { list: list.clone(), bar_open_ms, at_ms: self.now_ms });
-        self.send(Some(&symbol), Purpose::Place { client_ids, intent }, Command::PlaceList(list));
+        self.record(record);
+        self.send(Some(&symbol), Purpose::Place { client_ids, intent }, request);
     }
 
     /// Cancels an order, and with it the list it is in.
@@ -408,8 +398,8 @@ impl Trader {
             cancel_id: cancel_id.clone(),
             at_ms: self.now_ms,
         });
-        let command = Command::Cancel { symbol: symbol.clone(), target: client_id.clone(), cancel_id };
-        self.send(Some(symbol), Purpose::Cancel { targets }, command);
+        let request = Request::cancel(symbol, client_id.clone(), cancel_id);
+        self.send(Some(symbol), Purpose::Cancel { targets }, request);
     }
 
     /// Levels for a position that is to be entered at about `price`, on the grid.
@@ -417,18 +407,27 @@ impl Trader {
         self.on_grid(symbol, self.levels(&SymbolState::default(), price))
     }
 
-    pub(super) fn legs_of(&self, protection: &Protection) -> Vec<(Intent, OrderKind)> {
-        protection.legs().collect()
-    }
-
-    /// Whether entries are allowed, or why not.
-    pub(super) fn entry_standing(&self) -> Result<(), String> {
+    /// Whether `symbol` may be entered as far as the trader's own state goes, or why not. Limits, protections and the kill
+    /// switch are the risk gate's.
+    pub(super) fn entry_standing(&self, symbol: &Symbol) -> Result<(), String> {
         match &self.standing {
-            Standing::Trading if self.disconnected_since_ms.is_some() => Err("a stream is gone".to_owned()),
-            Standing::Trading => Ok(()),
-            Standing::Starting => Err("starting".to_owned()),
-            Standing::Paused { reason } | Standing::Halted { reason, .. } => Err(reason.clone()),
-            Standing::Refused { .. } => Err("journal and exchange differ".to_owned()),
+            Standing::Trading | Standing::Paused { .. } if self.disconnected_since_ms.is_some() => {
+                return Err("a stream is gone".to_owned());
+            }
+            Standing::Trading => {}
+            Standing::Paused { .. } if self.is_killed() && self.state.pause.is_none() => {}
+            Standing::Paused { reason } | Standing::Halted { reason, .. } => return Err(reason.clone()),
+            Standing::Starting => return Err("starting".to_owned()),
+            Standing::Refused { .. } => return Err("journal and exchange differ".to_owned()),
         }
+        if self.is_retiring(symbol) {
+            return Err("the pair is retired".to_owned());
+        }
+        let is_compared = self.state.terms(symbol).is_some_and(|terms| {
+            [&terms.base_asset, &terms.quote_asset]
+                .iter()
+                .all(|asset| self.state.expected.contains_key(*asset))
+        });
+        if is_compared { Ok(()) } else { Err("its balances have not been compared yet".to_owned()) }
     }
 }

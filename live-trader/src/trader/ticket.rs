@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::client_id::{ClientId, Intent};
+use crate::ledger::CloseReason;
 use crate::order::{OrderKind, OrderReport, OrderSide, OrderStatus};
 use crate::symbol::Symbol;
 
@@ -45,6 +46,10 @@ pub struct Ticket {
     pub bar_open_ms: i64,
     /// Direction.
     pub side: OrderSide,
+    /// Why it sells; `None` of a purchase.
+    pub reason: Option<CloseReason>,
+    /// The newest trade id of the pair when it was sent: all of its fills have higher ones.
+    pub after_trade_id: Option<i64>,
     /// Type and prices.
     pub kind: OrderKind,
     /// Base units asked for; for an order sized in quote currency 0 until the exchange says more.

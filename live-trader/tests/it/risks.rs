@@ -7,10 +7,10 @@ use polybolos_engine::interval::DAY_MS;
 use polybolos_live_trader::client_id::Intent;
 use polybolos_live_trader::filters::{Grid, NotionalBounds, SymbolRules, SymbolStatus};
 use polybolos_live_trader::ledger::{CloseReason, LiveTrade};
-use polybolos_live_trader::order::OrderSide;
+use polybolos_live_trader::order::{OrderKind, OrderSide};
 use polybolos_live_trader::risk::{
-    GateState, KillSwitch, KillSwitchError, LIMITS, Limits, NoSize, PROTECTIONS, Proposal, Protection, Quote,
-    RiskGate, Sizing, SizingInput, View, size,
+    Denial, GateState, KillSwitch, KillSwitchError, LIMITS, Limits, Lock, NoSize, PROTECTIONS, Passed,
+    Proposal, Protection, Quote, RiskGate, Sizing, SizingInput, Stop, View, size,
 };
 use polybolos_live_trader::symbol::Symbol;
 use proptest::prelude::*;
@@ -63,8 +63,45 @@ fn limits(values: serde_json::Value) -> Limits {
     serde_json::from_value(all.into()).unwrap()
 }
 
-fn gate(values: serde_json::Value) -> RiskGate {
-    RiskGate::new(limits(values), Vec::new(), MINUTE_MS, GateState::default())
+/// The gate and what it remembers, kept as a trader keeps it: every order that passes is sent, every stop and lock is noted.
+#[derive(Debug, Clone, PartialEq)]
+struct Gate {
+    rules: RiskGate,
+    state: GateState,
+}
+
+impl Gate {
+    fn check(&mut self, proposal: &Proposal, view: &View, now_ms: i64) -> Result<Passed, Denial> {
+        let passed = self.rules.check(&self.state, proposal, view, now_ms)?;
+        self.state.count(proposal.orders, now_ms);
+        Ok(passed)
+    }
+
+    fn observe(&mut self, view: &View, now_ms: i64) -> Vec<Stop> {
+        let stops = self.rules.observe(&self.state, view, now_ms);
+        stops.iter().for_each(|stop| self.state.stop(stop.clone()));
+        stops
+    }
+
+    fn trade_closed(&mut self, trades: &VecDeque<LiveTrade>, equity: Decimal, now_ms: i64) -> Vec<Lock> {
+        let locks = self.rules.trade_closed(trades, equity, now_ms);
+        locks.iter().for_each(|lock| self.state.lock(lock.clone(), now_ms));
+        locks
+    }
+
+    /// What a restart leaves of it.
+    fn reread(&self) -> Gate {
+        let kept = serde_json::to_string(&self.state).unwrap();
+        Gate { rules: self.rules.clone(), state: serde_json::from_str(&kept).unwrap() }
+    }
+}
+
+fn gate_with(values: serde_json::Value, protections: Vec<Protection>) -> Gate {
+    Gate { rules: RiskGate::new(limits(values), protections, MINUTE_MS), state: GateState::default() }
+}
+
+fn gate(values: serde_json::Value) -> Gate {
+    gate_with(values, Vec::new())
 }
 
 #[test]
@@ -145,13 +182,7 @@ fn a_daily_loss_stops_until_midnight_and_a_drawdown_until_somebody_resumes() {
     let rules: Vec<_> = stops.iter().map(|stop| (stop.rule.as_str(), stop.until_ms)).collect();
     assert_eq!(rules, [("max_daily_loss", Some(11 * DAY_MS)), ("max_drawdown", None)]);
     assert!(gate.observe(&fallen, NOW_MS + 1).is_empty(), "a stop begins once");
-    let kept = serde_json::to_string(gate.state()).unwrap();
-    let mut again = RiskGate::new(
-        gate.limits().clone(),
-        Vec::new(),
-        MINUTE_MS,
-        serde_json::from_str::<GateState>(&kept).unwrap(),
-    );
+    let mut again = gate.reread();
     assert_eq!(again, gate, "stops survive a restart");
     let well = View { price_ms: 11 * DAY_MS, ..view() };
     assert_eq!(
@@ -160,15 +191,15 @@ fn a_daily_loss_stops_until_midnight_and_a_drawdown_until_somebody_resumes() {
         "recovery ends no stop"
     );
     assert_eq!(again.check(&entry(), &well, 11 * DAY_MS).unwrap_err().rule, "max_drawdown");
-    again.resume();
+    again.state.resume();
     assert!(again.check(&entry(), &well, 11 * DAY_MS).is_ok());
-    gate.resume();
+    gate.state.resume();
     assert_eq!(
         gate.check(&entry(), &well, NOW_MS).unwrap_err().rule,
         "max_daily_loss",
         "a day's stop is not resumed"
     );
-    assert_eq!(gate.stops(11 * DAY_MS).count(), 0);
+    assert_eq!(gate.state.stops(11 * DAY_MS).count(), 0);
 }
 
 #[test]
@@ -285,11 +316,10 @@ fn each_protection_locks_when_its_count_is_full_and_not_before() {
 fn a_lock_holds_its_pair_back_until_it_ends_and_survives_a_restart() {
     let cooldown: Protection =
         serde_json::from_value(json!({"method": "CooldownPeriod", "stop_duration": {"minutes": 3}})).unwrap();
-    let mut gate = RiskGate::new(limits(json!({})), vec![cooldown.clone()], MINUTE_MS, GateState::default());
+    let mut gate = gate_with(json!({}), vec![cooldown]);
     let trades = VecDeque::from([trade("BTCUSDT", 0, 1, CloseReason::Signal)]);
     assert_eq!(gate.trade_closed(&trades, decimal("1000"), NOW_MS).len(), 1);
-    let state = serde_json::from_str(&serde_json::to_string(gate.state()).unwrap()).unwrap();
-    let mut gate = RiskGate::new(limits(json!({})), vec![cooldown], MINUTE_MS, state);
+    let mut gate = gate.reread();
     assert_eq!(gate.check(&entry(), &view(), NOW_MS + 3 * MINUTE_MS - 1).unwrap_err().rule, "CooldownPeriod");
     assert!(gate.check(&exit(Intent::Exit), &view(), NOW_MS).is_ok());
     assert!(gate.check(&Proposal { symbol: Symbol::new("ETHUSDT"), ..entry() }, &view(), NOW_MS).is_ok());
@@ -333,6 +363,7 @@ fn sizes_follow_the_rules_of_the_backtest_and_what_can_be_paid() {
         fee: decimal("0.001"),
         stop: stop.map(decimal),
         collar_bps: decimal(collar),
+        kind: &OrderKind::Market,
         rules: &rules,
     };
     let cases = [
@@ -381,7 +412,7 @@ proptest! {
         let rules = rules();
         let input = SizingInput {
             equity: Decimal::new(equity, 2), free_quote: Decimal::new(free, 2), price: Decimal::new(price, 2),
-            fee: decimal("0.001"), stop: None, collar_bps: Decimal::from(collar), rules: &rules,
+            fee: decimal("0.001"), stop: None, collar_bps: Decimal::from(collar), kind: &OrderKind::Market, rules: &rules,
         };
         if let Ok(quantity) = size(Sizing::Equity(Decimal::new(share, 2)), &input) {
             let dearest = input.price * (Decimal::ONE + Decimal::new(collar, 4)) * decimal("1.001");

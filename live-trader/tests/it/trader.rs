@@ -226,7 +226,7 @@ fn purchases(setup: Setup) -> Vec<(f64, f64, f64)> {
                 found.push((quantity.to_f64().unwrap(), price, cash));
             }
         }
-        let holds = world.trader.state().symbol(&symbol()).holding.bought > Decimal::ZERO;
+        let holds = world.trader.state().position(&symbol()).is_some();
         if !holds {
             cash = world.total("USDT").to_f64().unwrap();
         }
@@ -237,14 +237,15 @@ fn purchases(setup: Setup) -> Vec<(f64, f64, f64)> {
 #[test]
 fn an_entry_has_the_strategy_s_size_of_what_the_symbol_has_now() {
     let stop = Setup { stop_loss: Some(0.02), ..PLAIN };
-    // Collar of 5 % and fee of 0.1 %.
-    let unit = |price: f64| price * 1.05 * 1.001;
+    // Fee of 0.1 %; what can be paid at the far end of a collar of 5 %.
+    let unit = |price: f64| price * 1.001;
+    let most = |price: f64, cash: f64| cash / (unit(price) * 1.05);
     type Wanted = fn(f64, f64, f64) -> f64;
     let cases: [(SizeValue, Wanted); 5] = [
         (SizeValue::Equity(0.5), |_, unit, cash| 0.5 * cash / unit),
         (SizeValue::Quote(300.0), |_, unit, _| 300.0 / unit),
         (SizeValue::Quote(1e30), |_, unit, cash| cash / unit),
-        (SizeValue::Risk(0.01), |price, _, cash| 0.01 * cash / (price * 1.05 * 0.02)),
+        (SizeValue::Risk(0.01), |price, _, cash| 0.01 * cash / (price * 0.02)),
         (SizeValue::Risk(0.5), |_, unit, cash| cash / unit),
     ];
     let bars = walk(5, 80, 60, 30);
@@ -253,7 +254,7 @@ fn an_entry_has_the_strategy_s_size_of_what_the_symbol_has_now() {
         let purchases = purchases(Setup { size, ..stop });
         assert!(purchases.len() >= 8, "{}", purchases.len());
         for (quantity, price, cash) in purchases {
-            let wanted = wanted(price, unit(price), cash);
+            let wanted = wanted(price, unit(price), cash).min(most(price, cash));
             assert!(
                 quantity <= wanted + 1e-9 && quantity > wanted - lot - 1e-9,
                 "{size:?}: bought {quantity}, wanted {wanted} at {price} with {cash}"

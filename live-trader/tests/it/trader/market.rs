@@ -7,6 +7,7 @@ use polybolos_engine::kernels::bars::{Bars, Column};
 use polybolos_engine::kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Size};
 use polybolos_engine::signals::Signals;
 use polybolos_engine::simulation::{RuleValues, SizeValue};
+use polybolos_live_trader::risk::{LIMITS, Limits};
 use polybolos_live_trader::simulator::synthetic_rules;
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::trader::{EntryStyle, OnDisconnect, Plan, SymbolPlan};
@@ -129,7 +130,16 @@ pub(super) fn plan(program: &Program, bars: &Bars, entry: EntryStyle) -> Plan {
         symbols: BTreeMap::from([(symbol(), of_symbol)]),
         settle_ms: 10_000,
         reconcile_every_ms: 20 * HOUR_MS,
+        limits: no_limits(),
+        protections: Vec::new(),
+        accepted_differences: BTreeMap::new(),
         on_disconnect: OnDisconnect::Hold,
         disconnect_after_ms: HOUR_MS,
     }
+}
+
+/// Limits that are all switched off: what a backtest has.
+pub(super) fn no_limits() -> Limits {
+    let off = LIMITS.iter().map(|limit| (limit.name.to_owned(), serde_json::Value::Null));
+    serde_json::from_value(serde_json::Value::Object(off.collect())).unwrap()
 }

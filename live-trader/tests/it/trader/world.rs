@@ -12,7 +12,7 @@ use polybolos_live_trader::client_id::ClientId;
 use polybolos_live_trader::order::{Fill, OrderSide};
 use polybolos_live_trader::simulator::{Settings, Simulator};
 use polybolos_live_trader::trader::{
-    Action, CommandId, EntryStyle, Event, Goal, Holding, Notice, Plan, Record, Standing, Trader,
+    Action, CommandId, EntryStyle, Event, Goal, Notice, Plan, Record, Standing, Trader,
 };
 use polybolos_live_trader::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 use rust_decimal::Decimal;
@@ -364,18 +364,19 @@ impl World {
             && self.late.is_empty()
             && *self.trader.standing() == Standing::Trading
             && matches!(state.goal, Goal::Flat | Goal::Hold)
-            && self.is_protected(&state.holding)
+            && self.is_protected()
     }
 
     /// Whether what is held can be sold by resting orders at its levels, as far as the strategy has any, and nothing else rests.
-    fn is_protected(&self, holding: &Holding) -> bool {
+    fn is_protected(&self) -> bool {
+        let held = self.trader.state().quantity(&symbol());
         let rules = &self.plan.rules;
         let stops = usize::from(rules.stop_loss.is_some() || rules.trailing_stop.is_some());
         let legs = stops + usize::from(rules.take_profit.is_some());
         let price = self.simulator.price(&symbol()).unwrap_or_default();
-        let is_held = holding.quantity * price >= Decimal::from(6);
+        let is_held = held * price >= Decimal::from(6);
         let open = self.simulator.open_orders(None).unwrap();
-        let left = |quantity| holding.quantity - quantity;
+        let left = |quantity| held - quantity;
         let lot = self.plan.symbols[&symbol()].rules.lot.step;
         let is_right = |quantity| left(quantity) >= Decimal::ZERO && left(quantity) < lot;
         open.len() == if is_held { legs } else { 0 }
@@ -384,7 +385,7 @@ impl World {
 
     /// What must hold at the end of every run: the books are the exchange's, and the journal alone gives the same state.
     pub(super) fn check_books(&self) {
-        let expected = self.trader.state().expected.as_ref().unwrap();
+        let expected = &self.trader.state().expected;
         for asset in ["BTC", "USDT"] {
             let ours = expected.get(asset).copied().unwrap_or_default();
             assert_eq!(ours, self.total(asset), "{asset}");

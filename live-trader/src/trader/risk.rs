@@ -1,0 +1,139 @@
+//! The risk gate at work: what it looks at, and what is noted when it speaks.
+
+use std::collections::VecDeque;
+
+use rust_decimal::Decimal;
+
+use crate::client_id::Intent;
+use crate::decimals::decimal;
+use crate::ledger::{LiveTrade, SymbolAccount};
+use crate::risk::{Passed, Proposal, View};
+use crate::symbol::Symbol;
+
+use super::record::{Goal, Record};
+use super::state::SymbolState;
+use super::{Level, Trader, Why};
+
+impl Trader {
+    /// Asks the gate for leave to enter. Stops that begin now are noted whatever it says.
+    ///
+    /// # Errors
+    /// The rule that denies it, by name.
+    pub(super) fn leave_to_enter(&mut self, state: &SymbolState, proposal: &Proposal) -> Result<Passed, Why> {
+        let view = self.entry_view(&proposal.symbol, state);
+        self.observe(&view);
+        self.gate.check(&self.state.gate, proposal, &view, self.now_ms).map_err(|denial| {
+            let numbers =
+                format!("{} against a limit of {}", denial.value.normalize(), denial.limit.normalize());
+            Why::Risk(format!("{}: {numbers}", denial.rule))
+        })
+    }
+
+    /// Marks all pairs once for every bar time: when the last of them has its close, or at the first close of the next time.
+    /// To be called before a bar is taken in, with its open time, and after.
+    pub(super) fn mark(&mut self, next_open_ms: Option<i64>) {
+        let opens = |symbol: &Symbol| Some(self.state.symbols.get(symbol)?.last_bar?.open_time_ms);
+        let Some(newest) = self.state.members.keys().filter_map(opens).max() else {
+            return;
+        };
+        let is_complete = self.desks.keys().all(|symbol| opens(symbol) == Some(newest));
+        let is_over = next_open_ms.is_some_and(|next| next > newest);
+        let is_new = self.state.marked_ms.is_none_or(|marked| marked < newest);
+        if is_new && (is_complete || is_over) {
+            self.record(Record::Mark { bar_open_ms: newest, at_ms: self.now_ms });
+            let view = self.account_view();
+            self.observe(&view);
+        }
+    }
+
+    fn observe(&mut self, view: &View) {
+        for stop in self.gate.observe(&self.state.gate, view, self.now_ms) {
+            let end = if stop.until_ms.is_some() { "the day ends" } else { "an operator resumes" };
+            let (rule, value, limit) = (&stop.rule, stop.value.round_dp(6), stop.limit.normalize());
+            let text = format!("no entries until {end}: {rule} is {value} against a limit of {limit}");
+            self.notify(Level::Alarm, None, text);
+            self.record(Record::Stop { stop, at_ms: self.now_ms });
+        }
+    }
+
+    /// Asks the protections about each of the `count` newest closed trades.
+    pub(super) fn trades_closed(&mut self, count: usize) {
+        for later in (0..count).rev() {
+            let trades = self.state.ledger.trades();
+            let until = trades.len().saturating_sub(later);
+            let equity = self.state.ledger.equity();
+            let locks = match later {
+                0 => self.gate.trade_closed(trades, equity, self.now_ms),
+                _ => {
+                    let seen: VecDeque<LiveTrade> = trades.iter().take(until).cloned().collect();
+                    self.gate.trade_closed(&seen, equity, self.now_ms)
+                }
+            };
+            for lock in locks {
+                let symbol = lock.symbol.clone();
+                let text =
+                    format!("no entries until {}: {}: {}", lock.until_ms, lock.protection, lock.reason);
+                self.notify(Level::Warning, symbol.as_ref(), text);
+                self.record(Record::Lock { lock, at_ms: self.now_ms });
+            }
+        }
+    }
+
+    /// What the gate sees of the account.
+    fn account_view(&self) -> View {
+        let ledger = &self.state.ledger;
+        let held = ledger.accounts().map(|(_, account)| value(account));
+        let waiting: Decimal = self.state.members.keys().map(|symbol| self.waiting_notional(symbol)).sum();
+        let cash: Decimal = ledger.accounts().map(|(_, account)| account.cash()).sum();
+        View {
+            equity: ledger.equity(),
+            opening_equity: ledger.opening_equity(self.now_ms),
+            peak_equity: ledger.peak(),
+            free_quote: cash - waiting,
+            position_notional: Decimal::ZERO,
+            total_notional: held.sum::<Decimal>() + waiting,
+            other_positions: 0,
+            last_close: Decimal::ZERO,
+            quote: None,
+            price_ms: i64::MIN,
+            is_killed: self.is_killed(),
+        }
+    }
+
+    /// What the gate sees when `symbol` is to be entered.
+    fn entry_view(&self, symbol: &Symbol, state: &SymbolState) -> View {
+        let account = self.account_view();
+        let others =
+            self.state.symbols.iter().filter(|(other, of)| *other != symbol && of.goal != Goal::Flat);
+        let held = self.state.ledger.account(symbol).map_or(Decimal::ZERO, value);
+        let seen = self.quotes.get(symbol);
+        let bar_ms = self.desks.get(symbol).and_then(|desk| desk.bar_ms);
+        let balance = self.state.terms(symbol).and_then(|terms| self.state.expected.get(&terms.quote_asset));
+        let waiting: Decimal = self.state.members.keys().map(|symbol| self.waiting_notional(symbol)).sum();
+        View {
+            free_quote: balance.map_or(account.free_quote, |held| account.free_quote.min(held - waiting)),
+            position_notional: held + self.waiting_notional(symbol),
+            other_positions: u32::try_from(others.count()).unwrap_or(u32::MAX),
+            last_close: state.last_bar.and_then(|bar| decimal(bar.close)).unwrap_or_default(),
+            quote: seen.map(|seen| seen.quote),
+            price_ms: seen.map(|seen| seen.at_ms).max(bar_ms).unwrap_or(i64::MIN / 2),
+            ..account
+        }
+    }
+
+    /// What the orders that wait to open a position in `symbol` would cost.
+    fn waiting_notional(&self, symbol: &Symbol) -> Decimal {
+        let state = self.state.symbol(symbol);
+        let entries = self.state.live_tickets(symbol).filter(|(_, ticket)| ticket.intent == Intent::Entry);
+        entries
+            .map(|(_, ticket)| {
+                let price = ticket.kind.price().or_else(|| self.reference(symbol, &state));
+                ticket.remaining().saturating_mul(price.unwrap_or_default())
+            })
+            .fold(Decimal::ZERO, Decimal::saturating_add)
+    }
+}
+
+fn value(account: &SymbolAccount) -> Decimal {
+    account.quantity().saturating_mul(account.mark())
+}
