@@ -17,6 +17,8 @@ mod plan;
 mod report;
 mod session;
 mod start;
+mod trades;
+mod trend;
 mod venue;
 
 pub use desk::{Desk, Inputs, Outcome, StopRequest};
@@ -28,4 +30,5 @@ pub use paper::{Pace, Paper, PaperExchange};
 pub use plan::{cash_per_symbol, paper_costs, trader_plan};
 pub use session::{ControlPort, Surroundings, session};
 pub use start::{Setup, start};
+pub use trades::closed_trades;
 pub use venue::{Dispatch, Feed, Venue};

@@ -236,6 +236,16 @@ impl Trader {
         self.desks.get(symbol).map(|desk| &desk.why)
     }
 
+    /// The strategy of `symbol` with its indicators' newest values.
+    pub fn signals(&self, symbol: &Symbol) -> Option<&Signals> {
+        self.desks.get(symbol).map(|desk| &desk.signals)
+    }
+
+    /// The open position in `symbol`.
+    pub fn position(&self, symbol: &Symbol) -> Option<PositionView> {
+        self.position_view(symbol)
+    }
+
     /// The best prices of `symbol`, where they are known.
     pub fn quote(&self, symbol: &Symbol) -> Option<Quote> {
         self.quotes.get(symbol).map(|seen| seen.quote)

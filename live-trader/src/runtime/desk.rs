@@ -226,13 +226,15 @@ impl<V: Venue> Desk<V> {
                 self.metrics.event();
                 self.reporter.market(&event);
                 match event {
+                    // A close that comes during a stop is left to the next start.
+                    MarketEvent::Bar { .. } if self.stopping.is_some() => return,
                     MarketEvent::Bar { symbol, bar } => {
                         batch.bar_received.get_or_insert(received);
                         let is_live = self.is_live(&bar) && newest.get(&symbol) <= Some(&bar.open_time_ms);
                         Event::Bar { symbol, bar, is_live }
                     }
                     MarketEvent::Quote { symbol, bid, ask } => Event::Quote { symbol, bid, ask },
-                    MarketEvent::Rules { .. } => return,
+                    MarketEvent::Rules { rules } => Event::Rules { rules },
                     MarketEvent::Connected => {
                         self.metrics.reconnected("market");
                         Event::Market { is_connected: true }
@@ -277,20 +279,32 @@ impl<V: Venue> Desk<V> {
     fn look_around(&mut self, batch: &mut Batch, inputs: &mut Inputs) {
         if let Some(reason) = self.kill.newly_set() {
             self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
-        } else if self.kill.is_set() && *self.trader.standing() == Standing::Trading {
-            // A switch that was set before the start, or a comparison with the exchange that ended after it.
-            let reason = self.kill.status().reason.unwrap_or_default();
-            self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
         }
         let request = *inputs.stop.borrow_and_update();
         if let (StopRequest::Orderly { flatten }, None) = (request, self.stopping) {
+            tracing::info!(flatten, "stopping");
             self.stopping = Some((Instant::now(), flatten));
-            let operator = match flatten {
-                true => Operator::Flatten,
-                false => Operator::Pause { reason: "shutting down".to_owned() },
-            };
-            self.feed(batch, Event::Operator(operator));
+            if flatten {
+                // Not a pause: the next start trades again.
+                for symbol in self.trader.symbols().cloned().collect::<Vec<_>>() {
+                    self.feed(batch, Event::Operator(Operator::Close(symbol)));
+                }
+            }
         }
+    }
+
+    /// Brings the journal's and the file's words about the kill switch together: set in either it is set, and only a file that says so
+    /// takes it back.
+    pub(super) fn settle_kill_switch(&mut self) -> Result<(), RuntimeError> {
+        let mut batch = Batch::default();
+        if self.trader.is_killed() && self.kill.is_cleared() {
+            self.feed(&mut batch, Event::Operator(Operator::Release));
+        } else if self.trader.is_killed() && !self.kill.is_set() {
+            self.kill("the journal: its file was gone");
+        } else if let Some(reason) = self.kill.newly_set() {
+            self.feed(&mut batch, Event::Operator(Operator::Kill { flatten: false, reason }));
+        }
+        self.commit_before_trading(&batch)
     }
 
     fn kill(&mut self, by: &str) {

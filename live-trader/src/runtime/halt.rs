@@ -43,6 +43,11 @@ impl Watch {
         self.switch.is_set()
     }
 
+    /// Whether its file says that somebody took it back, as opposed to a file that is not there.
+    pub(super) fn is_cleared(&self) -> bool {
+        !self.is_set() && self.switch.history().last().is_some_and(|event| !event.is_set)
+    }
+
     pub(super) fn status(&self) -> KillStatus {
         let last = self.switch.history().last().filter(|event| event.is_set);
         KillStatus {

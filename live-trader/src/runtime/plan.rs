@@ -6,6 +6,8 @@ use polybolos_engine::signals::Signals;
 use polybolos_engine::simulation::RuleValues;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::config::{BotConfig, DisconnectAction, EntryOrder};
 use crate::filters::SymbolRules;
@@ -48,6 +50,14 @@ pub fn trader_plan(
         symbols: rules.into_iter().map(of_symbol).collect(),
         settle_ms: i64::from(config.exchange.recv_window_ms) + ENGINE_PATIENCE_MS,
         reconcile_every_ms: i64::from(config.reconcile.interval_s) * 1_000,
+        limits: same("limits", &config.risk.limits)?,
+        protections: same("protections", &config.risk.protections)?,
+        accepted_differences: config
+            .reconcile
+            .accept
+            .iter()
+            .map(|accepted| (accepted.asset.clone(), accepted.up_to))
+            .collect(),
         on_disconnect: match config.on_disconnect.action {
             DisconnectAction::Hold => OnDisconnect::Hold,
             DisconnectAction::Protect => OnDisconnect::Protect,
@@ -55,6 +65,12 @@ pub fn trader_plan(
         },
         disconnect_after_ms: i64::try_from(config.on_disconnect.after_ms).unwrap_or(i64::MAX),
     })
+}
+
+/// A part of the file in the risk gate's own types, which spell it alike.
+fn same<T: DeserializeOwned>(what: &str, part: &impl Serialize) -> Result<T, RuntimeError> {
+    let value = serde_json::to_value(part).and_then(serde_json::from_value);
+    value.map_err(|error| RuntimeError::Config(format!("risk: {what}: {error}")))
 }
 
 /// Costs and fills of a simulated exchange: those of the strategy's backtest.

@@ -1,6 +1,6 @@
 //! What the desk tells: snapshots, log lines, alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use polybolos_engine::signals::Bar;
@@ -9,12 +9,18 @@ use rust_decimal::prelude::FromPrimitive as _;
 
 use crate::alerts::{Alert, Alerter};
 use crate::config::{AlertKind, BotConfig, Mode};
-use crate::control::{ConnectionStatus, KillStatus, PositionStatus, Reason, State, Status, SymbolStatus};
-use crate::order::OrderKind;
+use crate::control::{
+    ConnectionStatus, KillStatus, LimitUse, PositionStatus, Reason, State, Status, SymbolStatus,
+};
+use crate::filters::{SymbolRules, SymbolStatus as Listing};
+use crate::ledger::Ledger;
 use crate::promotion::BotStrategy;
+use crate::risk::{LIMITS, Limit};
 use crate::symbol::Symbol;
-use crate::trader::{Goal, Level, Notice, Record, Standing, SymbolState, Trader, Why};
+use crate::trader::{Goal, Level, Notice, PositionView, Record, Standing, Trader, Why};
 use crate::venue::{AccountEvent, MarketEvent};
+
+use super::trend;
 
 /// A connection as its events tell of it.
 #[derive(Debug, Default)]
@@ -57,13 +63,15 @@ pub(super) struct Reporter {
     bot: String,
     mode: Mode,
     quote_asset: String,
-    cash: Decimal,
+    strategy: BotStrategy,
     started_ms: i64,
     bars_until_defined: u64,
     cooldown_bars: u64,
     market: Link,
     user: Link,
     seen: BTreeMap<Symbol, Seen>,
+    /// Pairs that the exchange does not trade now.
+    halted: BTreeSet<Symbol>,
 }
 
 impl Reporter {
@@ -73,13 +81,14 @@ impl Reporter {
             bot: config.name.clone(),
             mode,
             quote_asset: config.capital.quote_asset.clone(),
-            cash: super::plan::cash_per_symbol(config, config.symbols.len()),
+            strategy: strategy.clone(),
             started_ms: now_ms,
             bars_until_defined: (defined as u64).saturating_add(1),
             cooldown_bars,
             market: Link::default(),
             user: Link::default(),
             seen: BTreeMap::new(),
+            halted: BTreeSet::new(),
         }
     }
 
@@ -100,8 +109,16 @@ impl Reporter {
             MarketEvent::Quote { symbol, bid, .. } => {
                 self.seen.entry(symbol.clone()).or_default().price = Some(*bid);
             }
-            MarketEvent::Bar { .. } | MarketEvent::Rules { .. } => {}
+            MarketEvent::Rules { rules } => self.rules(rules),
+            MarketEvent::Bar { .. } => {}
         }
+    }
+
+    pub(super) fn rules(&mut self, rules: &SymbolRules) {
+        match rules.status {
+            Listing::Trading => self.halted.remove(&rules.symbol),
+            _ => self.halted.insert(rules.symbol.clone()),
+        };
     }
 
     pub(super) fn bar(&mut self, symbol: &Symbol, bar: &Bar) {
@@ -133,10 +150,11 @@ impl Reporter {
         for record in records {
             self.log(record);
             if let Record::Goal { symbol, goal: Goal::Hold, .. } = record {
-                let holding = trader.state().symbol(symbol).holding;
-                let price = holding.entry_price().unwrap_or_default().round_dp(8).normalize();
-                let text = format!("position opened: {} at {price}", holding.bought.normalize());
-                self.alert(alerts, AlertKind::Entry, Some(symbol), text, now_ms);
+                if let Some(position) = trader.state().position(symbol) {
+                    let price = position.entry_price.round_dp(8).normalize();
+                    let text = format!("position opened: {} at {price}", position.quantity.normalize());
+                    self.alert(alerts, AlertKind::Entry, Some(symbol), text, now_ms);
+                }
             }
         }
         for notice in notices {
@@ -200,15 +218,20 @@ impl Reporter {
         (status.time_ms, status.kill) = (now_ms, kill);
         status.connections = vec![self.market.status("market"), self.user.status("user")];
         (status.state, status.detail) = self.state(trader.standing(), status.kill.is_set);
-        status.symbols = self
-            .seen
-            .iter()
-            .filter_map(|(symbol, seen)| Some(self.symbol(trader, symbol, seen, trader.why(symbol)?, status.state)))
+        let counts = trades_of(trader.ledger());
+        status.symbols = trader
+            .symbols()
+            .filter_map(|symbol| {
+                let count = counts.get(symbol).copied().unwrap_or_default();
+                self.symbol(trader, symbol, trader.why(symbol)?, status.state, count)
+            })
             .collect();
-        status.equity = status.symbols.iter().map(|symbol| symbol.equity).sum();
+        status.equity = trader.ledger().equity();
+        status.day_pnl = status.equity - trader.ledger().opening_equity(now_ms);
         status.realised_pnl = status.symbols.iter().map(|symbol| symbol.realised_pnl).sum();
         let open = |symbol: &SymbolStatus| symbol.position.as_ref().map_or(Decimal::ZERO, |p| p.unrealised_pnl);
         status.unrealised_pnl = status.symbols.iter().map(open).sum();
+        status.limits = limits(trader, now_ms);
         status
     }
 
@@ -228,33 +251,53 @@ impl Reporter {
         }
     }
 
-    fn symbol(&self, trader: &Trader, symbol: &Symbol, seen: &Seen, why: &Why, state: State) -> SymbolStatus {
-        let known = trader.state().symbol(symbol);
-        let position = position(trader, symbol, &known, seen.price);
-        let worth = seen.price.unwrap_or_default() * known.holding.quantity;
-        let realised = if position.is_some() { Decimal::ZERO } else { known.realised_quote };
-        SymbolStatus {
+    fn symbol(
+        &self,
+        trader: &Trader,
+        symbol: &Symbol,
+        why: &Why,
+        state: State,
+        (trades, wins): (u64, u64),
+    ) -> Option<SymbolStatus> {
+        let account = trader.ledger().account(symbol)?;
+        let nothing = Seen::default();
+        let seen = self.seen.get(symbol).unwrap_or(&nothing);
+        Some(SymbolStatus {
             symbol: symbol.as_str().to_owned(),
-            position,
-            reason: self.reason(trader, symbol, &known, seen, why, state),
+            position: position(trader, symbol),
+            reason: self.reason(trader, symbol, seen, why, state),
             last_price: seen.price,
             last_bar_ms: seen.newest_ms,
-            equity: self.cash + known.realised_quote + worth,
-            realised_pnl: realised,
-            trades: 0,
-            wins: 0,
-        }
+            equity: account.equity(),
+            realised_pnl: account.realised(),
+            trades,
+            wins,
+        })
+    }
+
+    /// Whether the exchange does not trade the pair now.
+    fn is_halted(&self, symbol: &Symbol) -> bool {
+        self.halted.contains(symbol)
+    }
+
+    /// No entry signal, and whether that is for a trend alone.
+    fn no_signal(&self, trader: &Trader, symbol: &Symbol) -> Reason {
+        let program = self.strategy.strategy.program();
+        let condition = trader
+            .signals(symbol)
+            .and_then(|signals| trend::holding_back(program, &self.strategy.values, signals));
+        condition.map_or(Reason::NoSignal, |condition| Reason::TrendFilter { condition })
     }
 
     fn reason(
         &self,
         trader: &Trader,
         symbol: &Symbol,
-        known: &SymbolState,
         seen: &Seen,
         why: &Why,
         state: State,
     ) -> Reason {
+        let known = trader.state().symbol(symbol);
         let pending = || trader.state().live_tickets(symbol).find(|(_, ticket)| ticket.is_unsettled() || ticket.is_open());
         let order = || pending().map(|(client_id, _)| client_id.as_str().to_owned()).unwrap_or_default();
         match (why, known.goal) {
@@ -268,34 +311,62 @@ impl Reporter {
             (Why::CoolingDown, _) => Reason::Cooldown { bars_left: self.cooldown_bars.saturating_sub(known.bars_since_exit) },
             (Why::NotTrading(_), _) => Reason::NotTrading { state },
             (Why::Risk(detail), _) => Reason::Risk { detail: detail.clone() },
+            (Why::Filter(_), _) if self.is_halted(symbol) => Reason::Halted,
             (Why::Filter(detail) | Why::NotTaken(detail), _) => Reason::Filter { detail: detail.clone() },
             (Why::Funds(detail), _) => Reason::Funds { detail: detail.clone() },
-            (Why::NoBar | Why::NoSignal | Why::Holding | Why::Closed(_), _) => Reason::NoSignal,
+            (Why::NoBar | Why::NoSignal | Why::Holding | Why::Closed(_), _) => self.no_signal(trader, symbol),
         }
     }
 }
 
-fn position(
-    trader: &Trader,
-    symbol: &Symbol,
-    known: &SymbolState,
-    price: Option<Decimal>,
-) -> Option<PositionStatus> {
-    let entry_price = known.holding.entry_price()?;
-    let resting = |wanted: fn(&OrderKind) -> bool| {
-        let mut tickets = trader.state().live_tickets(symbol).filter(|(_, ticket)| ticket.is_open());
-        tickets.find(|(_, ticket)| wanted(&ticket.kind)).map(|(_, ticket)| ticket.kind)
-    };
-    let stop = resting(|kind| matches!(kind, OrderKind::StopLoss { .. } | OrderKind::StopLossLimit { .. }));
-    let target = resting(|kind| matches!(kind, OrderKind::LimitMaker { .. }));
+fn position(trader: &Trader, symbol: &Symbol) -> Option<PositionStatus> {
+    let view = trader.position(symbol)?;
+    // Bought in the bar after the one that decided it.
+    let interval_ms = trader.state().interval_ms;
     Some(PositionStatus {
-        quantity: known.holding.quantity,
-        entry_price,
-        entry_bar_ms: known.holding.entry_bar_open_ms.unwrap_or_default() - trader.state().interval_ms,
-        stop_price: stop.and_then(|kind| kind.stop_price()),
-        target_price: target.and_then(|kind| kind.price()),
-        unrealised_pnl: (price.unwrap_or(entry_price) - entry_price) * known.holding.quantity,
+        quantity: view.quantity,
+        entry_price: view.entry_price,
+        entry_bar_ms: view.entry_bar_ms.unwrap_or(view.entry_ms) - interval_ms,
+        stop_price: view.stop_price,
+        target_price: view.target_price,
+        unrealised_pnl: view.unrealised.unwrap_or_default(),
     })
+}
+
+/// Closed trades of each pair among the newest that the ledger keeps, and how many of them won.
+fn trades_of(ledger: &Ledger) -> BTreeMap<&Symbol, (u64, u64)> {
+    let mut counts: BTreeMap<&Symbol, (u64, u64)> = BTreeMap::new();
+    for trade in ledger.trades() {
+        let count = counts.entry(&trade.symbol).or_default();
+        *count = (count.0 + 1, count.1 + u64::from(trade.pnl > Decimal::ZERO));
+    }
+    counts
+}
+
+/// The limits that are set and have a use that can be told between orders.
+fn limits(trader: &Trader, now_ms: i64) -> Vec<LimitUse> {
+    let (ledger, gate) = (trader.ledger(), trader.gate());
+    let positions = trader.positions();
+    let worth = |view: &PositionView| view.price.unwrap_or(view.entry_price).checked_mul(view.quantity);
+    let loss = (ledger.opening_equity(now_ms) - ledger.equity()).max(Decimal::ZERO);
+    let used = |name: &str| {
+        Some(match name {
+            "max_daily_loss" => loss.checked_div(ledger.opening_equity(now_ms)).unwrap_or_default(),
+            "max_daily_loss_quote" => loss,
+            "max_drawdown" => ledger.drawdown(),
+            "max_position_notional" => positions.iter().filter_map(worth).max().unwrap_or_default(),
+            "max_total_notional" => positions.iter().filter_map(worth).sum(),
+            "max_open_positions" => Decimal::from(positions.len()),
+            "max_orders_per_minute" => Decimal::from(gate.orders_of_minute(now_ms)),
+            "max_orders_per_day" => Decimal::from(gate.orders_of_day(now_ms)),
+            _ => return None,
+        })
+    };
+    let values = LIMITS.iter().zip(trader.limits().values());
+    let row = |(limit, value): (&Limit, Option<Decimal>)| {
+        Some(LimitUse { name: limit.name.to_owned(), limit: value?, used: used(limit.name)?.round_dp(8) })
+    };
+    values.filter_map(row).collect()
 }
 
 /// What a notice is about.

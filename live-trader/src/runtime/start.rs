@@ -17,6 +17,7 @@ use super::flow::{Batch, Flow};
 use super::halt::Watch;
 use super::plan::{signals, trader_plan};
 use super::report::Reporter;
+use super::trades::JOURNAL_DIR;
 use super::venue::Venue;
 
 /// Closed bars that the strategy sees before it trades, at least.
@@ -48,7 +49,7 @@ pub struct Setup {
 /// [`RuntimeError`]: nothing was sent but questions.
 pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeError> {
     let Setup { config, strategy, mode, state_dir, wrap, metrics } = setup;
-    let dir = state_dir.join("journal");
+    let dir = state_dir.join(JOURNAL_DIR);
     let wrap = wrap.unwrap_or_else(|| Box::new(|sink| sink));
     let (journal, recovered) = Journal::<Record>::open_with(&dir, &config.name, wrap)?;
     if recovered.torn_bytes > 0 {
@@ -63,15 +64,18 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
     })?;
     let symbols: Vec<Symbol> = config.symbols.iter().map(|name| Symbol::new(name)).collect();
     let rules = rules_of(&symbols, rules, &config.capital.quote_asset)?;
+    let listed: Vec<SymbolRules> = rules.values().cloned().collect();
     let plan = trader_plan(&config, &strategy, rules)?;
     let cooldown_bars = plan.rules.cooldown;
     let of_symbol = |symbol: &Symbol| Ok((symbol.clone(), signals(&strategy)?));
     let strategies: BTreeMap<_, _> = symbols.iter().map(of_symbol).collect::<Result<_, RuntimeError>>()?;
     let trader = Trader::new(plan, strategies, &recovered.records);
     let flow = Flow::new(journal, venue.waits_for_desk(), metrics.clone());
-    let reporter = Reporter::new(&config, &strategy, mode, cooldown_bars, venue.now_ms());
+    let mut reporter = Reporter::new(&config, &strategy, mode, cooldown_bars, venue.now_ms());
+    listed.iter().for_each(|rules| reporter.rules(rules));
     let kill = Watch::new(&state_dir);
     let mut desk = Desk::new(Parts { venue, trader, flow, kill, reporter, metrics, interval: strategy.interval });
+    desk.settle_kill_switch()?;
     warm_up(&mut desk, &strategy, &symbols).await?;
     let pairs: Vec<(Symbol, Option<i64>)> =
         symbols.iter().map(|symbol| (symbol.clone(), desk.newest_open_ms(symbol))).collect();

@@ -114,7 +114,7 @@ async fn a_program_that_ends_again_and_again_loses_and_doubles_nothing() {
             };
             if ended == Some(Outcome::Ended) {
                 let state = desk.trader().state();
-                let expected = state.expected.as_ref().unwrap();
+                let expected = &state.expected;
                 let held = |asset: &str| -> Decimal {
                     let exchange = exchange.lock().unwrap();
                     let books = SYMBOLS.iter().filter_map(|name| exchange.book(&Symbol::new(name)));
