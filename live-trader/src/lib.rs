@@ -13,6 +13,7 @@ pub mod client_id;
 pub mod config;
 pub mod control;
 pub mod dashboard;
+pub mod exchange_sim;
 pub mod filters;
 pub mod journal;
 pub mod ledger;
