@@ -1,6 +1,7 @@
 //! The command line. Every option that a server or script may want to fix has an environment twin.
 
 mod bot;
+mod exchange_sim;
 mod executor;
 mod places;
 mod trade;
@@ -16,6 +17,7 @@ use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 
 pub(crate) use bot::{BotCommand, ControlArgs, PromoteArgs};
+pub(crate) use exchange_sim::{ExchangeSimArgs, SpeedArg};
 pub(crate) use executor::{ExecutorArgs, LogFormat};
 pub(crate) use places::{DataDir, ResultsDir};
 pub(crate) use trade::{ModeArg, Speed, TradeArgs};
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     /// Ask and tell a running bot through its control port.
     #[command(subcommand)]
     Bot(BotCommand),
+    /// Serve an exchange that speaks Binance's spot protocol on loopback, over a dataset's bars.
+    ExchangeSim(ExchangeSimArgs),
     /// Query bars, results and sweeps in SQL; indicators are window functions.
     Sql(SqlArgs),
     /// List, watch and cancel the sweeps of a cluster.

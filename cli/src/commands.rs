@@ -7,6 +7,7 @@ mod config;
 mod data;
 mod demo;
 mod devices;
+mod exchange_sim;
 mod executor;
 mod explain;
 mod indicators;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Promote(args) => promote::run(&args, style),
         Command::Trade(args) => trade::run(&args, style),
         Command::Bot(command) => bot::run(command, style),
+        Command::ExchangeSim(args) => exchange_sim::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),
         Command::Scheduler(args) => scheduler::run(&args),

@@ -5,13 +5,14 @@
 //! variable or the file that holds it.
 
 mod conform;
+pub(crate) mod document;
 mod example;
 mod exchange;
 mod limits;
 mod load;
 mod operations;
 mod rules;
-mod schema;
+pub(crate) mod schema;
 mod selection;
 mod strategy;
 mod tree;

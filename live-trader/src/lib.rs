@@ -14,6 +14,7 @@ pub mod config;
 pub mod control;
 pub mod dashboard;
 mod decimals;
+pub mod exchange_sim;
 pub mod filters;
 pub mod journal;
 pub mod ledger;

@@ -137,7 +137,7 @@ pub fn json_schema() -> Value {
 }
 
 /// No table has keys that its type does not name.
-fn close(schema: &mut Value) {
+pub(crate) fn close(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("properties").is_some_and(Value::is_object)

@@ -6,6 +6,7 @@ mod binance;
 mod client_ids;
 mod configs;
 mod controls;
+mod exchange_sim;
 mod filters;
 mod journals;
 mod ledgers;

@@ -14,16 +14,16 @@ mod refusals;
 
 const HOUR_MS: i64 = 3_600_000;
 
-fn dec(text: &str) -> Decimal {
+pub(super) fn dec(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-fn id(text: &str) -> ClientId {
+pub(super) fn id(text: &str) -> ClientId {
     ClientId::from_wire(text)
 }
 
 /// Hourly bars from open, high, low and close in hundredths of a quote unit; volumes of 0.
-fn bars(ticks: &[[i64; 4]]) -> Bars {
+pub(super) fn bars(ticks: &[[i64; 4]]) -> Bars {
     let column = |at: usize| ticks.iter().map(|row| row[at] as f64 / 100.0).collect::<Vec<f64>>();
     let none = vec![0.0; ticks.len()];
     Bars {
@@ -59,6 +59,6 @@ fn order(client_id: &str, side: OrderSide, kind: OrderKind, quantity: &str) -> N
     }
 }
 
-fn limit(price: &str) -> OrderKind {
+pub(super) fn limit(price: &str) -> OrderKind {
     OrderKind::Limit { price: dec(price), time_in_force: TimeInForce::Gtc }
 }

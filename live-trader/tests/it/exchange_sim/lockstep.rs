@@ -1,0 +1,151 @@
+//! The market waits for its clients, and they hear of a bar's fills before its close.
+
+use std::time::Duration;
+
+use polybolos_live_trader::binance::{MarketStream, UserStream};
+use polybolos_live_trader::order::OrderStatus;
+use polybolos_live_trader::venue::{AccountEvent, MarketEvent};
+
+use super::*;
+
+async fn connected(connector: &Connector, after: Option<i64>) -> (UserStream, MarketStream) {
+    let mut user = connector.user_stream();
+    assert!(matches!(user.next().await, Some(AccountEvent::Connected)));
+    let mut market = connector.market_stream(plan(after));
+    assert!(matches!(market.next().await, Some(MarketEvent::Connected)));
+    (user, market)
+}
+
+/// What a client that settles every bar sees, in one line per event; `decide` is called at every close.
+async fn journal(sim: &ExchangeSim, mut decide: impl AsyncFnMut(&Connector, i64)) -> Vec<String> {
+    let connector = connect(sim).await;
+    let (mut user, mut market) = connected(&connector, Some(0)).await;
+    let mut lines = Vec::new();
+    market.settled(0);
+    loop {
+        tokio::select! {
+            biased;
+            event = user.next() => match event.unwrap() {
+                AccountEvent::Execution { report, .. } => {
+                    lines.push(format!("{} {:?} {}", report.client_id, report.status, report.executed_quantity));
+                }
+                AccountEvent::Balances { .. } => {}
+                other => panic!("{other:?}"),
+            },
+            event = market.next() => match event.unwrap() {
+                MarketEvent::Bar { bar, .. } => {
+                    lines.push(format!("close {}", bar.open_time_ms / HOUR_MS));
+                    decide(&connector, bar.open_time_ms / HOUR_MS).await;
+                    market.settled(bar.open_time_ms);
+                    if bar.open_time_ms == 5 * HOUR_MS {
+                        return lines;
+                    }
+                }
+                MarketEvent::Quote { ask, .. } => lines.push(format!("price {ask}")),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_moves_before_the_first_client_has_settled() {
+    let sim = start(|config| config.speed = Speed::Lockstep).await;
+    let connector = connect(&sim).await;
+    let (_user, mut market) = connected(&connector, Some(0)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(sim.progress().steps, 0);
+    market.settled(0);
+    loop {
+        if let Some(MarketEvent::Bar { bar, .. }) = market.next().await {
+            assert_eq!(bar.open_time_ms, HOUR_MS);
+            break;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(sim.progress().steps, 2, "the close of bar 1 is told and not settled");
+}
+
+#[tokio::test]
+async fn fills_of_a_bar_are_heard_before_its_close_and_decisions_trade_at_the_next_open() {
+    let run = async || {
+        let sim = start(|config| (config.speed, config.settings.taker_fee) = (Speed::Lockstep, 0.0)).await;
+        journal(&sim, async |connector, bar| {
+            let orders = match bar {
+                1 => vec![
+                    order("in", OrderSide::Buy, OrderKind::Market, "2"),
+                    order("stop", OrderSide::Sell, OrderKind::StopLoss { stop_price: dec("97") }, "2"),
+                ],
+                _ => vec![],
+            };
+            for order in orders {
+                connector.execute(&order).await.unwrap();
+            }
+        })
+        .await
+    };
+    let lines = run().await;
+    let place =
+        |line: &str| lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("{line}: {lines:?}"));
+    assert!(place("close 1") < place("in Filled 2") && place("in Filled 2") < place("close 2"), "{lines:?}");
+    assert!(
+        place("close 2") < place("stop Filled 2") && place("stop Filled 2") < place("close 3"),
+        "{lines:?}"
+    );
+    let closes: Vec<&String> = lines.iter().filter(|line| line.starts_with("close")).collect();
+    assert_eq!(closes, ["close 1", "close 2", "close 3", "close 4", "close 5"]);
+    assert_eq!(lines, run().await, "a run is the same every time");
+}
+
+#[tokio::test]
+async fn an_order_at_a_close_fills_at_the_next_open() {
+    let sim = start(|config| config.speed = Speed::Lockstep).await;
+    journal(&sim, async |connector, bar| {
+        if bar == 2 {
+            connector.execute(&order("in", OrderSide::Buy, OrderKind::Market, "1")).await.unwrap();
+        }
+    })
+    .await;
+    let price = sim.inspect(|core| core.trades(&symbol()).unwrap().next().unwrap().fill.price);
+    assert_eq!(price, dec("103"), "the open of bar 3");
+}
+
+#[tokio::test]
+async fn whoever_was_away_catches_up_before_the_market_goes_on() {
+    let sim = start(|config| config.speed = Speed::Lockstep).await;
+    let connector = connect(&sim).await;
+    let first = connected(&connector, Some(0)).await;
+    let mut market = first.1;
+    market.settled(0);
+    while !matches!(market.next().await, Some(MarketEvent::Bar { .. })) {}
+    drop(market);
+    let mut again = connector.market_stream(plan(Some(0)));
+    again.settled(0);
+    loop {
+        if let Some(MarketEvent::Bar { bar, .. }) = again.next().await {
+            assert_eq!(bar.open_time_ms, HOUR_MS, "what was missed comes first");
+            break;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(sim.progress().steps, 2);
+    again.settled(HOUR_MS);
+    loop {
+        if let Some(MarketEvent::Bar { bar, .. }) = again.next().await {
+            assert_eq!(bar.open_time_ms, 2 * HOUR_MS);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn behind_the_last_bar_prices_stay_and_the_server_answers() {
+    let sim = start(|config| config.speed = Speed::Lockstep).await;
+    journal(&sim, async |_, _| {}).await;
+    sim.ended().await;
+    let connector = connect(&sim).await;
+    assert_eq!(connector.price(&symbol()).await, Ok(dec("90.50")));
+    let placed = connector.execute(&order("late", OrderSide::Buy, OrderKind::Market, "1")).await.unwrap();
+    let polybolos_live_trader::venue::Response::Order(report) = placed else { panic!("{placed:?}") };
+    assert_eq!((report.status, report.fills[0].price), (OrderStatus::Filled, dec("90.50")));
+}
