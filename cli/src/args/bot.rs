@@ -111,9 +111,31 @@ pub(crate) enum BotCommand {
         #[command(flatten)]
         control: ControlArgs,
     },
+    /// Take the kill switch back, by its file; the bot trades again when it is started the next time.
+    Unkill {
+        /// The bot's file.
+        bot: PathBuf,
+        /// Why it is safe, for the switch's history.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Folder of the kill switch; default: the file's `state_dir`.
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
     /// Compare the journal with the exchange now.
     Reconcile {
         #[command(flatten)]
         control: ControlArgs,
+    },
+    /// Write every closed trade of the journal to a file, as `backtest --trades` does; the bot may be running.
+    Trades {
+        /// The bot's file.
+        bot: PathBuf,
+        /// The file, .csv or .parquet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Folder of the journal; default: the file's `state_dir`.
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
     },
 }

@@ -3,18 +3,21 @@
 mod logging;
 mod replay;
 mod screen;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use polybolos_engine::interval::Interval;
 use polybolos_live_trader::alerts::{self, Pace as AlertPace, TELEGRAM_URL};
-use polybolos_live_trader::binance;
-use polybolos_live_trader::config::Mode;
-use polybolos_live_trader::control::Status;
+use polybolos_live_trader::binance::{self, Connector};
+use polybolos_live_trader::config::{BotConfig, Control, Mode};
+use polybolos_live_trader::control::{ControlRequest, Status};
 use polybolos_live_trader::metrics::Metrics;
+use polybolos_live_trader::promotion::{BotStrategy, Standing};
 use polybolos_live_trader::runtime::{
-    ControlPort, Exchange, LivePaper, Outcome, RuntimeError, Setup, StopRequest, Surroundings, cash_per_symbol,
-    credentials, market_data, paper_costs, session,
+    ControlPort, Exchange, LivePaper, Outcome, RuntimeError, Selector, Setup, StopRequest, Surroundings,
+    cash_per_symbol, closed_trades, credentials, market_data, paper_costs, session, warmup_bars,
 };
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -37,7 +40,7 @@ pub(crate) fn run(args: &TradeArgs, style: Style) -> Result<(), CliError> {
     let has_screen = bot.config.dashboard.enabled && !style.json && !style.quiet && screen::is_terminal();
     logging::start(&bot.config.logs, folder(&args.bot), has_screen.then_some(state_dir.as_path()))?;
     if !style.quiet
-        && bot.standing == polybolos_live_trader::promotion::Standing::ByHand
+        && bot.standing == Standing::ByHand
     {
         output::message("this bot was written by hand: there is no backtest that it rests on");
     }
@@ -140,11 +143,12 @@ async fn trade(
         move || screen::show(shown, u64::from(refresh_ms), has_screen, is_quiet)
     });
     let around = Surroundings { controls, stop: stops, kills, status, alerts: Some(alerts) };
-    let setup = Setup {
+    let mut setup = Setup {
         config: config.clone(),
         strategy: strategy.clone(),
         mode,
         state_dir: state_dir.clone(),
+        selector: None,
         wrap: None,
         metrics,
     };
@@ -154,18 +158,32 @@ async fn trade(
             let connector = market_data(&config.exchange, counters).map_err(failed)?;
             let cash = cash_per_symbol(&config, config.symbols.len());
             let costs = paper_costs(&strategy);
+            setup.selector = selector(&connector, &config, &strategy);
             let venue = LivePaper::connect(connector, strategy.interval, costs, cash, &state_dir).await;
             session(setup, venue.map_err(failed)?, around).await
         }
         (None, Mode::Testnet | Mode::Live) => {
             let key = credentials(&config.exchange, folder(&args.bot)).map_err(failed)?;
-            let venue = Exchange::connect(&config, strategy.interval, mode, key, counters).await;
-            session(setup, venue.map_err(failed)?, around).await
+            let venue = Exchange::connect(&config, strategy.interval, mode, key, counters).await.map_err(failed)?;
+            setup.selector = selector(venue.connector(), &config, &strategy);
+            session(setup, venue, around).await
         }
     };
     drop(port);
     let last = screen.await.map_err(|error| CliError::Failed(format!("the screen: {error}")))?;
-    finish(args, outcome.map_err(failed)?, &last, style)
+    let written = args.trades.as_deref().map(|file| write_trades(file, &state_dir, &config.name, strategy.interval));
+    let outcome = outcome.map_err(failed)?;
+    written.transpose()?;
+    finish(args, outcome, &last, style)
+}
+
+/// What chooses the symbols, where the file does not name them.
+fn selector(connector: &Connector, config: &BotConfig, strategy: &BotStrategy) -> Option<Selector> {
+    let selection = config.selection.clone()?;
+    let bars = i64::try_from(warmup_bars(strategy)).unwrap_or(i64::MAX);
+    let warmup_ms = bars.saturating_mul(strategy.interval.ms());
+    let quote_asset = &config.capital.quote_asset;
+    Some(Selector::new(connector.clone(), selection, quote_asset, strategy.interval, warmup_ms))
 }
 
 fn failed(error: RuntimeError) -> CliError {
@@ -176,11 +194,11 @@ fn failed(error: RuntimeError) -> CliError {
 }
 
 async fn control_port(
-    control: &polybolos_live_trader::config::Control,
+    control: &Control,
     shown: &watch::Receiver<Arc<Status>>,
     metrics: &Metrics,
     connector: Option<Arc<binance::Metrics>>,
-) -> Result<(Option<ControlPort>, mpsc::Receiver<polybolos_live_trader::control::ControlRequest>), CliError> {
+) -> Result<(Option<ControlPort>, mpsc::Receiver<ControlRequest>), CliError> {
     if !control.enabled {
         return Ok((None, mpsc::channel(1).1));
     }
@@ -226,6 +244,18 @@ async fn heed_kill_signal(kill: mpsc::Sender<String>) {
     drop(kill);
 }
 
+/// Writes every closed trade of a bot's journal to a file; how many there are.
+pub(crate) fn write_trades(
+    file: &Path,
+    state_dir: &Path,
+    bot: &str,
+    interval: Interval,
+) -> Result<usize, CliError> {
+    let trades = closed_trades(state_dir, bot, interval).map_err(failed)?;
+    results::write_batch(file, table::trades(&trades, interval)?)?;
+    Ok(trades.len())
+}
+
 fn finish(args: &TradeArgs, outcome: Outcome, last: &Status, style: Style) -> Result<(), CliError> {
     let word = match outcome {
         Outcome::Ended => "ended",
@@ -235,6 +265,9 @@ fn finish(args: &TradeArgs, outcome: Outcome, last: &Status, style: Style) -> Re
     if style.json {
         return output::json(&json!({ "outcome": word, "status": last }));
     }
-    let _ = args;
-    output::text(&format!("{}: {word}", last.name))
+    output::text(&format!("{}: {word}, equity {} {}", last.name, last.equity.normalize(), last.quote_asset))?;
+    match &args.trades {
+        Some(file) => output::text(&format!("trades: {}", file.display())),
+        None => Ok(()),
+    }
 }

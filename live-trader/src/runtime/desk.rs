@@ -4,22 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polybolos_engine::interval::Interval;
 use polybolos_engine::signals::Bar;
+use rust_decimal::Decimal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerter;
 use crate::control::{ControlCommand, ControlRequest, State, Status};
 use crate::journal::JournalError;
 use crate::metrics::{Metrics, OrderOutcome, Step};
+use crate::promotion::BotStrategy;
 use crate::symbol::Symbol;
-use crate::trader::{CommandId, Event, Goal, Operator, Standing, Trader};
+use crate::trader::{CommandId, Event, Goal, Operator, Standing, SymbolPlan, Trader};
 use crate::venue::{AccountEvent, Answer, MarketEvent, VenueError};
 
 use super::error::RuntimeError;
 use super::flow::{Batch, Flow};
 use super::halt::Watch;
+use super::plan::signals;
 use super::report::Reporter;
+use super::selector::{Look, Looks};
+use super::start::held;
 use super::venue::{Feed, Venue};
 
 /// Most events of one batch: one write of the journal covers them all.
@@ -77,7 +81,10 @@ pub(super) struct Parts<V> {
     pub(super) kill: Watch,
     pub(super) reporter: Reporter,
     pub(super) metrics: Metrics,
-    pub(super) interval: Interval,
+    pub(super) strategy: BotStrategy,
+    /// Quote units of a pair.
+    pub(super) cash: Decimal,
+    pub(super) looks: Option<Looks>,
 }
 
 /// A bot that is ready to trade.
@@ -88,7 +95,9 @@ pub struct Desk<V> {
     kill: Watch,
     reporter: Reporter,
     metrics: Metrics,
-    interval: Interval,
+    strategy: BotStrategy,
+    cash: Decimal,
+    looks: Option<Looks>,
     /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
     fed: BTreeMap<Symbol, i64>,
     orders_sent: BTreeMap<CommandId, Instant>,
@@ -100,7 +109,7 @@ pub struct Desk<V> {
 
 impl<V: Venue> Desk<V> {
     pub(super) fn new(parts: Parts<V>) -> Desk<V> {
-        let Parts { venue, trader, flow, kill, reporter, metrics, interval } = parts;
+        let Parts { venue, trader, flow, kill, reporter, metrics, strategy, cash, looks } = parts;
         Desk {
             venue,
             trader,
@@ -108,7 +117,9 @@ impl<V: Venue> Desk<V> {
             kill,
             reporter,
             metrics,
-            interval,
+            strategy,
+            cash,
+            looks,
             fed: BTreeMap::new(),
             orders_sent: BTreeMap::new(),
             replies: Vec::new(),
@@ -267,7 +278,7 @@ impl<V: Venue> Desk<V> {
 
     /// Whether no newer bar than this one has closed by now: then its close is one to act on.
     pub(super) fn is_live(&self, bar: &Bar) -> bool {
-        !self.venue.is_of_the_present() || self.venue.now_ms() < bar.open_time_ms + 2 * self.interval.ms()
+        !self.venue.is_of_the_present() || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
     }
 
     /// Open time of the newest bar that the strategy of a pair has seen.
@@ -280,6 +291,7 @@ impl<V: Venue> Desk<V> {
         if let Some(reason) = self.kill.newly_set() {
             self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
         }
+        self.select(batch);
         let request = *inputs.stop.borrow_and_update();
         if let (StopRequest::Orderly { flatten }, None) = (request, self.stopping) {
             tracing::info!(flatten, "stopping");
@@ -290,6 +302,55 @@ impl<V: Venue> Desk<V> {
                     self.feed(batch, Event::Operator(Operator::Close(symbol)));
                 }
             }
+        }
+    }
+
+    /// Lets pairs come and go as the market says.
+    fn select(&mut self, batch: &mut Batch) {
+        let Some(looks) = &mut self.looks else {
+            return;
+        };
+        if looks.is_due() {
+            let known = self.trader.symbols().cloned().collect();
+            looks.begin(held(self.trader.state()), known);
+        }
+        let Some(Look { selected, rules, mut histories }) = looks.take() else {
+            return;
+        };
+        let is_in = |symbol: &Symbol| selected.iter().any(|one| one.symbol == *symbol && one.verdict.is_in());
+        for symbol in self.trader.symbols().filter(|symbol| !is_in(symbol)).cloned().collect::<Vec<_>>() {
+            self.feed(batch, Event::Retire { symbol });
+        }
+        let mut has_new = false;
+        for (symbol, rules) in rules {
+            let is_new = !self.trader.symbols().any(|known| *known == symbol);
+            let member = self.trader.state().members.get(&symbol);
+            if !is_new && member.is_none_or(|member| !member.is_retiring) {
+                continue;
+            }
+            let Ok(signals) = signals(&self.strategy) else {
+                continue;
+            };
+            self.reporter.rules(&rules);
+            let history = histories.remove(&symbol).unwrap_or_default();
+            if is_new {
+                self.venue.admit(&rules, &history);
+            }
+            let plan = Box::new(SymbolPlan { rules, cash: self.cash });
+            if is_new {
+                // It is another strategy, before its first bar.
+                self.fed.remove(&symbol);
+            }
+            self.feed(batch, Event::Admit { symbol: symbol.clone(), plan, signals: Box::new(signals) });
+            for bar in history {
+                self.feed(batch, Event::Bar { symbol: symbol.clone(), bar, is_live: false });
+            }
+            has_new |= is_new;
+        }
+        if has_new {
+            let pairs: Vec<(Symbol, Option<i64>)> =
+                self.trader.symbols().map(|symbol| (symbol.clone(), self.newest_open_ms(symbol))).collect();
+            self.venue.open(&pairs);
         }
     }
 

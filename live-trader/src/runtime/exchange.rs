@@ -18,6 +18,7 @@ use crate::trader::CommandId;
 use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 
 use super::error::RuntimeError;
+use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
 
 /// Where the file says that the exchange is.
@@ -79,6 +80,7 @@ pub struct Exchange {
     answers: (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedReceiver<(CommandId, Answer)>),
     told_settled: Option<i64>,
     market_clock: MarketClock,
+    rules: Option<RulesWatch>,
 }
 
 /// The time of a market that waits for its clients: its newest close, and what has passed here since that came.
@@ -101,6 +103,11 @@ impl MarketClock {
 }
 
 impl Exchange {
+    /// Its connector.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Connects: compares clocks, and looks at what the key may do.
     ///
     /// # Errors
@@ -153,6 +160,7 @@ impl Exchange {
             market: None,
             answers: (sender, receiver),
             told_settled: None,
+            rules: None,
             market_clock: MarketClock { closed_ms: 0, since: Instant::now() },
         })
     }
@@ -205,6 +213,13 @@ async fn market(stream: Option<&mut MarketStream>) -> (MarketEvent, Instant) {
     }
 }
 
+async fn changed(watch: Option<&mut RulesWatch>) -> Option<MarketEvent> {
+    match watch {
+        Some(watch) => watch.changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Venue for Exchange {
     fn now_ms(&self) -> i64 {
         if self.has_market_time { self.market_clock.now_ms() } else { self.connector.server_time_ms() }
@@ -219,7 +234,10 @@ impl Venue for Exchange {
     }
 
     async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
-        Ok(self.connector.exchange_info().await?.symbols.values().cloned().collect())
+        let known = self.connector.exchange_info().await?.symbols.clone();
+        let all = known.values().cloned().collect();
+        self.rules = Some(RulesWatch::start(self.connector.clone(), known));
+        Ok(all)
     }
 
     async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
@@ -253,11 +271,12 @@ impl Venue for Exchange {
         let wait = u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0);
         let due = tokio::time::sleep(Duration::from_millis(wait));
         tokio::pin!(due);
-        let Exchange { user: account, market: bars, answers, .. } = self;
+        let Exchange { user: account, market: bars, answers, rules, .. } = self;
         tokio::select! {
             biased;
             event = user(account.as_mut()) => Feed::Account(event),
             Some((id, answer)) = answers.1.recv() => Feed::Answer { id, answer: self.in_desk_time(answer) },
+            Some(event) = changed(rules.as_mut()) => Feed::Market { event, received: Instant::now() },
             event = market(bars.as_mut()) => self.heard(event),
             () = &mut due => Feed::Due,
         }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binance::{Connector, MarketPlan, MarketStream};
 use crate::filters::SymbolRules;
-use crate::simulator::{Settings, Snapshot};
+use crate::simulator::{Settings, SimulatorError, Snapshot};
 use crate::symbol::Symbol;
 use crate::venue::{AccountEvent, MarketEvent, VenueError};
 
@@ -109,6 +109,17 @@ impl LivePaper {
         })
     }
 
+    /// Opens the account of a pair, or goes on with it.
+    fn add(&mut self, rules: &SymbolRules, bars: &[Bar]) -> Result<(), SimulatorError> {
+        if self.exchange.has(&rules.symbol) {
+            return Ok(());
+        }
+        let saved = self.store.saved.get(&rules.symbol).cloned();
+        self.exchange.add(&self.costs, rules.clone(), bars, self.interval, self.cash, saved)?;
+        self.save();
+        Ok(())
+    }
+
     fn heard(&mut self, (event, received): (MarketEvent, Instant)) {
         match event {
             MarketEvent::Bar { symbol, bar } => self.closed(&symbol, bar, received),
@@ -193,18 +204,20 @@ impl Venue for LivePaper {
     }
 
     async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
-        let saved = self.store.saved.get(symbol).cloned();
-        let played_ms = saved.as_ref().and_then(|saved| saved.played_ms).unwrap_or(i64::MAX);
+        let saved = self.store.saved.get(symbol);
+        let played_ms = saved.and_then(|saved| saved.played_ms).unwrap_or(i64::MAX);
         let from_ms = from_ms.min(played_ms).max(0);
         let bars = self.connector.klines(symbol, self.interval, from_ms, None).await?;
-        if let Some(rules) = self.rules.get(symbol)
-            && !self.exchange.has(symbol)
-        {
-            let added = self.exchange.add(&self.costs, rules.clone(), &bars, self.interval, self.cash, saved);
-            added.map_err(|error| VenueError::Refused { code: 0, message: error.to_string() })?;
-            self.save();
+        if let Some(rules) = self.rules.get(symbol).cloned() {
+            self.add(&rules, &bars).map_err(|error| VenueError::Refused { code: 0, message: error.to_string() })?;
         }
         Ok(bars.to_vec())
+    }
+
+    fn admit(&mut self, rules: &SymbolRules, history: &[Bar]) {
+        if let Err(error) = self.add(rules, history) {
+            tracing::error!(symbol = %rules.symbol, %error, "the simulated exchange does not take the pair");
+        }
     }
 
     fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {

@@ -1,22 +1,25 @@
 //! From a bot's file to a desk that trades: rules, journal, history, streams, in this order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+use polybolos_engine::interval::Interval;
 
 use crate::config::{BotConfig, Mode};
 use crate::filters::{SymbolRules, SymbolStatus};
 use crate::journal::{Journal, Wrap};
 use crate::promotion::BotStrategy;
 use crate::symbol::Symbol;
-use crate::trader::{Event, Record, Trader};
+use crate::trader::{Event, Goal, Record, State, Trader};
 use crate::venue::VenueError;
 
 use super::desk::{Desk, Parts};
 use super::error::RuntimeError;
 use super::flow::{Batch, Flow};
 use super::halt::Watch;
-use super::plan::{signals, trader_plan};
+use super::plan::{cash_per_symbol, signals, trader_plan};
 use super::report::Reporter;
+use super::selector::{Looks, Selector};
 use super::trades::JOURNAL_DIR;
 use super::venue::Venue;
 
@@ -37,6 +40,8 @@ pub struct Setup {
     pub mode: Mode,
     /// Folder of journal and kill switch.
     pub state_dir: PathBuf,
+    /// Chooses the symbols where the file has `selection`.
+    pub selector: Option<Selector>,
     /// Put between the journal and its file; a test's failing disk.
     pub wrap: Option<Wrap>,
     /// Where its measurements go.
@@ -48,7 +53,7 @@ pub struct Setup {
 /// # Errors
 /// [`RuntimeError`]: nothing was sent but questions.
 pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeError> {
-    let Setup { config, strategy, mode, state_dir, wrap, metrics } = setup;
+    let Setup { config, strategy, mode, state_dir, selector, wrap, metrics } = setup;
     let dir = state_dir.join(JOURNAL_DIR);
     let wrap = wrap.unwrap_or_else(|| Box::new(|sink| sink));
     let (journal, recovered) = Journal::<Record>::open_with(&dir, &config.name, wrap)?;
@@ -62,7 +67,10 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
         what: "the exchange's rules".to_owned(),
         error,
     })?;
-    let symbols: Vec<Symbol> = config.symbols.iter().map(|name| Symbol::new(name)).collect();
+    let symbols = match &selector {
+        Some(selector) => chosen(selector, &recovered.records, strategy.interval).await?,
+        None => config.symbols.iter().map(|name| Symbol::new(name)).collect(),
+    };
     let rules = rules_of(&symbols, rules, &config.capital.quote_asset)?;
     let listed: Vec<SymbolRules> = rules.values().cloned().collect();
     let plan = trader_plan(&config, &strategy, rules)?;
@@ -74,13 +82,45 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
     let mut reporter = Reporter::new(&config, &strategy, mode, cooldown_bars, venue.now_ms());
     listed.iter().for_each(|rules| reporter.rules(rules));
     let kill = Watch::new(&state_dir);
-    let mut desk = Desk::new(Parts { venue, trader, flow, kill, reporter, metrics, interval: strategy.interval });
+    let cash = cash_per_symbol(&config, symbols.len());
+    let looks = selector.map(Looks::new);
+    let mut desk =
+        Desk::new(Parts { venue, trader, flow, kill, reporter, metrics, strategy: strategy.clone(), cash, looks });
     desk.settle_kill_switch()?;
     warm_up(&mut desk, &strategy, &symbols).await?;
     let pairs: Vec<(Symbol, Option<i64>)> =
         symbols.iter().map(|symbol| (symbol.clone(), desk.newest_open_ms(symbol))).collect();
     desk.venue.open(&pairs);
     Ok(desk)
+}
+
+/// The symbols that are traded from the start: what is chosen now, and what the journal says is held.
+async fn chosen(
+    selector: &Selector,
+    records: &[Record],
+    interval: Interval,
+) -> Result<Vec<Symbol>, RuntimeError> {
+    let held = held(&State::from_records(interval, records));
+    // Histories are fetched with everybody's: only the choice counts here.
+    let look = selector.look(&held, &held).await;
+    let look = look.map_err(|error| RuntimeError::Venue { what: "the choice of symbols".to_owned(), error })?;
+    for one in &look.selected {
+        tracing::info!(symbol = %one.symbol, is_in = one.verdict.is_in(), "{}", one.verdict.line());
+    }
+    let symbols: Vec<Symbol> =
+        look.selected.into_iter().filter(|one| one.verdict.is_in()).map(|one| one.symbol).collect();
+    if symbols.is_empty() {
+        return Err(RuntimeError::Config("`selection` lets no symbol through".to_owned()));
+    }
+    Ok(symbols)
+}
+
+/// Pairs with a position, or with an order.
+pub(super) fn held(state: &State) -> BTreeSet<Symbol> {
+    let is_held = |symbol: &&Symbol| {
+        state.symbol(symbol).goal != Goal::Flat || state.live_tickets(symbol).next().is_some()
+    };
+    state.members.keys().filter(is_held).cloned().collect()
 }
 
 fn rules_of(
@@ -106,7 +146,7 @@ fn rules_of(
 }
 
 /// Bars that the strategy is to see before it trades.
-pub(super) fn warmup_bars(strategy: &BotStrategy) -> usize {
+pub fn warmup_bars(strategy: &BotStrategy) -> usize {
     let defined = strategy.strategy.warmup_bars(&strategy.values, strategy.interval);
     defined.saturating_add(1).saturating_mul(WARMUP_FACTOR).max(FEWEST_WARMUP_BARS)
 }

@@ -73,6 +73,9 @@ pub trait Venue: Send {
         from_ms: i64,
     ) -> impl Future<Output = Result<Vec<Bar>, VenueError>> + Send;
 
+    /// A pair is traded from here on whose closed bars were fetched by somebody else.
+    fn admit(&mut self, _rules: &SymbolRules, _history: &[Bar]) {}
+
     /// Opens, or opens anew, the streams of these pairs, each with the open time of the newest bar that is known.
     fn open(&mut self, pairs: &[(Symbol, Option<i64>)]);
 

@@ -2,5 +2,6 @@
 
 mod bot;
 mod crashes;
+mod exchange;
 mod operators;
 mod paper;

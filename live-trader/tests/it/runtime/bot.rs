@@ -61,6 +61,7 @@ pub(super) fn setup(dir: &Path) -> Setup {
         strategy,
         mode: Mode::Paper,
         state_dir: dir.to_owned(),
+        selector: None,
         wrap: None,
         metrics: Metrics::default(),
     }
