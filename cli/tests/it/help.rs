@@ -43,6 +43,7 @@ fn every_command_has_help_with_a_summary_and_documented_options() {
         "data list",
         "data synth",
         "demo",
+        "exchange-sim",
         "executor",
         "indicators",
         "promote",

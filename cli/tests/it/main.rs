@@ -8,6 +8,7 @@ mod cluster;
 mod demo;
 mod devices;
 mod documents;
+mod exchange_sim;
 mod executor;
 mod fetch;
 mod help;

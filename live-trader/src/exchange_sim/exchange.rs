@@ -173,12 +173,15 @@ impl Exchange {
         if endpoint.orders > 0 {
             self.counters.check_orders(now_ms, endpoint.orders)?;
         }
-        let answer = (endpoint.handler)(self, params)?;
-        if endpoint.is_free {
+        let result = (endpoint.handler)(self, params);
+        if endpoint.is_free && result.is_ok() {
             self.counters.give_back(weight);
         }
-        self.counters.add_orders(endpoint.orders);
-        Ok(answer)
+        // A replacement counts even where only its cancel, or nothing, was done.
+        if result.as_ref().err().is_none_or(|refusal| refusal.data.is_some()) {
+            self.counters.add_orders(endpoint.orders);
+        }
+        result
     }
 
     fn check_signed(&self, call: &Call<'_>, now_ms: i64) -> Result<(), Refusal> {

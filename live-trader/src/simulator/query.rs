@@ -56,6 +56,11 @@ impl Simulator {
         Ok((first..end).filter_map(|t| Bar::at(&instrument.bars, t)).collect())
     }
 
+    /// Number of the newest change of a pair's orders; 0 before the first.
+    pub fn last_execution_id(&self, symbol: &Symbol) -> i64 {
+        self.instruments.get(symbol).map_or(0, |instrument| instrument.last_execution_id)
+    }
+
     /// An order.
     ///
     /// # Errors

@@ -291,7 +291,9 @@ pub(in crate::exchange_sim) fn amend(exchange: &mut Exchange, params: &Params) -
             fields.remove(name);
         }
     }
-    Ok(json!({"transactTime": order.updated_ms, "executionId": order.updated_ms, "amendedOrder": amended}))
+    Ok(
+        json!({"transactTime": order.updated_ms, "executionId": exchange.core.last_execution_id(&symbol), "amendedOrder": amended}),
+    )
 }
 
 pub(in crate::exchange_sim) fn query(exchange: &mut Exchange, params: &Params) -> Result<Value, Refusal> {

@@ -80,6 +80,13 @@ async fn a_session_over_sockets_trades_what_the_backtest_trades() {
     ends.stop.send_replace(StopRequest::Orderly { flatten: false });
     let (desk, outcome) = running.await.unwrap();
     assert_eq!(outcome.unwrap(), Outcome::Stopped { is_settled: true });
+    for entry in polybolos_live_trader::journal::Audit::<polybolos_live_trader::trader::Record>::open(&dir.path().join("journal"), "walker").unwrap() {
+        let record = entry.unwrap().record;
+        match record {
+            polybolos_live_trader::trader::Record::NoEntry { .. } | polybolos_live_trader::trader::Record::Standing { .. }| polybolos_live_trader::trader::Record::Stop { .. } | polybolos_live_trader::trader::Record::Doubt { .. } => eprintln!("{record:?}"),
+            _ => {}
+        }
+    }
     assert_same(&traded(&sim), &expected);
     // The journal tells the same trades as the exchange.
     let interval = "1h".parse().unwrap();
