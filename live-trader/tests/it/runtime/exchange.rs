@@ -29,11 +29,13 @@ async fn simulator(market: &[(Symbol, Bars)], start_ms: i64) -> ExchangeSim {
     ExchangeSim::start(config, pairs).await.unwrap()
 }
 
+/// With room for opens above the last price: three pairs that are all in leave nothing else to pay them with.
 fn at(sim: &ExchangeSim) -> String {
     let address = sim.address();
     file(&format!(
         "exchange: {{venue: custom, rest_url: 'http://{address}', stream_url: 'ws://{address}', ws_api_url: 'ws://{address}/ws-api/v3', lockstep: true}}"
     ))
+    .replace("collar_bps: 0", "collar_bps: 100")
 }
 
 async fn connect(sim: &ExchangeSim, mode: Mode) -> Result<Exchange, RuntimeError> {
@@ -80,13 +82,6 @@ async fn a_session_over_sockets_trades_what_the_backtest_trades() {
     ends.stop.send_replace(StopRequest::Orderly { flatten: false });
     let (desk, outcome) = running.await.unwrap();
     assert_eq!(outcome.unwrap(), Outcome::Stopped { is_settled: true });
-    for entry in polybolos_live_trader::journal::Audit::<polybolos_live_trader::trader::Record>::open(&dir.path().join("journal"), "walker").unwrap() {
-        let record = entry.unwrap().record;
-        match record {
-            polybolos_live_trader::trader::Record::NoEntry { .. } | polybolos_live_trader::trader::Record::Standing { .. }| polybolos_live_trader::trader::Record::Stop { .. } | polybolos_live_trader::trader::Record::Doubt { .. } => eprintln!("{record:?}"),
-            _ => {}
-        }
-    }
     assert_same(&traded(&sim), &expected);
     // The journal tells the same trades as the exchange.
     let interval = "1h".parse().unwrap();
