@@ -16,6 +16,7 @@ use crate::order::{Fill, OrderSide};
 use crate::symbol::Symbol;
 
 mod account;
+mod pairs;
 mod trade;
 
 pub use account::{Dust, Position, SymbolAccount, Terms};
@@ -105,6 +106,7 @@ pub struct Ledger {
     equity: Decimal,
     peak: Decimal,
     max_drawdown: Decimal,
+    #[serde(with = "pairs")]
     days: BTreeMap<i64, Day>,
     recent: VecDeque<LiveTrade>,
     tally: Tally,
