@@ -138,9 +138,9 @@ impl Exchange {
         }
     }
 
-    /// Tells what a request or a step has caused, and does what goes wrong with connections; gives whether anything was told.
-    pub(super) fn conclude(&mut self, trouble: &Trouble) -> bool {
-        let has_told = self.tell_users(trouble.events);
+    /// Tells what a request or a step has caused, and does what goes wrong with connections.
+    pub(super) fn conclude(&mut self, trouble: &Trouble) {
+        self.tell_users(trouble.events);
         if trouble.ends_subscriptions {
             self.end_subscriptions();
         }
@@ -150,7 +150,6 @@ impl Exchange {
         if let Some(kind) = trouble.drops {
             self.hub.cut(kind);
         }
-        has_told
     }
 
     /// What goes wrong in the step of this number.
@@ -208,8 +207,8 @@ impl Exchange {
         until.is_some_and(|until| self.clock.now_ms() < *until)
     }
 
-    /// Tells the users' connections what happened to the account, and gives whether anything did.
-    pub(super) fn tell_users(&mut self, told: Told) -> bool {
+    /// Tells the users' connections what happened to the account.
+    pub(super) fn tell_users(&mut self, told: Told) {
         let events = self.core.take_events();
         let now_ms = self.core.now_ms();
         for event in &events {
@@ -221,7 +220,7 @@ impl Exchange {
             }
             self.hub.tell_users(&user_event(event, now_ms), told);
         }
-        !events.is_empty()
+        self.pace.has_news |= !events.is_empty();
     }
 
     /// Tells the market connections what happened to prices and bars.

@@ -320,7 +320,11 @@ mod tests {
         .unwrap();
         assert_eq!((plan.faults.len(), plan.faults[0].actions.len()), (2, 2));
         for (text, line, words) in [
-            ("faults:\n  - on: [order.place]\n    do: [{explode: 1}]\n", 3, "explode"),
+            (
+                "faults:\n  - on: [order.place]\n    do: [{explode: 1}]\n",
+                3,
+                "must be a table of one key, delay_ms or",
+            ),
             ("faults:\n  - on: [order.plac]\n    do: [{delay_ms: 1}]\n", 2, "did you mean `order.place`?"),
             ("faults:\n  - on: [order.place]\n    colour: red\n    do: [{delay_ms: 1}]\n", 3, "colour"),
             ("faults:\n  - do: [{delay_ms: 1}]\n", 2, "either `on` or `at_step`"),

@@ -35,6 +35,8 @@ pub struct Progress {
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     steps: u64,
+    /// Whether users were told something since the newest ping: by the step, or by what a client asked for before it.
+    pub(super) has_news: bool,
     /// Number of the newest ping that stands behind a step's events.
     barrier: u64,
     /// Connections that have not answered it.
@@ -52,12 +54,13 @@ impl Exchange {
         self.core.phase() != Phase::Ended && self.hub.is_settled()
     }
 
-    /// Plays the open bar and opens the next. Users are told, and pinged behind it; the market's news wait for
+    /// Plays the open bar and opens the next. Users are told, and pinged behind everything they were told; the market's news wait for
     /// [`Exchange::tell_market`].
     fn step(&mut self) {
         self.core.play_step();
         let trouble = self.open_next();
-        if self.conclude(&trouble) {
+        self.conclude(&trouble);
+        if std::mem::take(&mut self.pace.has_news) {
             self.pace.barrier += 1;
             self.pace.awaiting = self.hub.ping_users(self.pace.barrier);
         }

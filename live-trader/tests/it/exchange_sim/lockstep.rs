@@ -27,7 +27,7 @@ async fn journal(sim: &ExchangeSim, mut decide: impl AsyncFnMut(&Connector, i64)
             biased;
             event = user.next() => match event.unwrap() {
                 AccountEvent::Execution { report, .. } => {
-                    lines.push(format!("{} {:?} {}", report.client_id, report.status, report.executed_quantity));
+                    lines.push(format!("{} {:?} {}", report.client_id, report.status, report.executed_quantity.normalize()));
                 }
                 AccountEvent::Balances { .. } => {}
                 other => panic!("{other:?}"),
