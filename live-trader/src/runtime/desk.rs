@@ -278,7 +278,8 @@ impl<V: Venue> Desk<V> {
 
     /// Whether no newer bar than this one has closed by now: then its close is one to act on.
     pub(super) fn is_live(&self, bar: &Bar) -> bool {
-        !self.venue.is_of_the_present() || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
+        !self.venue.is_of_the_present()
+            || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
     }
 
     /// Open time of the newest bar that the strategy of a pair has seen.
@@ -476,7 +477,8 @@ impl<V: Venue> Desk<V> {
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
         }
-        let is_flat = !flatten || self.trader.state().symbols.values().all(|symbol| symbol.goal == Goal::Flat);
+        let is_flat =
+            !flatten || self.trader.state().symbols.values().all(|symbol| symbol.goal == Goal::Flat);
         let is_settled = self.trader.is_settled() && is_flat;
         if !is_settled && since.elapsed() < PATIENCE {
             return Ok(None);
@@ -498,7 +500,8 @@ impl<V: Venue> Desk<V> {
         self.shown_at = Some(Instant::now());
         let mut status = self.reporter.status(&self.trader, self.kill.status(), self.venue.now_ms());
         if let Some(failure) = &self.failure {
-            (status.state, status.detail) = (State::Refused, Some(format!("nothing is sent any more: {failure}")));
+            (status.state, status.detail) =
+                (State::Refused, Some(format!("nothing is sent any more: {failure}")));
         }
         if self.stopping.is_some() {
             status.state = State::Stopping;

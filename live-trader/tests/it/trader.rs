@@ -11,16 +11,12 @@ use polybolos_live_trader::venue::Command;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
-<<<<<<< HEAD
-pub(crate) mod market;
-=======
 mod campaign;
 mod checks;
 mod faults;
 mod limits;
-mod market;
+pub(crate) mod market;
 mod members;
->>>>>>> wire
 mod world;
 
 use faults::Faults;
