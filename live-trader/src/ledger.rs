@@ -16,7 +16,7 @@ use crate::order::{Fill, OrderSide};
 use crate::symbol::Symbol;
 
 mod account;
-mod numbered;
+mod pairs;
 mod trade;
 
 pub use account::{Dust, Position, SymbolAccount, Terms};
@@ -106,7 +106,7 @@ pub struct Ledger {
     equity: Decimal,
     peak: Decimal,
     max_drawdown: Decimal,
-    #[serde(with = "numbered")]
+    #[serde(with = "pairs")]
     days: BTreeMap<i64, Day>,
     recent: VecDeque<LiveTrade>,
     tally: Tally,

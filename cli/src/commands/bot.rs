@@ -94,7 +94,9 @@ fn trades(bot: &Path, out: &Path, state_dir: Option<&Path>, style: Style) -> Res
     let interval = interval.map_err(|error| CliError::Failed(format!("strategy.interval: {error}")))?;
     let count = trade::write_trades(out, &state_dir, &config.name, interval)?;
     if style.json {
-        return output::json(&json!({ "bot": config.name, "trades": count, "file": out.display().to_string() }));
+        return output::json(
+            &json!({ "bot": config.name, "trades": count, "file": out.display().to_string() }),
+        );
     }
     output::text(&format!("{count} trades written to {}", out.display()))
 }

@@ -39,9 +39,7 @@ pub(crate) fn run(args: &TradeArgs, style: Style) -> Result<(), CliError> {
     let state_dir = state_dir(args, &bot)?;
     let has_screen = bot.config.dashboard.enabled && !style.json && !style.quiet && screen::is_terminal();
     logging::start(&bot.config.logs, folder(&args.bot), has_screen.then_some(state_dir.as_path()))?;
-    if !style.quiet
-        && bot.standing == Standing::ByHand
-    {
+    if !style.quiet && bot.standing == Standing::ByHand {
         output::message("this bot was written by hand: there is no backtest that it rests on");
     }
     block_on(trade(args, bot, mode, state_dir, style, has_screen))
@@ -90,7 +88,8 @@ fn folder(bot: &Path) -> &Path {
 /// A replay begins a new account each time, in a folder of its own.
 fn state_dir(args: &TradeArgs, bot: &Bot) -> Result<PathBuf, CliError> {
     let own = folder(&args.bot).join(&bot.config.state_dir);
-    let failed = |path: &Path, error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
+    let failed =
+        |path: &Path, error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     let dir = match (&args.state_dir, &args.data) {
         (Some(given), Some(_)) => {
             if given.join("journal").exists() {
@@ -105,7 +104,9 @@ fn state_dir(args: &TradeArgs, bot: &Bot) -> Result<PathBuf, CliError> {
         (None, Some(_)) => {
             let dir = own.join("replay");
             match std::fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&dir, error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(&dir, error));
+                }
                 _ => dir,
             }
         }
@@ -159,19 +160,23 @@ async fn trade(
             let cash = cash_per_symbol(&config, config.symbols.len());
             let costs = paper_costs(&strategy);
             setup.selector = selector(&connector, &config, &strategy);
-            let venue = LivePaper::connect(connector, strategy.interval, costs, cash, &state_dir).await;
+            let venue =
+                LivePaper::connect(connector, &config.exchange, strategy.interval, costs, cash, &state_dir)
+                    .await;
             session(setup, venue.map_err(failed)?, around).await
         }
         (None, Mode::Testnet | Mode::Live) => {
             let key = credentials(&config.exchange, folder(&args.bot)).map_err(failed)?;
-            let venue = Exchange::connect(&config, strategy.interval, mode, key, counters).await.map_err(failed)?;
+            let venue =
+                Exchange::connect(&config, strategy.interval, mode, key, counters).await.map_err(failed)?;
             setup.selector = selector(venue.connector(), &config, &strategy);
             session(setup, venue, around).await
         }
     };
     drop(port);
     let last = screen.await.map_err(|error| CliError::Failed(format!("the screen: {error}")))?;
-    let written = args.trades.as_deref().map(|file| write_trades(file, &state_dir, &config.name, strategy.interval));
+    let written =
+        args.trades.as_deref().map(|file| write_trades(file, &state_dir, &config.name, strategy.interval));
     let outcome = outcome.map_err(failed)?;
     written.transpose()?;
     finish(args, outcome, &last, style)

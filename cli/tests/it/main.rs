@@ -21,4 +21,5 @@ mod promote;
 #[cfg(unix)]
 mod s3;
 mod sweep;
+mod trade;
 mod wrong_input;

@@ -89,7 +89,7 @@ pub struct SymbolAccount {
     dust: Dust,
     unvalued: BTreeMap<String, Decimal>,
     seen: BTreeSet<i64>,
-    #[serde(with = "super::numbered")]
+    #[serde(with = "super::pairs")]
     waiting: BTreeMap<i64, Waiting>,
 }
 

@@ -73,7 +73,11 @@ pub(super) fn register(registry: &mut Registry, metrics: &Metrics) {
             EndpointClass::Account => "account_request_seconds",
             EndpointClass::Orders => "order_request_seconds",
         };
-        registry.register(name, "Call to answer, waits for limits included", Frozen::of(metrics.latency(class)));
+        registry.register(
+            name,
+            "Call to answer, waits for limits included",
+            Frozen::of(metrics.latency(class)),
+        );
     }
     registry.register("requests", "Requests by what became of them", requests);
     registry.register("breaker", "0 closed, 1 open, 2 half-open", breakers);

@@ -9,22 +9,23 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerter;
-use crate::control::{ControlCommand, ControlRequest, State, Status};
+use crate::control::{ControlRequest, State, Status};
 use crate::journal::JournalError;
 use crate::metrics::{Metrics, OrderOutcome, Step};
 use crate::promotion::BotStrategy;
 use crate::symbol::Symbol;
-use crate::trader::{CommandId, Event, Goal, Operator, Standing, SymbolPlan, Trader};
+use crate::trader::{CommandId, Event, Goal, Operator, Standing, Trader};
 use crate::venue::{AccountEvent, Answer, MarketEvent, VenueError};
 
 use super::error::RuntimeError;
 use super::flow::{Batch, Flow};
 use super::halt::Watch;
-use super::plan::signals;
 use super::report::Reporter;
-use super::selector::{Look, Looks};
-use super::start::held;
+use super::selector::Looks;
 use super::venue::{Feed, Venue};
+
+mod members;
+mod operators;
 
 /// Most events of one batch: one write of the journal covers them all.
 const BATCH: usize = 256;
@@ -278,7 +279,8 @@ impl<V: Venue> Desk<V> {
 
     /// Whether no newer bar than this one has closed by now: then its close is one to act on.
     pub(super) fn is_live(&self, bar: &Bar) -> bool {
-        !self.venue.is_of_the_present() || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
+        !self.venue.is_of_the_present()
+            || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
     }
 
     /// Open time of the newest bar that the strategy of a pair has seen.
@@ -303,114 +305,6 @@ impl<V: Venue> Desk<V> {
                 }
             }
         }
-    }
-
-    /// Lets pairs come and go as the market says.
-    fn select(&mut self, batch: &mut Batch) {
-        let Some(looks) = &mut self.looks else {
-            return;
-        };
-        if looks.is_due() {
-            let known = self.trader.symbols().cloned().collect();
-            looks.begin(held(self.trader.state()), known);
-        }
-        let Some(Look { selected, rules, mut histories }) = looks.take() else {
-            return;
-        };
-        let is_in = |symbol: &Symbol| selected.iter().any(|one| one.symbol == *symbol && one.verdict.is_in());
-        for symbol in self.trader.symbols().filter(|symbol| !is_in(symbol)).cloned().collect::<Vec<_>>() {
-            self.feed(batch, Event::Retire { symbol });
-        }
-        let mut has_new = false;
-        for (symbol, rules) in rules {
-            let is_new = !self.trader.symbols().any(|known| *known == symbol);
-            let member = self.trader.state().members.get(&symbol);
-            if !is_new && member.is_none_or(|member| !member.is_retiring) {
-                continue;
-            }
-            let Ok(signals) = signals(&self.strategy) else {
-                continue;
-            };
-            self.reporter.rules(&rules);
-            let history = histories.remove(&symbol).unwrap_or_default();
-            if is_new {
-                self.venue.admit(&rules, &history);
-            }
-            let plan = Box::new(SymbolPlan { rules, cash: self.cash });
-            if is_new {
-                // It is another strategy, before its first bar.
-                self.fed.remove(&symbol);
-            }
-            self.feed(batch, Event::Admit { symbol: symbol.clone(), plan, signals: Box::new(signals) });
-            for bar in history {
-                self.feed(batch, Event::Bar { symbol: symbol.clone(), bar, is_live: false });
-            }
-            has_new |= is_new;
-        }
-        if has_new {
-            let pairs: Vec<(Symbol, Option<i64>)> =
-                self.trader.symbols().map(|symbol| (symbol.clone(), self.newest_open_ms(symbol))).collect();
-            self.venue.open(&pairs);
-        }
-    }
-
-    /// Brings the journal's and the file's words about the kill switch together: set in either it is set, and only a file that says so
-    /// takes it back.
-    pub(super) fn settle_kill_switch(&mut self) -> Result<(), RuntimeError> {
-        let mut batch = Batch::default();
-        if self.trader.is_killed() && self.kill.is_cleared() {
-            self.feed(&mut batch, Event::Operator(Operator::Release));
-        } else if self.trader.is_killed() && !self.kill.is_set() {
-            self.kill("the journal: its file was gone");
-        } else if let Some(reason) = self.kill.newly_set() {
-            self.feed(&mut batch, Event::Operator(Operator::Kill { flatten: false, reason }));
-        }
-        self.commit_before_trading(&batch)
-    }
-
-    fn kill(&mut self, by: &str) {
-        if let Err(problem) = self.kill.set("set from outside", by, self.venue.now_ms()) {
-            tracing::error!(problem, "the kill switch's file");
-        }
-    }
-
-    fn control(&mut self, batch: &mut Batch, request: ControlRequest) {
-        let ControlRequest { command, reply } = request;
-        tracing::info!(?command, "an operator");
-        let answer = match &self.failure {
-            Some(failure) => Err(format!("nothing is done any more: {failure}")),
-            None => self.obey(batch, command),
-        };
-        self.replies.push((reply, answer));
-    }
-
-    fn obey(&mut self, batch: &mut Batch, command: ControlCommand) -> Result<String, String> {
-        let (operator, done) = match command {
-            ControlCommand::Pause => {
-                (Operator::Pause { reason: "an operator".to_owned() }, "no entries until resume".to_owned())
-            }
-            ControlCommand::Resume if self.kill.is_set() => {
-                return Err("the kill switch is set; `polybolos bot unkill` clears it".to_owned());
-            }
-            ControlCommand::Resume => (Operator::Resume, "entries again".to_owned()),
-            ControlCommand::Flatten => {
-                (Operator::Flatten, "closes every position, no entries until resume".to_owned())
-            }
-            ControlCommand::Close(symbol) => {
-                let done = format!("closes the position of {symbol}");
-                (Operator::Close(symbol), done)
-            }
-            ControlCommand::Kill => {
-                let written = self.kill.set("an operator's command", "control port", self.venue.now_ms());
-                if let Some(reason) = self.kill.newly_set() {
-                    self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
-                }
-                return written.map(|()| "the kill switch is set".to_owned());
-            }
-            ControlCommand::Reconcile => (Operator::Reconcile, "compares with the exchange".to_owned()),
-        };
-        self.feed(batch, Event::Operator(operator));
-        Ok(done)
     }
 
     /// Journal first, then the commands, then people.
@@ -476,7 +370,8 @@ impl<V: Venue> Desk<V> {
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
         }
-        let is_flat = !flatten || self.trader.state().symbols.values().all(|symbol| symbol.goal == Goal::Flat);
+        let is_flat =
+            !flatten || self.trader.state().symbols.values().all(|symbol| symbol.goal == Goal::Flat);
         let is_settled = self.trader.is_settled() && is_flat;
         if !is_settled && since.elapsed() < PATIENCE {
             return Ok(None);
@@ -498,7 +393,8 @@ impl<V: Venue> Desk<V> {
         self.shown_at = Some(Instant::now());
         let mut status = self.reporter.status(&self.trader, self.kill.status(), self.venue.now_ms());
         if let Some(failure) = &self.failure {
-            (status.state, status.detail) = (State::Refused, Some(format!("nothing is sent any more: {failure}")));
+            (status.state, status.detail) =
+                (State::Refused, Some(format!("nothing is sent any more: {failure}")));
         }
         if self.stopping.is_some() {
             status.state = State::Stopping;

@@ -17,7 +17,9 @@ pub enum RuntimeError {
     #[error("{0}")]
     Config(String),
     /// Live trading was not asked for in the way that it must be.
-    #[error("live mode trades with real money: say `--mode live --confirm-live {name}` if that is what you want")]
+    #[error(
+        "live mode trades with real money: say `--mode live --confirm-live {name}` if that is what you want"
+    )]
     NotConfirmed {
         /// The bot's name.
         name: String,

@@ -9,7 +9,8 @@ use polybolos_engine::signals::Bar;
 use tokio::sync::mpsc;
 
 use crate::binance::{
-    Connector, ConnectorConfig, Credentials, Endpoints, KeyKind, MarketPlan, MarketStream, Metrics, UserStream,
+    Connector, ConnectorConfig, Credentials, Endpoints, KeyKind, MarketPlan, MarketStream, Metrics,
+    UserStream,
 };
 use crate::config::{self, BotConfig, Mode, VenueName};
 use crate::filters::SymbolRules;
@@ -17,6 +18,7 @@ use crate::symbol::Symbol;
 use crate::trader::CommandId;
 use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 
+use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
 use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
@@ -26,7 +28,8 @@ use super::venue::{Dispatch, Feed, Venue};
 /// # Errors
 /// [`RuntimeError::Endpoint`].
 pub fn endpoints(exchange: &config::Exchange) -> Result<Endpoints, RuntimeError> {
-    let has_own = [&exchange.rest_url, &exchange.stream_url, &exchange.ws_api_url].into_iter().any(Option::is_some);
+    let has_own =
+        [&exchange.rest_url, &exchange.stream_url, &exchange.ws_api_url].into_iter().any(Option::is_some);
     Ok(match exchange.venue {
         VenueName::Live if !has_own => Endpoints::live(),
         VenueName::Testnet if !has_own => Endpoints::testnet(),
@@ -42,7 +45,10 @@ pub fn endpoints(exchange: &config::Exchange) -> Result<Endpoints, RuntimeError>
 ///
 /// # Errors
 /// [`RuntimeError::Secret`].
-pub fn credentials(exchange: &config::Exchange, bot_folder: &std::path::Path) -> Result<Credentials, RuntimeError> {
+pub fn credentials(
+    exchange: &config::Exchange,
+    bot_folder: &std::path::Path,
+) -> Result<Credentials, RuntimeError> {
     let kind = match exchange.key_kind {
         config::KeyKind::Hmac => KeyKind::Hmac,
         config::KeyKind::Ed25519 => KeyKind::Ed25519,
@@ -83,25 +89,6 @@ pub struct Exchange {
     rules: Option<RulesWatch>,
 }
 
-/// The time of a market that waits for its clients: its newest close, and what has passed here since that came.
-#[derive(Debug, Clone, Copy)]
-struct MarketClock {
-    closed_ms: i64,
-    since: Instant,
-}
-
-impl MarketClock {
-    fn now_ms(&self) -> i64 {
-        self.closed_ms.saturating_add(i64::try_from(self.since.elapsed().as_millis()).unwrap_or(0))
-    }
-
-    fn saw_close(&mut self, close_ms: i64) {
-        if close_ms > self.now_ms() {
-            *self = MarketClock { closed_ms: close_ms, since: Instant::now() };
-        }
-    }
-}
-
 impl Exchange {
     /// Its connector.
     pub fn connector(&self) -> &Connector {
@@ -131,7 +118,8 @@ impl Exchange {
         let connector = Connector::new(settings, Some(credentials), metrics)?;
         let asked = |what: &str, error| RuntimeError::Venue { what: what.to_owned(), error };
         connector.sync_clock().await.map_err(|error| asked("the exchange's clock", error))?;
-        let account = connector.execute(&Command::Account).await.map_err(|error| asked("the account", error))?;
+        let account =
+            connector.execute(&Command::Account).await.map_err(|error| asked("the account", error))?;
         let Response::Account(account) = account else {
             return Err(RuntimeError::CannotTrade);
         };
@@ -161,7 +149,7 @@ impl Exchange {
             answers: (sender, receiver),
             told_settled: None,
             rules: None,
-            market_clock: MarketClock { closed_ms: 0, since: Instant::now() },
+            market_clock: MarketClock::start(),
         })
     }
 
@@ -244,8 +232,7 @@ impl Venue for Exchange {
         let bars = self.connector.klines(symbol, self.interval, from_ms.max(0), None).await?;
         let newest_ms = bars.last().map(|last| last.open_time_ms + self.interval.ms());
         self.market_clock.saw_close(newest_ms.unwrap_or(0));
-        // A simulator has no bars of today. A real exchange has; one that does not is not told from a simulator by name.
-        let is_old = newest_ms.is_none_or(|ms| self.connector.server_time_ms() - ms > 2 * self.interval.ms());
+        let is_old = is_of_the_past(newest_ms, self.connector.server_time_ms(), self.interval);
         self.has_market_time |= self.is_custom && is_old;
         Ok(bars.to_vec())
     }

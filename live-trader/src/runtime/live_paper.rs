@@ -16,11 +16,13 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::binance::{Connector, MarketPlan, MarketStream};
+use crate::config::{self, VenueName};
 use crate::filters::SymbolRules;
 use crate::simulator::{Settings, SimulatorError, Snapshot};
 use crate::symbol::Symbol;
 use crate::venue::{AccountEvent, MarketEvent, VenueError};
 
+use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
 use super::paper::PaperExchange;
 use super::venue::{Dispatch, Feed, Venue};
@@ -78,6 +80,11 @@ pub struct LivePaper {
     rules: BTreeMap<Symbol, SymbolRules>,
     opened: BTreeSet<Symbol>,
     market: Option<MarketStream>,
+    is_lockstep: bool,
+    is_custom: bool,
+    has_market_time: bool,
+    market_clock: MarketClock,
+    told_settled: Option<i64>,
     queue: VecDeque<Feed>,
 }
 
@@ -88,6 +95,7 @@ impl LivePaper {
     /// The exchange's clock cannot be had; an account's file that cannot be read.
     pub async fn connect(
         connector: Connector,
+        exchange: &config::Exchange,
         interval: Interval,
         costs: Settings,
         cash: Decimal,
@@ -105,6 +113,11 @@ impl LivePaper {
             rules: BTreeMap::new(),
             opened: BTreeSet::new(),
             market: None,
+            is_lockstep: exchange.lockstep,
+            is_custom: exchange.venue == VenueName::Custom,
+            has_market_time: exchange.lockstep,
+            market_clock: MarketClock::start(),
+            told_settled: None,
             queue: VecDeque::new(),
         })
     }
@@ -125,7 +138,8 @@ impl LivePaper {
             MarketEvent::Bar { symbol, bar } => self.closed(&symbol, bar, received),
             MarketEvent::Quote { symbol, bid, ask } => {
                 self.exchange.move_price(&symbol, (bid + ask) / Decimal::TWO);
-                self.queue.push_back(Feed::Market { event: MarketEvent::Quote { symbol, bid, ask }, received });
+                self.queue
+                    .push_back(Feed::Market { event: MarketEvent::Quote { symbol, bid, ask }, received });
             }
             other => self.queue.push_back(Feed::Market { event: other, received }),
         }
@@ -133,12 +147,14 @@ impl LivePaper {
 
     /// The open bar of a pair has closed: orders meet it, then its close is news.
     fn closed(&mut self, symbol: &Symbol, bar: Bar, received: Instant) {
+        self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
         if let Err(error) = self.exchange.close_bar(symbol, &bar) {
             tracing::error!(%symbol, %error, "a bar that the simulated exchange does not take");
         }
         self.tell_account();
         self.save();
-        self.queue.push_back(Feed::Market { event: MarketEvent::Bar { symbol: symbol.clone(), bar }, received });
+        self.queue
+            .push_back(Feed::Market { event: MarketEvent::Bar { symbol: symbol.clone(), bar }, received });
         self.open_next(symbol, &bar);
     }
 
@@ -187,15 +203,15 @@ async fn market(stream: Option<&mut MarketStream>) -> (MarketEvent, Instant) {
 
 impl Venue for LivePaper {
     fn now_ms(&self) -> i64 {
-        self.connector.server_time_ms()
+        if self.has_market_time { self.market_clock.now_ms() } else { self.connector.server_time_ms() }
     }
 
     fn waits_for_desk(&self) -> bool {
-        false
+        self.is_lockstep
     }
 
     fn is_of_the_present(&self) -> bool {
-        true
+        !self.has_market_time
     }
 
     async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
@@ -208,8 +224,13 @@ impl Venue for LivePaper {
         let played_ms = saved.and_then(|saved| saved.played_ms).unwrap_or(i64::MAX);
         let from_ms = from_ms.min(played_ms).max(0);
         let bars = self.connector.klines(symbol, self.interval, from_ms, None).await?;
+        let newest_ms = bars.last().map(|last| last.open_time_ms + self.interval.ms());
+        self.market_clock.saw_close(newest_ms.unwrap_or(0));
+        let is_old = is_of_the_past(newest_ms, self.connector.server_time_ms(), self.interval);
+        self.has_market_time |= self.is_custom && is_old;
         if let Some(rules) = self.rules.get(symbol).cloned() {
-            self.add(&rules, &bars).map_err(|error| VenueError::Refused { code: 0, message: error.to_string() })?;
+            self.add(&rules, &bars)
+                .map_err(|error| VenueError::Refused { code: 0, message: error.to_string() })?;
         }
         Ok(bars.to_vec())
     }
@@ -271,5 +292,11 @@ impl Venue for LivePaper {
         self.queue.pop_front()
     }
 
-    fn settled(&mut self, _newest_open_ms: Option<i64>) {}
+    fn settled(&mut self, newest_open_ms: Option<i64>) {
+        let open_ms = newest_open_ms.unwrap_or(0);
+        if let (true, Some(market)) = (self.is_lockstep && self.told_settled < Some(open_ms), &self.market) {
+            self.told_settled = Some(open_ms);
+            market.settled(open_ms);
+        }
+    }
 }

@@ -16,9 +16,7 @@ use rust_decimal::Decimal;
 use crate::filters::SymbolRules;
 use crate::simulator::{Phase, Settings, Simulator, SimulatorError};
 use crate::symbol::Symbol;
-use crate::venue::{
-    Account, AccountEvent, Answer, Balance, Command, MarketEvent, Response, VenueError,
-};
+use crate::venue::{Account, AccountEvent, Answer, Balance, Command, MarketEvent, Response, VenueError};
 
 use super::live_paper::SavedBook;
 use super::venue::{Dispatch, Feed, Venue};

@@ -75,7 +75,13 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(config: &BotConfig, strategy: &BotStrategy, mode: Mode, cooldown_bars: u64, now_ms: i64) -> Reporter {
+    pub(super) fn new(
+        config: &BotConfig,
+        strategy: &BotStrategy,
+        mode: Mode,
+        cooldown_bars: u64,
+        now_ms: i64,
+    ) -> Reporter {
         let defined = strategy.strategy.warmup_bars(&strategy.values, strategy.interval);
         Reporter {
             bot: config.name.clone(),
@@ -229,7 +235,8 @@ impl Reporter {
         status.equity = trader.ledger().equity();
         status.day_pnl = status.equity - trader.ledger().opening_equity(now_ms);
         status.realised_pnl = status.symbols.iter().map(|symbol| symbol.realised_pnl).sum();
-        let open = |symbol: &SymbolStatus| symbol.position.as_ref().map_or(Decimal::ZERO, |p| p.unrealised_pnl);
+        let open =
+            |symbol: &SymbolStatus| symbol.position.as_ref().map_or(Decimal::ZERO, |p| p.unrealised_pnl);
         status.unrealised_pnl = status.symbols.iter().map(open).sum();
         status.limits = limits(trader, now_ms);
         status
@@ -289,16 +296,11 @@ impl Reporter {
         condition.map_or(Reason::NoSignal, |condition| Reason::TrendFilter { condition })
     }
 
-    fn reason(
-        &self,
-        trader: &Trader,
-        symbol: &Symbol,
-        seen: &Seen,
-        why: &Why,
-        state: State,
-    ) -> Reason {
+    fn reason(&self, trader: &Trader, symbol: &Symbol, seen: &Seen, why: &Why, state: State) -> Reason {
         let known = trader.state().symbol(symbol);
-        let pending = || trader.state().live_tickets(symbol).find(|(_, ticket)| ticket.is_unsettled() || ticket.is_open());
+        let pending = || {
+            trader.state().live_tickets(symbol).find(|(_, ticket)| ticket.is_unsettled() || ticket.is_open())
+        };
         let order = || pending().map(|(client_id, _)| client_id.as_str().to_owned()).unwrap_or_default();
         match (why, known.goal) {
             (_, Goal::Hold) => Reason::Holding,
@@ -308,7 +310,9 @@ impl Reporter {
             _ if seen.bars < self.bars_until_defined => {
                 Reason::WarmingUp { bars_left: self.bars_until_defined - seen.bars }
             }
-            (Why::CoolingDown, _) => Reason::Cooldown { bars_left: self.cooldown_bars.saturating_sub(known.bars_since_exit) },
+            (Why::CoolingDown, _) => {
+                Reason::Cooldown { bars_left: self.cooldown_bars.saturating_sub(known.bars_since_exit) }
+            }
             (Why::NotTrading(_), _) => Reason::NotTrading { state },
             (Why::Risk(detail), _) => Reason::Risk { detail: detail.clone() },
             (Why::Filter(_), _) if self.is_halted(symbol) => Reason::Halted,

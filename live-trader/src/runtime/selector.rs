@@ -73,7 +73,8 @@ impl Selector {
             max_symbols: u32::MAX,
             ..self.config.clone()
         };
-        let rough: Vec<Listing<'_>> = info.symbols.values().map(|rules| listing(rules, &days, None, &[])).collect();
+        let rough: Vec<Listing<'_>> =
+            info.symbols.values().map(|rules| listing(rules, &days, None, &[])).collect();
         let passed: Vec<Symbol> = select(&cheap, &self.quote_asset, &rough, held, now_ms)
             .into_iter()
             .filter(|one| one.verdict.is_in())
@@ -129,7 +130,9 @@ fn listing<'a>(
     Listing {
         rules,
         quote_volume_24h: day.map(|day| day.quote_volume),
-        quote: day.map(|day| (day.bid_price, day.ask_price)).filter(|(bid, ask)| is_price(bid) && is_price(ask)),
+        quote: day
+            .map(|day| (day.bid_price, day.ask_price))
+            .filter(|(bid, ask)| is_price(bid) && is_price(ask)),
         first_bar_ms,
         daily_closes,
     }

@@ -63,10 +63,10 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
             "the journal's last write was cut short by a crash and is not counted; nothing had been done on its strength"
         );
     }
-    let rules = venue.rules().await.map_err(|error| RuntimeError::Venue {
-        what: "the exchange's rules".to_owned(),
-        error,
-    })?;
+    let rules = venue
+        .rules()
+        .await
+        .map_err(|error| RuntimeError::Venue { what: "the exchange's rules".to_owned(), error })?;
     let symbols = match &selector {
         Some(selector) => chosen(selector, &recovered.records, strategy.interval).await?,
         None => config.symbols.iter().map(|name| Symbol::new(name)).collect(),
@@ -84,8 +84,17 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
     let kill = Watch::new(&state_dir);
     let cash = cash_per_symbol(&config, symbols.len());
     let looks = selector.map(Looks::new);
-    let mut desk =
-        Desk::new(Parts { venue, trader, flow, kill, reporter, metrics, strategy: strategy.clone(), cash, looks });
+    let mut desk = Desk::new(Parts {
+        venue,
+        trader,
+        flow,
+        kill,
+        reporter,
+        metrics,
+        strategy: strategy.clone(),
+        cash,
+        looks,
+    });
     desk.settle_kill_switch()?;
     warm_up(&mut desk, &strategy, &symbols).await?;
     let pairs: Vec<(Symbol, Option<i64>)> =
@@ -103,7 +112,8 @@ async fn chosen(
     let held = held(&State::from_records(interval, records));
     // Histories are fetched with everybody's: only the choice counts here.
     let look = selector.look(&held, &held).await;
-    let look = look.map_err(|error| RuntimeError::Venue { what: "the choice of symbols".to_owned(), error })?;
+    let look =
+        look.map_err(|error| RuntimeError::Venue { what: "the choice of symbols".to_owned(), error })?;
     for one in &look.selected {
         tracing::info!(symbol = %one.symbol, is_in = one.verdict.is_in(), "{}", one.verdict.line());
     }

@@ -17,7 +17,11 @@ pub(super) const JOURNAL_DIR: &str = "journal";
 ///
 /// # Errors
 /// [`RuntimeError::Journal`].
-pub fn closed_trades(state_dir: &Path, bot: &str, interval: Interval) -> Result<Vec<LiveTrade>, RuntimeError> {
+pub fn closed_trades(
+    state_dir: &Path,
+    bot: &str,
+    interval: Interval,
+) -> Result<Vec<LiveTrade>, RuntimeError> {
     let mut state = State::new(interval);
     let mut trades = Vec::new();
     let mut is_first = true;

@@ -29,9 +29,10 @@ fn conjuncts(program: &Program, id: NodeId, parts: &mut Vec<NodeId>) {
 }
 
 fn reads_higher(program: &Program, id: NodeId) -> bool {
-    program.nodes.get(id.index()).is_some_and(|node| {
-        node.frame > 0 || node.args.iter().any(|arg| reads_higher(program, *arg))
-    })
+    program
+        .nodes
+        .get(id.index())
+        .is_some_and(|node| node.frame > 0 || node.args.iter().any(|arg| reads_higher(program, *arg)))
 }
 
 struct Writer<'a> {
@@ -61,7 +62,11 @@ impl Writer<'_> {
             Op::Column(column) => column.name().to_owned(),
             Op::Lift => {
                 let frame = node.args.first().and_then(|arg| self.program.nodes.get(arg.index()));
-                format!("tf('{}', {})", frame.map_or_else(String::new, |node| self.frame(node.frame)), arguments().join(", "))
+                format!(
+                    "tf('{}', {})",
+                    frame.map_or_else(String::new, |node| self.frame(node.frame)),
+                    arguments().join(", ")
+                )
             }
             Op::Output(index) => self.output(node.args.first().copied(), index),
             Op::Indicator(indicator) => call(indicator.name),
@@ -79,7 +84,8 @@ impl Writer<'_> {
 
     fn frame(&self, frame: u16) -> String {
         let length = usize::from(frame).checked_sub(1).and_then(|index| self.program.frames_ms.get(index));
-        let name = |ms: &i64| Interval::from_ms(*ms).map_or_else(|| format!("{ms} ms"), |i| i.name().to_owned());
+        let name =
+            |ms: &i64| Interval::from_ms(*ms).map_or_else(|| format!("{ms} ms"), |i| i.name().to_owned());
         length.map_or_else(String::new, name)
     }
 
@@ -92,7 +98,10 @@ impl Writer<'_> {
         let name = indicator.outputs.get(usize::from(index)).unwrap_or(&indicator.name);
         // Inputs that are called like bar columns are not written in the language.
         let is_written = |(at, _): &(usize, &NodeId)| {
-            indicator.inputs.get(*at).is_none_or(|input| *input == "x" || indicator.inputs.len() > 1 && *input == "y")
+            indicator
+                .inputs
+                .get(*at)
+                .is_none_or(|input| *input == "x" || indicator.inputs.len() > 1 && *input == "y")
         };
         let arguments: Vec<String> =
             node.args.iter().enumerate().filter(is_written).map(|(_, arg)| self.text(*arg)).collect();

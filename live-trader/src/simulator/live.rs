@@ -33,15 +33,22 @@ impl Simulator {
     pub fn revise_opened(&mut self, symbol: &Symbol, bar: &Bar) -> Result<(), SimulatorError> {
         check(symbol, bar)?;
         let Phase::Opened { open_ms } = self.phase else {
-            return Err(SimulatorError::Symbol { symbol: symbol.clone(), reason: "no bar is open".to_owned() });
+            return Err(SimulatorError::Symbol {
+                symbol: symbol.clone(),
+                reason: "no bar is open".to_owned(),
+            });
         };
         let bars = self.bars_of(symbol)?;
         if bars.open_time_ms.last() != Some(&open_ms) {
-            return Err(SimulatorError::Symbol { symbol: symbol.clone(), reason: "its newest bar is not open".to_owned() });
+            return Err(SimulatorError::Symbol {
+                symbol: symbol.clone(),
+                reason: "its newest bar is not open".to_owned(),
+            });
         }
         let before = bars.len().checked_sub(2).and_then(|row| bars.open_time_ms.get(row));
         if before.is_some_and(|before| *before >= bar.open_time_ms) {
-            let reason = format!("the bar that opens at {} is not newer than the one before", bar.open_time_ms);
+            let reason =
+                format!("the bar that opens at {} is not newer than the one before", bar.open_time_ms);
             return Err(SimulatorError::Symbol { symbol: symbol.clone(), reason });
         }
         pop(bars);
@@ -53,7 +60,9 @@ impl Simulator {
     /// Moves the last price of a pair while its bar is open: market orders fill there.
     pub fn move_price(&mut self, symbol: &Symbol, price: Decimal) {
         let is_price = price > Decimal::ZERO && price <= Decimal::from(1_000_000_000_000_i64);
-        if let (Phase::Opened { .. }, true, Some(instrument)) = (self.phase, is_price, self.instruments.get_mut(symbol)) {
+        if let (Phase::Opened { .. }, true, Some(instrument)) =
+            (self.phase, is_price, self.instruments.get_mut(symbol))
+        {
             instrument.last = Some(price);
         }
     }
@@ -71,7 +80,8 @@ impl Simulator {
     }
 
     fn bars_of(&mut self, symbol: &Symbol) -> Result<&mut Bars, SimulatorError> {
-        let unknown = || SimulatorError::Symbol { symbol: symbol.clone(), reason: "is not traded here".to_owned() };
+        let unknown =
+            || SimulatorError::Symbol { symbol: symbol.clone(), reason: "is not traded here".to_owned() };
         self.instruments.get_mut(symbol).map(|instrument| &mut instrument.bars).ok_or_else(unknown)
     }
 }
@@ -82,7 +92,8 @@ fn check(symbol: &Symbol, bar: &Bar) -> Result<(), SimulatorError> {
         return Err(SimulatorError::Price { symbol: symbol.clone(), price });
     }
     if prices.iter().any(|price| *price > bar.high || *price < bar.low) {
-        let reason = format!("the bar that opens at {} has a price outside its high and low", bar.open_time_ms);
+        let reason =
+            format!("the bar that opens at {} has a price outside its high and low", bar.open_time_ms);
         return Err(SimulatorError::Symbol { symbol: symbol.clone(), reason });
     }
     Ok(())

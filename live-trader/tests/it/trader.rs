@@ -11,11 +11,17 @@ use polybolos_live_trader::venue::Command;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
+mod campaign;
+mod checks;
+mod faults;
+mod limits;
 pub(crate) mod market;
+mod members;
 mod world;
 
+use faults::Faults;
 use market::{HOUR_MS, PLAIN, Setup, program, symbol, walk};
-use world::{Faults, World};
+use world::World;
 
 const LEVELS: Setup = Setup { stop_loss: Some(0.02), take_profit: Some(0.03), ..PLAIN };
 
@@ -203,6 +209,7 @@ fn a_balance_that_nothing_explains_is_refused_until_an_operator_accepts_it() {
     assert_eq!((asset.as_str(), *expected - *found), ("USDT", Decimal::from(7)));
     assert!(world.sends.iter().rev().take(4).all(|command| !command.changes_orders()));
     world.tell(Event::Operator(Operator::AcceptDifferences));
+    world.funds[0].1 -= Decimal::from(7);
     world.settle();
     world.run();
     world.check_books();

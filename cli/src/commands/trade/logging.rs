@@ -22,11 +22,13 @@ pub(super) fn start(logs: &Logs, folder: &Path, beside_picture: Option<&Path>) -
         Err(_) => EnvFilter::try_new(&logs.filter)
             .map_err(|error| CliError::Failed(format!("logs.filter `{}`: {error}", logs.filter)))?,
     };
-    let path = logs.file.as_ref().map(|file| folder.join(file)).or(beside_picture.map(|dir| dir.join(LOG_FILE)));
+    let path =
+        logs.file.as_ref().map(|file| folder.join(file)).or(beside_picture.map(|dir| dir.join(LOG_FILE)));
     let (writer, has_colours) = match path {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(&path);
-            let file = file.map_err(|error| CliError::Failed(format!("logs.file {}: {error}", path.display())))?;
+            let file =
+                file.map_err(|error| CliError::Failed(format!("logs.file {}: {error}", path.display())))?;
             (BoxMakeWriter::new(Mutex::new(file)), false)
         }
         None => (BoxMakeWriter::new(stderr), stderr().is_terminal()),

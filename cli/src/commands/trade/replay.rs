@@ -3,7 +3,7 @@
 use polybolos_engine::timerange::TimeRange;
 use polybolos_live_trader::config::BotConfig;
 use polybolos_live_trader::promotion::BotStrategy;
-use polybolos_live_trader::runtime::{Pace, Paper, PaperExchange, paper_costs, cash_per_symbol};
+use polybolos_live_trader::runtime::{Pace, Paper, PaperExchange, cash_per_symbol, paper_costs};
 use polybolos_live_trader::simulator::synthetic_rules;
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_market_data::Dataset;

@@ -14,7 +14,8 @@ use crate::output;
 /// The columns of `backtest --trades`: a time is the open time of the bar of the fill. `exit_price` and `return` are undefined for a position of
 /// which nothing could be sold.
 pub(crate) fn trades(trades: &[LiveTrade], interval: Interval) -> Result<RecordBatch, CliError> {
-    let times = |time: fn(&LiveTrade) -> i64| output::times(trades.iter().map(|trade| interval.floor(time(trade))));
+    let times =
+        |time: fn(&LiveTrade) -> i64| output::times(trades.iter().map(|trade| interval.floor(time(trade))));
     let words = |word: fn(&LiveTrade) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(trades.iter().map(word)))
     };

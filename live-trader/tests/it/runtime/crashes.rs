@@ -144,7 +144,10 @@ async fn a_program_that_ends_again_and_again_loses_and_doubles_nothing() {
         let live: Vec<_> = traded(&exchange).concat();
         let expected: Vec<_> = backtest(&market).concat();
         let same = live.iter().filter(|a| expected.iter().any(|b| (a.0, a.2) == (b.0, b.2))).count();
-        assert!(same * 10 >= live.len() * 7 && live.len() * 10 >= expected.len() * 6, "{live:?} {expected:?}");
+        assert!(
+            same * 10 >= live.len() * 7 && live.len() * 10 >= expected.len() * 6,
+            "{live:?} {expected:?}"
+        );
     }
 }
 

@@ -57,6 +57,11 @@ pub(super) fn symbol() -> Symbol {
     Symbol::new("BTCUSDT")
 }
 
+/// A second pair.
+pub(super) fn other_symbol() -> Symbol {
+    Symbol::new("ETHUSDT")
+}
+
 /// A random walk in cents from 100; `enter` and `exit` percent of the closes want in and out.
 pub(crate) fn walk(seed: u64, rows: usize, enter: u64, exit: u64) -> Bars {
     let mut random = Random(seed);
@@ -113,13 +118,19 @@ pub(super) fn program(setup: &Setup) -> Program {
     builder.finish(rules)
 }
 
-pub(super) fn signals(program: &Program) -> BTreeMap<Symbol, Signals> {
-    BTreeMap::from([(symbol(), Signals::new(program, &[], HOUR_MS).unwrap())])
+pub(super) fn signals<'a>(
+    program: &Program,
+    symbols: impl IntoIterator<Item = &'a Symbol>,
+) -> BTreeMap<Symbol, Signals> {
+    let started = |symbol: &Symbol| (symbol.clone(), Signals::new(program, &[], HOUR_MS).unwrap());
+    symbols.into_iter().map(started).collect()
 }
 
-/// 10 000 quote units on one pair, fee 0.1 %, a collar of 5 %.
-pub(super) fn plan(program: &Program, bars: &Bars, entry: EntryStyle) -> Plan {
-    let of_symbol = SymbolPlan { rules: synthetic_rules(&symbol(), bars), cash: Decimal::from(10_000) };
+/// 10 000 quote units on every pair, fee 0.1 %, a collar of 5 %.
+pub(super) fn plan(program: &Program, pairs: &[(Symbol, Bars)], entry: EntryStyle) -> Plan {
+    let of_pair = |(symbol, bars): &(Symbol, Bars)| {
+        (symbol.clone(), SymbolPlan { rules: synthetic_rules(symbol, bars), cash: Decimal::from(10_000) })
+    };
     Plan {
         bot: "test".to_owned(),
         interval: Interval::from_ms(HOUR_MS).unwrap(),
@@ -127,7 +138,7 @@ pub(super) fn plan(program: &Program, bars: &Bars, entry: EntryStyle) -> Plan {
         entry,
         collar_bps: Decimal::from(500),
         taker_fee: Decimal::new(1, 3),
-        symbols: BTreeMap::from([(symbol(), of_symbol)]),
+        symbols: pairs.iter().map(of_pair).collect(),
         settle_ms: 10_000,
         reconcile_every_ms: 20 * HOUR_MS,
         limits: no_limits(),
