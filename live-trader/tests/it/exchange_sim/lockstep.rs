@@ -177,3 +177,20 @@ async fn a_close_waits_until_the_fills_before_it_have_been_read() {
     assert_eq!(close["data"]["k"]["t"], HOUR_MS);
     assert!(told.contains(&json!("FILLED")), "the fill of bar 1 came before its close: {told:?}");
 }
+
+#[tokio::test]
+async fn by_the_clock_bars_close_without_anybodys_word() {
+    let sim = start(|config| config.speed = Speed::Timed { bar: Duration::from_millis(60) }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sim.progress().steps, 0, "the clock starts with the first market connection");
+    let connector = connect(&sim).await;
+    let mut market = connector.market_stream(plan(Some(0)));
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        if let Some(MarketEvent::Bar { bar, .. }) = market.next().await {
+            seen.push(bar.open_time_ms / HOUR_MS);
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    sim.ended().await;
+}
