@@ -1,9 +1,11 @@
 //! `polybolos exchange-sim`: an exchange on loopback over a dataset's bars, until it is told to stop.
 
+use std::path::Path;
 use std::time::Duration;
 
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::bars::Bars;
+use polybolos_engine::strategy::{Format, Source};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 use polybolos_live_trader::exchange_sim::{
@@ -16,7 +18,7 @@ use polybolos_market_data::{Dataset, symbol_name};
 use rust_decimal::Decimal;
 
 use crate::args::{ExchangeSimArgs, SpeedArg};
-use crate::commands::{Style, block_on, strategy_file};
+use crate::commands::{Style, block_on};
 use crate::error::CliError;
 use crate::output::{message, thousands};
 use crate::signals::Signals;
@@ -53,7 +55,7 @@ fn pairs(args: &ExchangeSimArgs) -> Result<Vec<(SymbolRules, Bars)>, CliError> {
             names.iter().map(|name| symbol_name(name)).collect::<Result<Vec<_>, _>>()?
         }
     };
-    let pair = |name: String| {
+    let pair = |name: String| -> Result<(SymbolRules, Bars), CliError> {
         let bars = dataset.load(&name, args.interval, args.timerange)?;
         Ok((synthetic_rules(&Symbol::new(&name), &bars), bars))
     };
@@ -64,7 +66,7 @@ fn pairs(args: &ExchangeSimArgs) -> Result<Vec<(SymbolRules, Bars)>, CliError> {
 fn start_ms(args: &ExchangeSimArgs, pairs: &[(SymbolRules, Bars)]) -> Result<i64, CliError> {
     if let Some(day) = &args.start {
         let day = day.replace('-', "");
-        let range: TimeRange = format!("{day}-").parse().map_err(|error| {
+        let range = format!("{day}-").parse::<TimeRange>().map_err(|error| {
             CliError::Usage(format!("--start {day}: {error}; write a day, as 20240101 or 2024-01-01"))
         })?;
         return Ok(range.from_ms.unwrap_or(i64::MIN));
@@ -99,7 +101,7 @@ fn config(
         SpeedArg::Times(_) => RateLimits::EXCHANGE,
     };
     let faults = match &args.faults {
-        Some(file) => FaultPlan::parse(&strategy_file::source(file)?)?,
+        Some(file) => fault_plan(file)?,
         None => FaultPlan::default(),
     };
     Ok(SimConfig {
@@ -124,6 +126,13 @@ fn config(
         seed: args.seed,
         ..SimConfig::new(args.interval)
     })
+}
+
+fn fault_plan(file: &Path) -> Result<FaultPlan, CliError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::Failed(format!("fault plan {name}: {error}")))?;
+    Ok(FaultPlan::parse(&Source { name, text, format: Format::Yaml })?)
 }
 
 fn balances(args: &ExchangeSimArgs, pairs: &[(SymbolRules, Bars)]) -> Vec<(String, Decimal)> {

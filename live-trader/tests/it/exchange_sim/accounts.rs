@@ -120,3 +120,30 @@ async fn rules_limits_and_bars_are_those_of_the_dataset() {
     assert_eq!((later.len(), later[0].high), (1, 103.0));
     assert_eq!(connector.day_statistics().await.unwrap()[0].last_price, dec("102.5"));
 }
+
+#[tokio::test]
+async fn an_ed25519_key_logs_on_and_signs() {
+    use polybolos_live_trader::exchange_sim::ApiKey;
+    // Test 1 of RFC 8032.
+    const PUBLIC: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    const PRIVATE: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+    let public_key = ApiKey::parse_public_key(PUBLIC);
+    assert!(public_key.is_some());
+    let sim = start(|config| config.key = ApiKey { public_key, ..ApiKey::default() }).await;
+    let credentials = Credentials::new(KeyKind::Ed25519, "sim-key".into(), PRIVATE.into()).unwrap();
+    let connector =
+        Connector::new(connector_config(&sim), Some(credentials), Arc::new(Metrics::default())).unwrap();
+    connector.sync_clock().await.unwrap();
+    let bought = report(&connector, &order("rest", OrderSide::Buy, OrderKind::Market, "1")).await;
+    assert_eq!(bought.status, OrderStatus::Filled);
+    let before = sim.progress().requests;
+    let mut stream = connector.user_stream();
+    assert!(matches!(stream.next().await, Some(AccountEvent::Connected)));
+    assert_eq!(
+        sim.progress().requests - before,
+        2,
+        "a logon and a subscription, no third try with a signature"
+    );
+    report(&connector, &order("session", OrderSide::Buy, OrderKind::Market, "1")).await;
+    assert!(matches!(stream.next().await, Some(AccountEvent::Execution { .. })));
+}

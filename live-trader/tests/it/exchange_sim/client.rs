@@ -74,7 +74,12 @@ impl Socket {
     }
 
     pub(super) async fn send(&mut self, message: &Value) {
-        self.0.send(Message::text(message.to_string())).await.unwrap();
+        assert!(self.try_send(message).await, "{message} cannot be sent");
+    }
+
+    /// Whether a message could be sent.
+    pub(super) async fn try_send(&mut self, message: &Value) -> bool {
+        self.0.send(Message::text(message.to_string())).await.is_ok()
     }
 
     /// The next message; `None` at the connection's end.

@@ -149,3 +149,48 @@ async fn behind_the_last_bar_prices_stay_and_the_server_answers() {
     let polybolos_live_trader::venue::Response::Order(report) = placed else { panic!("{placed:?}") };
     assert_eq!((report.status, report.fills[0].price), (OrderStatus::Filled, dec("90.50")));
 }
+
+#[tokio::test]
+async fn a_close_waits_until_the_fills_before_it_have_been_read() {
+    use super::client::Socket;
+    use serde_json::json;
+    let sim = start(|config| config.speed = Speed::Lockstep).await;
+    let mut user = Socket::open(&sim.base_url(), "/ws-api/v3").await;
+    user.ask_signed("userDataStream.subscribe.signature", json!({})).await;
+    let limit = json!({"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "100.2", "quantity": "1"});
+    assert_eq!(user.ask_signed("order.place", limit).await["result"]["status"], "NEW");
+    let mut market = Socket::open(&sim.base_url(), "/stream?streams=btcusdt@kline_1h").await;
+    market.send(&json!({"id": 1, "method": "SETTLED", "params": [0]})).await;
+    assert_eq!(market.next().await.unwrap()["id"], 1);
+    // Nobody reads the user's connection, so nobody answers the ping behind its events.
+    let early = tokio::time::timeout(Duration::from_millis(200), market.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    let mut told = Vec::new();
+    let close = tokio::select! {
+        close = market.next() => close.unwrap(),
+        () = async {
+            while let Some(event) = user.next().await {
+                told.push(event["event"]["X"].clone());
+            }
+        } => panic!("the user's connection ended"),
+    };
+    assert_eq!(close["data"]["k"]["t"], HOUR_MS);
+    assert!(told.contains(&json!("FILLED")), "the fill of bar 1 came before its close: {told:?}");
+}
+
+#[tokio::test]
+async fn by_the_clock_bars_close_without_anybodys_word() {
+    let sim = start(|config| config.speed = Speed::Timed { bar: Duration::from_millis(60) }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sim.progress().steps, 0, "the clock starts with the first market connection");
+    let connector = connect(&sim).await;
+    let mut market = connector.market_stream(plan(Some(0)));
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        if let Some(MarketEvent::Bar { bar, .. }) = market.next().await {
+            seen.push(bar.open_time_ms / HOUR_MS);
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    sim.ended().await;
+}

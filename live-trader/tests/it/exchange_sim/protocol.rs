@@ -213,3 +213,46 @@ async fn the_websocket_api_answers_first_and_tells_events_after() {
     assert_eq!(socket.next().await.unwrap()["event"]["e"], "eventStreamTerminated");
     assert_eq!(socket.next().await.unwrap()["result"], json!({}));
 }
+
+#[tokio::test]
+async fn market_streams_are_chosen_and_named_as_asked() {
+    let sim = start(|_| {}).await;
+    let base = sim.base_url();
+    let mut raw = Socket::open(&base, "/ws/btcusdt@bookTicker").await;
+    let mut combined = Socket::open(&base, "/stream").await;
+    let mut control = async |id: i64, method: &str, params: serde_json::Value| {
+        combined.send(&json!({"id": id, "method": method, "params": params})).await;
+        let answer = combined.next().await.unwrap();
+        assert_eq!(answer["id"], id);
+        answer
+    };
+    assert_eq!(
+        control(1, "SUBSCRIBE", json!(["btcusdt@kline_1h", "btcusdt@bookTicker"])).await["result"],
+        json!(null)
+    );
+    assert_eq!(control(2, "UNSUBSCRIBE", json!(["btcusdt@bookTicker"])).await["result"], json!(null));
+    assert_eq!(control(3, "LIST_SUBSCRIPTIONS", json!(null)).await["result"], json!(["btcusdt@kline_1h"]));
+    assert_eq!(control(4, "WISH", json!([])).await["code"], 2);
+    sim.step().await;
+    sim.step().await;
+    assert_eq!(raw.next().await.unwrap()["b"], "100.50000000", "the open of bar 1");
+    let kline = combined.next().await.unwrap();
+    assert_eq!(kline["stream"], "btcusdt@kline_1h");
+    assert_eq!((&kline["data"]["k"]["c"], &kline["data"]["k"]["x"]), (&json!("102.5"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_market_connection_that_talks_too_much_is_closed() {
+    let sim = start(|_| {}).await;
+    let mut socket = Socket::open(&sim.base_url(), "/ws").await;
+    for id in 0..20 {
+        // Once it is closed the rest cannot be sent.
+        socket.try_send(&json!({"id": id, "method": "LIST_SUBSCRIPTIONS"})).await;
+    }
+    let mut answers = 0;
+    while socket.next().await.is_some() {
+        answers += 1;
+    }
+    // A closed connection may lose answers that were on their way.
+    assert!(answers <= 10, "{answers}: five a second, and a second can pass");
+}
