@@ -14,6 +14,8 @@ mod fetch;
 mod help;
 mod import;
 mod kill;
+#[cfg(unix)]
+mod live;
 mod operations;
 mod pipes;
 mod place;
