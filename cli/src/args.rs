@@ -2,6 +2,7 @@
 
 mod bot;
 mod executor;
+mod parity;
 mod places;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use polybolos_engine::timerange::TimeRange;
 
 pub(crate) use bot::{BotCommand, ControlArgs, PromoteArgs};
 pub(crate) use executor::{ExecutorArgs, LogFormat};
+pub(crate) use parity::ParityArgs;
 pub(crate) use places::{DataDir, ResultsDir};
 
 /// Backtest, sweep and optimise trading strategies; every result lands in queryable Parquet.
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     /// Ask and tell a running bot through its control port.
     #[command(subcommand)]
     Bot(BotCommand),
+    /// Compare a bot's session with the backtest of its own candles, and name every difference and its cause.
+    Parity(ParityArgs),
     /// Query bars, results and sweeps in SQL; indicators are window functions.
     Sql(SqlArgs),
     /// List, watch and cancel the sweeps of a cluster.

@@ -11,6 +11,7 @@ mod executor;
 mod explain;
 mod indicators;
 mod jobs;
+mod parity;
 mod promote;
 mod replay;
 mod results;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Replay(args) => replay::run(&args, style),
         Command::Promote(args) => promote::run(&args, style),
         Command::Bot(command) => bot::run(command, style),
+        Command::Parity(args) => parity::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),
         Command::Scheduler(args) => scheduler::run(&args),

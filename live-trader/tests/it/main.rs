@@ -9,6 +9,7 @@ mod controls;
 mod filters;
 mod journals;
 mod ledgers;
+mod parities;
 mod promotions;
 mod risks;
 mod selections;
