@@ -3,6 +3,7 @@
 mod bot;
 mod exchange_sim;
 mod executor;
+mod parity;
 mod places;
 mod trade;
 
@@ -19,6 +20,7 @@ use polybolos_engine::timerange::TimeRange;
 pub(crate) use bot::{BotCommand, ControlArgs, PromoteArgs};
 pub(crate) use exchange_sim::{ExchangeSimArgs, SpeedArg};
 pub(crate) use executor::{ExecutorArgs, LogFormat};
+pub(crate) use parity::ParityArgs;
 pub(crate) use places::{DataDir, ResultsDir};
 pub(crate) use trade::{ModeArg, Speed, TradeArgs};
 
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Bot(BotCommand),
     /// Serve an exchange that speaks Binance's spot protocol on loopback, over a dataset's bars.
     ExchangeSim(ExchangeSimArgs),
+    /// Compare a bot's session with the backtest of its own candles, and name every difference and its cause.
+    Parity(ParityArgs),
     /// Query bars, results and sweeps in SQL; indicators are window functions.
     Sql(SqlArgs),
     /// List, watch and cancel the sweeps of a cluster.

@@ -12,6 +12,7 @@ mod executor;
 mod explain;
 mod indicators;
 mod jobs;
+mod parity;
 mod promote;
 mod replay;
 mod results;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Trade(args) => trade::run(&args, style),
         Command::Bot(command) => bot::run(command, style),
         Command::ExchangeSim(args) => exchange_sim::run(&args, style),
+        Command::Parity(args) => parity::run(&args, style),
         Command::Sql(args) => sql::run(&args, style),
         Command::Jobs(command) => jobs::run(command, style),
         Command::Scheduler(args) => scheduler::run(&args),

@@ -322,7 +322,7 @@ fn check(booking: &Booking<'_>) -> Result<(), LedgerError> {
     let Booking { symbol, fill, .. } = booking;
     check_number(symbol, "a fill's price", fill.price, MAX_PRICE)?;
     check_number(symbol, "a fill's quantity", fill.quantity, MAX_QUANTITY)?;
-    check_number(symbol, "a fill's notional", fill.price * fill.quantity, MAX_NOTIONAL)?;
+    check_number(symbol, "a fill's notional", fill.notional(), MAX_NOTIONAL)?;
     if let Some(price) = booking.commission_price {
         check_number(symbol, "the price of the commission's asset", price, MAX_PRICE)?;
     }

@@ -20,6 +20,7 @@ pub mod journal;
 pub mod ledger;
 pub mod metrics;
 pub mod order;
+pub mod parity;
 pub mod promotion;
 pub mod risk;
 pub mod runtime;

@@ -1,6 +1,6 @@
 //! Orders as an exchange sees them: requests, states, fills. Money is [`Decimal`]; an `f64` never reaches a request.
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use crate::client_id::ClientId;
@@ -202,6 +202,17 @@ impl OrderStatus {
                 | OrderStatus::Expired
                 | OrderStatus::ExpiredInMatch
         )
+    }
+}
+
+/// Decimals of every balance, as the exchange keeps them: what a fill pays in quote currency is cut off after them.
+pub const BALANCE_DECIMALS: u32 = 8;
+
+impl Fill {
+    /// Quote units that changed hands: price times quantity, as the exchange's books have it. 0 for a product beyond any decimal.
+    pub fn notional(&self) -> Decimal {
+        let exact = self.price.checked_mul(self.quantity).unwrap_or_default();
+        exact.round_dp_with_strategy(BALANCE_DECIMALS, RoundingStrategy::ToZero)
     }
 }
 

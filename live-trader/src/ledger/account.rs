@@ -260,7 +260,7 @@ impl SymbolAccount {
 
     fn buy(&mut self, fill: &Fill, commission_price: Option<Decimal>) {
         let fees = self.take_commission(fill, commission_price);
-        let notional = fill.price * fill.quantity;
+        let notional = fill.notional();
         let base_fee = self.base_fee(fill);
         let dust = std::mem::take(&mut self.dust);
         let open = self.open.get_or_insert_with(|| Open::new(fill.time_ms, &dust));
@@ -278,7 +278,7 @@ impl SymbolAccount {
     fn sell(&mut self, symbol: &Symbol, waiting: &Waiting, bar_ms: i64) -> Option<LiveTrade> {
         let fill = &waiting.fill;
         let fees = self.take_commission(fill, waiting.commission_price);
-        let notional = fill.price * fill.quantity;
+        let notional = fill.notional();
         let base_fee = self.base_fee(fill);
         self.cash += notional;
         self.quantity -= fill.quantity;

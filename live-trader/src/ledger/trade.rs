@@ -50,6 +50,11 @@ impl CloseReason {
         )
     }
 
+    /// Whether it is decided at a close, as opposed to a level inside a bar.
+    pub fn is_decided(self) -> bool {
+        matches!(self, CloseReason::Signal | CloseReason::Time)
+    }
+
     /// The word in trade files.
     pub fn name(self) -> &'static str {
         match self {

@@ -12,8 +12,8 @@ use crate::filters::SymbolRules;
 use crate::order::{Fill, OrderKind, OrderReport, OrderSide, OrderStatus, TimeInForce};
 use crate::symbol::Symbol;
 
-/// Decimals of every balance, as the exchange keeps them.
-pub(crate) const PRECISION: u32 = 8;
+/// Decimals of every balance.
+pub(crate) const PRECISION: u32 = crate::order::BALANCE_DECIMALS;
 
 /// How the fills of an order are split when it first meets the market, as on a thin book.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -111,6 +111,10 @@ pub enum Record {
     Checkpoint { state: Box<State> },
 }
 
+impl crate::journal::Record for Record {
+    const VERSION: u32 = 1;
+}
+
 impl Record {
     /// When it became known; `None` for a checkpoint.
     pub fn at_ms(&self) -> Option<i64> {

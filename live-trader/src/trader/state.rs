@@ -423,7 +423,7 @@ impl State {
         let Some(Terms { base_asset, quote_asset, .. }) = self.terms(symbol).cloned() else {
             return;
         };
-        let notional = fill.price * fill.quantity;
+        let notional = fill.notional();
         let (base_delta, quote_delta) = match side {
             OrderSide::Buy => (fill.quantity, -notional),
             OrderSide::Sell => (-fill.quantity, notional),

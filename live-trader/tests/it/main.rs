@@ -10,6 +10,7 @@ mod exchange_sim;
 mod filters;
 mod journals;
 mod ledgers;
+mod parities;
 mod promotions;
 mod risks;
 mod runtime;

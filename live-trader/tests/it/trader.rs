@@ -13,17 +13,17 @@ use rust_decimal::prelude::ToPrimitive as _;
 
 mod campaign;
 mod checks;
-mod faults;
+pub(crate) mod faults;
 mod limits;
 pub(crate) mod market;
 mod members;
-mod world;
+pub(crate) mod world;
 
 use faults::Faults;
 use market::{HOUR_MS, PLAIN, Setup, program, symbol, walk};
 use world::World;
 
-const LEVELS: Setup = Setup { stop_loss: Some(0.02), take_profit: Some(0.03), ..PLAIN };
+pub(crate) const LEVELS: Setup = Setup { stop_loss: Some(0.02), take_profit: Some(0.03), ..PLAIN };
 
 /// Name, rules, and percent of closes that want in and out.
 const STRATEGIES: [(&str, Setup, u64, u64); 6] = [

@@ -10,7 +10,7 @@ use super::world::World;
 
 impl World {
     /// Whether journal, trader and exchange agree and every position rests on what protects it.
-    pub(super) fn is_as_it_must_be(&self) -> bool {
+    pub(crate) fn is_as_it_must_be(&self) -> bool {
         let is_up = matches!(self.trader.standing(), Standing::Trading | Standing::Paused { .. });
         self.is_quiet() && is_up && self.trader.symbols().all(|symbol| self.is_symbol_as_it_must_be(symbol))
     }
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// The books are the exchange's, and the journal alone gives the same state to the byte.
-    pub(super) fn check_books(&self) {
+    pub(crate) fn check_books(&self) {
         let state = self.trader.state();
         for asset in state.assets() {
             assert_eq!(state.expected.get(asset).copied(), Some(self.total(asset)), "{asset}");

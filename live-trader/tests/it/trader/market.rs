@@ -13,14 +13,14 @@ use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::trader::{EntryStyle, OnDisconnect, Plan, SymbolPlan};
 use rust_decimal::Decimal;
 
-pub(super) const HOUR_MS: i64 = 3_600_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
 
 /// A small generator of its own: the same seed gives the same market everywhere.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// A number from 0, below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,23 +28,23 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    pub(super) fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
 
 /// A strategy's rules; sizes as the engine has them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setup {
-    pub(super) stop_loss: Option<f64>,
-    pub(super) take_profit: Option<f64>,
-    pub(super) trailing_stop: Option<f64>,
-    pub(super) max_bars: Option<f64>,
-    pub(super) cooldown: Option<f64>,
-    pub(super) size: SizeValue,
+pub(crate) struct Setup {
+    pub(crate) stop_loss: Option<f64>,
+    pub(crate) take_profit: Option<f64>,
+    pub(crate) trailing_stop: Option<f64>,
+    pub(crate) max_bars: Option<f64>,
+    pub(crate) cooldown: Option<f64>,
+    pub(crate) size: SizeValue,
 }
 
-pub(super) const PLAIN: Setup = Setup {
+pub(crate) const PLAIN: Setup = Setup {
     stop_loss: None,
     take_profit: None,
     trailing_stop: None,
@@ -53,12 +53,12 @@ pub(super) const PLAIN: Setup = Setup {
     size: SizeValue::Equity(1.0),
 };
 
-pub(super) fn symbol() -> Symbol {
+pub(crate) fn symbol() -> Symbol {
     Symbol::new("BTCUSDT")
 }
 
 /// A second pair.
-pub(super) fn other_symbol() -> Symbol {
+pub(crate) fn other_symbol() -> Symbol {
     Symbol::new("ETHUSDT")
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn walk(seed: u64, rows: usize, enter: u64, exit: u64) -> Bars {
 }
 
 /// Enters where the volume is above 0, leaves where the quote volume is.
-pub(super) fn program(setup: &Setup) -> Program {
+pub(crate) fn program(setup: &Setup) -> Program {
     let mut builder = ProgramBuilder::new(0);
     let mut push = |op, args: &[NodeId]| builder.push(op, args, 0).unwrap();
     let zero = push(Op::Const(0.0), &[]);
@@ -118,7 +118,7 @@ pub(super) fn program(setup: &Setup) -> Program {
     builder.finish(rules)
 }
 
-pub(super) fn signals<'a>(
+pub(crate) fn signals<'a>(
     program: &Program,
     symbols: impl IntoIterator<Item = &'a Symbol>,
 ) -> BTreeMap<Symbol, Signals> {
@@ -127,7 +127,7 @@ pub(super) fn signals<'a>(
 }
 
 /// 10 000 quote units on every pair, fee 0.1 %, a collar of 5 %.
-pub(super) fn plan(program: &Program, pairs: &[(Symbol, Bars)], entry: EntryStyle) -> Plan {
+pub(crate) fn plan(program: &Program, pairs: &[(Symbol, Bars)], entry: EntryStyle) -> Plan {
     let of_pair = |(symbol, bars): &(Symbol, Bars)| {
         (symbol.clone(), SymbolPlan { rules: synthetic_rules(symbol, bars), cash: Decimal::from(10_000) })
     };
@@ -150,7 +150,7 @@ pub(super) fn plan(program: &Program, pairs: &[(Symbol, Bars)], entry: EntryStyl
 }
 
 /// Limits that are all switched off: what a backtest has.
-pub(super) fn no_limits() -> Limits {
+pub(crate) fn no_limits() -> Limits {
     let off = LIMITS.iter().map(|limit| (limit.name.to_owned(), serde_json::Value::Null));
     serde_json::from_value(serde_json::Value::Object(off.collect())).unwrap()
 }

@@ -21,32 +21,34 @@ use rust_decimal::Decimal;
 use super::faults::Faults;
 use super::market::{HOUR_MS, Random, Setup, plan, program, signals, symbol};
 
-pub(super) struct World {
-    pub(super) simulator: Simulator,
-    pub(super) trader: Trader,
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) trader: Trader,
     /// What a restarted program reads.
-    pub(super) journal: Vec<Record>,
+    pub(crate) journal: Vec<Record>,
     /// All that was ever written.
-    pub(super) history: Vec<Record>,
-    pub(super) now_ms: i64,
-    pub(super) notices: Vec<Notice>,
+    pub(crate) history: Vec<Record>,
+    pub(crate) now_ms: i64,
+    pub(crate) notices: Vec<Notice>,
     /// Commands that reached the exchange, refused ones too.
-    pub(super) sends: Vec<Command>,
-    pub(super) crashes: u32,
-    pub(super) unknowns: u32,
-    pub(super) partials: u32,
+    pub(crate) sends: Vec<Command>,
+    pub(crate) crashes: u32,
+    pub(crate) unknowns: u32,
+    pub(crate) partials: u32,
     /// Answers everything with a halt from now on.
-    pub(super) is_banned: bool,
+    pub(crate) is_banned: bool,
+    /// How long a bar's close takes to reach the trader.
+    pub(crate) delay_ms: i64,
     /// The account's stream is gone: what happens is not told.
-    pub(super) is_deaf: bool,
-    pub(super) faults: Faults,
-    pub(super) plan: Plan,
+    pub(crate) is_deaf: bool,
+    pub(crate) faults: Faults,
+    pub(crate) plan: Plan,
     /// Pairs that are to be traded.
-    pub(super) selected: BTreeMap<Symbol, SymbolPlan>,
+    pub(crate) selected: BTreeMap<Symbol, SymbolPlan>,
     /// All pairs that can be.
-    pub(super) listed: BTreeMap<Symbol, SymbolPlan>,
-    pub(super) funds: Vec<(String, Decimal)>,
-    pub(super) random: Random,
+    pub(crate) listed: BTreeMap<Symbol, SymbolPlan>,
+    pub(crate) funds: Vec<(String, Decimal)>,
+    pub(crate) random: Random,
     program: Program,
     moments: u64,
     rows: usize,
@@ -63,12 +65,12 @@ pub(super) struct World {
 
 impl World {
     /// One pair, and nothing but the strategy's own limits.
-    pub(super) fn new(setup: &Setup, bars: Bars, entry: EntryStyle, faults: Faults, seed: u64) -> World {
+    pub(crate) fn new(setup: &Setup, bars: Bars, entry: EntryStyle, faults: Faults, seed: u64) -> World {
         World::with(setup, vec![(symbol(), bars)], entry, faults, seed, |_, _| {})
     }
 
     /// The pairs of these bars, each with 10 000 quote units, and a plan and an exchange to be changed before the start.
-    pub(super) fn with(
+    pub(crate) fn with(
         setup: &Setup,
         pairs: Vec<(Symbol, Bars)>,
         entry: EntryStyle,
@@ -99,6 +101,7 @@ impl World {
             unknowns: 0,
             partials: 0,
             is_banned: false,
+            delay_ms: 0,
             is_deaf: false,
             faults,
             selected: plan.symbols.clone(),
@@ -124,7 +127,7 @@ impl World {
     }
 
     /// Plays all bars. The last one's close is not published: no bar is left in which its decision could be filled.
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.settle();
         while self.bars_published() + 1 < self.rows {
             assert!(self.step());
@@ -135,26 +138,27 @@ impl World {
     }
 
     /// What happened inside the last bar is told.
-    pub(super) fn hear_late(&mut self) {
+    pub(crate) fn hear_late(&mut self) {
         self.inbox.append(&mut self.held_back);
         self.pump();
     }
 
-    pub(super) fn bars_published(&self) -> usize {
+    pub(crate) fn bars_published(&self) -> usize {
         self.published.values().map(Vec::len).max().unwrap_or(0)
     }
 
     /// Plays one bar; `false` behind the last one.
-    pub(super) fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let is_open = self.open_bar(0);
         self.play_bar();
         is_open
     }
 
     /// The bar before closes, and that is told; what happened inside it and has not been told is told `after_ms` later.
-    pub(super) fn open_bar(&mut self, after_ms: i64) -> bool {
+    pub(crate) fn open_bar(&mut self, after_ms: i64) -> bool {
         let is_open = self.simulator.open_step().is_some();
         self.now_ms = self.now_ms.max(self.simulator.now_ms());
+        self.now_ms += self.delay_ms;
         self.hear_market();
         if after_ms > 0 {
             self.pump();
@@ -166,8 +170,19 @@ impl World {
         is_open
     }
 
+    /// The program ends, is away for so many bars, and starts again.
+    pub(crate) fn sleep(&mut self, bars: usize) {
+        for _ in 0..bars {
+            self.simulator.advance();
+            self.now_ms = self.now_ms.max(self.simulator.now_ms());
+            self.hear_market();
+        }
+        self.restart();
+        self.settle();
+    }
+
     /// Resting orders meet the bar that is open.
-    pub(super) fn play_bar(&mut self) {
+    pub(crate) fn play_bar(&mut self) {
         self.simulator.play_step();
         self.now_ms = self.now_ms.max(self.simulator.now_ms());
         self.hear_account();
@@ -180,7 +195,7 @@ impl World {
 
     /// Lets time pass until nothing is under way and everything is as it must be. Without the account's stream nobody can tell,
     /// and some time passes.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for moment in 0..600 {
             self.pump();
             let is_enough = if self.is_deaf { moment >= 8 } else { self.is_as_it_must_be() };
@@ -199,12 +214,12 @@ impl World {
     }
 
     /// Nothing is on its way any more.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.trader.is_settled() && self.late.is_empty() && self.delayed.is_empty()
     }
 
     /// Goes to the next moment at which the trader wants to be woken.
-    pub(super) fn pass_time(&mut self) {
+    pub(crate) fn pass_time(&mut self) {
         self.now_ms = self.trader.next_due_ms().max(self.now_ms + 1);
         let (due, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.late).into_iter().partition(|(at_ms, _)| *at_ms <= self.now_ms);
@@ -222,7 +237,7 @@ impl World {
     }
 
     /// Hands over all events and carries out all commands.
-    pub(super) fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         loop {
             if let Some(event) = self.inbox.pop_front() {
                 self.event(event);
@@ -234,7 +249,7 @@ impl World {
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         self.inbox.push_back(event);
         self.pump();
     }
@@ -478,7 +493,7 @@ impl World {
         self.feed(&symbol);
     }
 
-    pub(super) fn hear_again(&mut self) {
+    pub(crate) fn hear_again(&mut self) {
         if std::mem::take(&mut self.is_deaf) {
             self.inbox.push_back(Event::Account(AccountEvent::Connected));
             self.inbox.push_back(Event::Operator(Operator::Resume));
@@ -493,7 +508,7 @@ impl World {
     }
 
     /// A new program that has the journal, the selection and nothing else: it also looks after pairs that the journal has.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.crashes += 1;
         self.queue.clear();
         self.inbox.clear();
@@ -533,13 +548,13 @@ impl World {
         }
     }
 
-    pub(super) fn total(&self, asset: &str) -> Decimal {
+    pub(crate) fn total(&self, asset: &str) -> Decimal {
         let balances = self.simulator.balances();
         balances.iter().filter(|held| held.asset == asset).map(|held| held.free + held.locked).sum()
     }
 
     /// What a new program makes of the journal, as text.
-    pub(super) fn reread(&self) -> String {
+    pub(crate) fn reread(&self) -> String {
         let written: Vec<String> =
             self.journal.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
         let read: Vec<Record> = written.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,0 +1,238 @@
+//! Parity: sessions of the trader on a simulated exchange, each with one thing that makes it differ from its backtest.
+
+use polybolos_engine::interval::Interval;
+use polybolos_engine::kernels::sim::SimConfig;
+use polybolos_live_trader::ledger::CloseReason;
+use polybolos_live_trader::parity::{Cause, ParityError, Report, Settings, What, compare};
+use polybolos_live_trader::risk::Limits;
+use polybolos_live_trader::trader::{EntryStyle, Event, Operator, Plan, Record};
+use serde_json::json;
+
+use crate::trader::LEVELS;
+use crate::trader::faults::Faults;
+use crate::trader::market::{HOUR_MS, PLAIN, Setup, no_limits, program, symbol, walk};
+use crate::trader::world::World;
+
+const SEED: u64 = 3;
+
+fn session(
+    setup: &Setup,
+    change: impl FnOnce(&mut Plan, &mut polybolos_live_trader::simulator::Settings),
+) -> World {
+    let bars = walk(SEED, 120, 40, 20);
+    World::with(
+        setup,
+        vec![(symbol(), bars)],
+        EntryStyle::Market,
+        Faults::default(),
+        SEED,
+        |plan, settings| {
+            plan.collar_bps = 0.into();
+            change(plan, settings);
+        },
+    )
+}
+
+fn report_with(
+    setup: &Setup,
+    records: Vec<Record>,
+    config: SimConfig,
+    collar_bps: f64,
+) -> Result<Report, ParityError> {
+    let program = program(setup);
+    let settings = Settings {
+        program: &program,
+        params: &[],
+        interval: Interval::from_ms(HOUR_MS).unwrap(),
+        config,
+        collar_bps,
+        tolerance_bps: 0.5,
+    };
+    compare(records, &settings)
+}
+
+fn report(setup: &Setup, world: &World) -> Report {
+    report_with(setup, world.history.clone(), SimConfig::default(), 0.0).unwrap()
+}
+
+/// Differences of one kind with their causes.
+fn causes(report: &Report, is_wanted: impl Fn(&What) -> bool) -> Vec<Cause> {
+    let differences = report.symbols.iter().flat_map(|symbol| &symbol.differences);
+    differences.filter(|found| is_wanted(&found.what)).map(|found| found.cause.clone()).collect()
+}
+
+#[track_caller]
+fn assert_explained(report: &Report) {
+    let text = report.lines(&|ms| (ms / HOUR_MS).to_string()).join("\n");
+    assert_eq!(report.unexplained, 0, "{text}");
+}
+
+#[test]
+fn a_session_without_incidents_is_its_backtest() {
+    for setup in [PLAIN, LEVELS, Setup { trailing_stop: Some(0.025), max_bars: Some(9.0), ..PLAIN }] {
+        let mut world = session(&setup, |_, _| {});
+        world.run();
+        let report = report(&setup, &world);
+        assert_explained(&report);
+        let symbol = &report.symbols[0];
+        assert!(symbol.matched_trades >= 8, "{symbol:?}");
+        assert_eq!((symbol.matched_trades, symbol.missing_bars), (symbol.backtest_trades, 0));
+        assert_eq!(symbol.live_trades, symbol.matched_trades);
+        let left = causes(&report, |what| {
+            !matches!(what, What::Quantity { .. } | What::ExitPrice { .. } | What::EntryPrice { .. })
+        });
+        assert_eq!(left, []);
+        let rounded = causes(&report, |_| true);
+        assert!(rounded.iter().all(|cause| matches!(cause, Cause::Rounding | Cause::Earlier)), "{rounded:?}");
+    }
+}
+
+#[test]
+fn a_denied_entry_names_the_limit_and_what_follows_is_told_apart() {
+    let mut world = session(&PLAIN, |plan, _| {
+        let mut limits = serde_json::to_value(no_limits()).unwrap();
+        limits["price_collar_bps"] = json!(30);
+        plan.limits = serde_json::from_value::<Limits>(limits).unwrap();
+    });
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert!(
+        missing
+            .iter()
+            .any(|cause| matches!(cause, Cause::Risk(text) if text.starts_with("price_collar_bps")))
+    );
+}
+
+#[test]
+fn slippage_and_another_fee_are_named() {
+    let mut world = session(&PLAIN, |plan, settings| {
+        settings.slippage = 0.001;
+        settings.taker_fee = 0.0005;
+        plan.taker_fee = "0.0005".parse().unwrap();
+        plan.collar_bps = 20.into();
+    });
+    world.run();
+    let found = report_with(&PLAIN, world.history.clone(), SimConfig::default(), 20.0).unwrap();
+    assert_explained(&found);
+    let prices = causes(&found, |what| matches!(what, What::EntryPrice { .. } | What::ExitPrice { .. }));
+    assert!(prices.len() >= 8 && prices.iter().all(|cause| *cause == Cause::FillPrice), "{prices:?}");
+    let fees = causes(&found, |what| matches!(what, What::FeeRate { .. }));
+    assert!(fees.len() >= 8 && fees.iter().all(|cause| *cause == Cause::Commission));
+    let config = SimConfig { slippage: 0.001, taker_fee: 0.0005, maker_fee: 0.0005, ..SimConfig::default() };
+    let same = report_with(&PLAIN, world.history.clone(), config, 20.0).unwrap();
+    let left = causes(&same, |what| !matches!(what, What::Quantity { .. }));
+    assert!(left.iter().all(|cause| *cause == Cause::Rounding), "{left:?}");
+    let first = causes(&same, |what| matches!(what, What::Quantity { .. }));
+    assert!(matches!(first[0], Cause::Collar), "{first:?}");
+    assert_explained(&same);
+}
+
+#[test]
+fn a_position_that_an_operator_closed_names_him() {
+    let mut world = session(&LEVELS, |_, _| {});
+    world.settle();
+    while world.trader.positions().is_empty() {
+        assert!(world.step());
+    }
+    world.tell(Event::Operator(Operator::Close(symbol())));
+    world.run();
+    let report = report(&LEVELS, &world);
+    assert_explained(&report);
+    let by = causes(&report, |what| matches!(what, What::ExitReason { .. } | What::ExitBar { .. }));
+    assert!(by.contains(&Cause::ClosedBy(CloseReason::Operator)), "{by:?}");
+}
+
+#[test]
+fn a_paused_bot_s_entries_say_so() {
+    let mut world = session(&PLAIN, |_, _| {});
+    world.settle();
+    (0..10).for_each(|_| assert!(world.step()));
+    world.tell(Event::Operator(Operator::Pause { reason: "lunch".to_owned() }));
+    (0..40).for_each(|_| assert!(world.step()));
+    world.tell(Event::Operator(Operator::Resume));
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert!(missing.contains(&Cause::NotTrading("paused: lunch".to_owned())), "{missing:?}");
+}
+
+#[test]
+fn candles_that_were_missed_or_caught_up_on_are_named() {
+    let mut world = session(&PLAIN, |_, _| {});
+    world.run();
+    // The same session where the bot was away for a while: what it did then it has not done.
+    let is_bar = |record: &Record, bars: std::ops::Range<i64>| match record {
+        Record::Bar { bar, .. } => bars.contains(&(bar.open_time_ms / HOUR_MS)),
+        _ => false,
+    };
+    let full = report(&PLAIN, &world);
+    assert_explained(&full);
+    let holed: Vec<Record> = world.history.iter().filter(|record| !is_bar(record, 30..33)).cloned().collect();
+    let report = report_with(&PLAIN, holed, SimConfig::default(), 0.0).unwrap();
+    assert_eq!(report.symbols[0].missing_bars, 3);
+    let mut world = session(&PLAIN, |_, _| {});
+    world.settle();
+    (0..20).for_each(|_| assert!(world.step()));
+    world.sleep(25);
+    world.run();
+    let report = self::report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert!(missing.iter().any(|cause| matches!(cause, Cause::CaughtUp(_))), "{missing:?}");
+    assert!(report.symbols[0].caught_up_bars >= 20);
+}
+
+#[test]
+fn an_entry_that_came_late_names_its_latency() {
+    let mut world = session(&PLAIN, |_, _| {});
+    world.delay_ms = 45_000;
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    // The market stands still between bars here: only the bar's price could tell, so the bars are looked at.
+    let slow = HOUR_MS + 45_000;
+    let mut world = session(&PLAIN, |_, _| {});
+    world.delay_ms = slow;
+    world.run();
+    let report = self::report(&PLAIN, &world);
+    assert_explained(&report);
+    let bars = causes(&report, |what| matches!(what, What::EntryBar { .. }));
+    assert!(bars.iter().any(|cause| matches!(cause, Cause::Latency(ms) if *ms >= HOUR_MS)), "{bars:?}");
+}
+
+#[test]
+fn a_journal_without_a_close_is_an_error() {
+    let mut world = session(&PLAIN, |_, _| {});
+    world.settle();
+    let nothing = report_with(&PLAIN, world.history.clone(), SimConfig::default(), 0.0);
+    assert_eq!(nothing, Err(ParityError::Empty));
+}
+
+#[test]
+fn a_report_is_text_and_json() {
+    let mut world = session(&LEVELS, |plan, settings| {
+        plan.collar_bps = 30.into();
+        settings.slippage = 0.002;
+    });
+    world.run();
+    let report = report_with(&LEVELS, world.history.clone(), SimConfig::default(), 30.0).unwrap();
+    assert_explained(&report);
+    let lines = report.lines(&|ms| format!("h{}", ms / HOUR_MS));
+    assert!(lines[0].starts_with("BTCUSDT: ") && lines.last().unwrap().contains("without a cause"));
+    assert!(
+        lines.iter().any(|line| line.contains("entry price") && line.ends_with("(fill price)")),
+        "{lines:?}"
+    );
+    let value = serde_json::to_value(&report).unwrap();
+    assert_eq!(value["symbols"][0]["symbol"], "BTCUSDT");
+    assert!(
+        value["symbols"][0]["differences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|found| found["what"].is_string() && found["cause"].is_string())
+    );
+}
