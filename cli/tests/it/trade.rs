@@ -41,7 +41,9 @@ fn rows(text: &str) -> Vec<Vec<String>> {
 #[test]
 fn a_replayed_bot_writes_the_trades_of_the_backtest() {
     let (place, symbol) = place();
-    place.run(&["backtest", "up.yaml", "--symbol", &symbol, "--interval", "1h", "--trades", "backtest.csv"]).ok();
+    place
+        .run(&["backtest", "up.yaml", "--symbol", &symbol, "--interval", "1h", "--trades", "backtest.csv"])
+        .ok();
     let ran = place.run(&["trade", "bot.yaml", "--data", "data", "--trades", "live.csv", "--json"]).json();
     assert_eq!(ran["outcome"], "ended");
     let read = |name: &str| String::from_utf8(place.read(name)).unwrap();
@@ -63,7 +65,10 @@ fn a_killed_bot_enters_nothing_until_the_switch_is_taken_back() {
     let taken = ["bot", "unkill", "bot.yaml", "--reason", "looked at it", "--state-dir", "state/paper"];
     let trade = ["trade", "bot.yaml", "--data", "data", "--state-dir", "state/paper", "--json"];
     let killed = place.run(&trade).json();
-    assert_eq!((&killed["status"]["state"], &killed["status"]["kill"]["is_set"]), (&"killed".into(), &true.into()));
+    assert_eq!(
+        (&killed["status"]["state"], &killed["status"]["kill"]["is_set"]),
+        (&"killed".into(), &true.into())
+    );
     assert_eq!(killed["status"]["symbols"][0]["trades"], 0);
     place.run(&taken).ok();
     let again = place.run(&taken);
@@ -86,7 +91,10 @@ fn live_trading_needs_more_than_a_file() {
         assert!(ran.stderr.contains("--confirm-live up"), "{ran:?}");
     }
     let ran = place.run(&["trade", "live.yaml", "--mode", "testnet"]);
-    assert!(ran.code == Some(2) && ran.stderr.contains("would send its orders to the live exchange"), "{ran:?}");
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("would send its orders to the live exchange"),
+        "{ran:?}"
+    );
     let ran = place.run(&["trade", "live.yaml", "--mode", "live", "--confirm-live", "up", "--data", "data"]);
     assert!(ran.code == Some(2) && ran.stderr.contains("paper mode"), "{ran:?}");
 }

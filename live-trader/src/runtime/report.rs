@@ -171,7 +171,8 @@ impl Reporter {
                 Level::Warning => tracing::warn!(bot = self.bot, symbol = name, "{}", notice.text),
                 Level::Alarm => tracing::error!(bot = self.bot, symbol = name, "{}", notice.text),
             }
-            self.alert(alerts, kind(notice, trader.standing()), symbol, notice.text.clone(), now_ms);
+            let kind = kind(notice, records, trader.standing());
+            self.alert(alerts, kind, symbol, notice.text.clone(), now_ms);
         }
     }
 
@@ -373,15 +374,18 @@ fn limits(trader: &Trader, now_ms: i64) -> Vec<LimitUse> {
     values.filter_map(row).collect()
 }
 
-/// What a notice is about.
-fn kind(notice: &Notice, standing: &Standing) -> AlertKind {
-    match (notice.level, &notice.symbol, standing) {
-        (Level::Info, Some(_), _) => AlertKind::Exit,
-        (Level::Info, None, _) => AlertKind::Connection,
-        (Level::Warning, Some(_), _) => AlertKind::Reject,
-        (Level::Warning, None, Standing::Paused { .. }) => AlertKind::Risk,
-        (Level::Warning, None, _) => AlertKind::Connection,
-        (Level::Alarm, None, Standing::Refused { .. }) => AlertKind::Reconcile,
-        (Level::Alarm, _, _) => AlertKind::Error,
+/// What a notice is about, by what was recorded with it.
+fn kind(notice: &Notice, records: &[Record], standing: &Standing) -> AlertKind {
+    let has = |wanted: fn(&Record) -> bool| records.iter().any(wanted);
+    match (notice.level, &notice.symbol) {
+        (Level::Info, Some(_)) => AlertKind::Exit,
+        (Level::Info, None) => AlertKind::Connection,
+        _ if has(|record| matches!(record, Record::Killed { .. })) => AlertKind::Kill,
+        _ if has(|record| matches!(record, Record::Stop { .. } | Record::Lock { .. })) => AlertKind::Risk,
+        (Level::Alarm, None) if matches!(standing, Standing::Refused { .. }) => AlertKind::Reconcile,
+        (Level::Alarm, _) => AlertKind::Error,
+        (Level::Warning, Some(_)) => AlertKind::Reject,
+        (Level::Warning, None) if has(|record| matches!(record, Record::Paused { .. })) => AlertKind::Risk,
+        (Level::Warning, None) => AlertKind::Connection,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use polybolos_engine::interval::Interval;
 
@@ -29,6 +30,10 @@ const FEWEST_WARMUP_BARS: usize = 1_000;
 /// So many times the bars until its signals are defined: what a recursive average remembers of what was before is then below
 /// the precision of its numbers.
 const WARMUP_FACTOR: usize = 40;
+
+/// How often a start asks again for what it needs, and the pause before it does: more than a minute of the exchange's limits.
+const ASK_AGAIN: u32 = 15;
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What a bot is started with.
 pub struct Setup {
@@ -63,10 +68,7 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
             "the journal's last write was cut short by a crash and is not counted; nothing had been done on its strength"
         );
     }
-    let rules = venue
-        .rules()
-        .await
-        .map_err(|error| RuntimeError::Venue { what: "the exchange's rules".to_owned(), error })?;
+    let rules = patiently("the exchange's rules", async || venue.rules().await).await?;
     let symbols = match &selector {
         Some(selector) => chosen(selector, &recovered.records, strategy.interval).await?,
         None => config.symbols.iter().map(|name| Symbol::new(name)).collect(),
@@ -101,6 +103,25 @@ pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, Runt
         symbols.iter().map(|symbol| (symbol.clone(), desk.newest_open_ms(symbol))).collect();
     desk.venue.open(&pairs);
     Ok(desk)
+}
+
+/// Asks again for a while where the exchange's limits, or a connection that is not there, are all that stands in the way.
+async fn patiently<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, VenueError>,
+) -> Result<T, RuntimeError> {
+    let mut pauses = ASK_AGAIN;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(VenueError::NotDone { reason, .. }) if pauses > 0 => {
+                tracing::warn!(what, reason, "the start waits");
+                pauses -= 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(RuntimeError::Venue { what: what.to_owned(), error }),
+        }
+    }
 }
 
 /// The symbols that are traded from the start: what is chosen now, and what the journal says is held.
@@ -178,8 +199,8 @@ async fn warm_up<V: Venue>(
         let until_ms = newest_ms.unwrap_or(i64::MAX).min(desk.venue.now_ms());
         let from_ms = until_ms.saturating_sub(bars.saturating_mul(interval_ms));
         let from_ms = polybolos_engine::interval::floor_to_bar(from_ms, longest_ms);
-        let failed = |error: VenueError| RuntimeError::Venue { what: format!("bars of {symbol}"), error };
-        let history = desk.venue.history(symbol, from_ms).await.map_err(failed)?;
+        let what = format!("bars of {symbol}");
+        let history = patiently(&what, async || desk.venue.history(symbol, from_ms).await).await?;
         tracing::info!(%symbol, bars = history.len(), "the strategy has seen the past");
         let mut batch = Batch::default();
         for (index, bar) in history.iter().enumerate() {

@@ -41,7 +41,7 @@ pub(super) fn file(more: &str) -> String {
     let document = STRATEGY.replace('\n', "\n    ");
     format!(
         "name: walker\nstrategy:\n  interval: 1h\n  document: |\n    {document}\nsymbols: [{symbols}]\n\
-         capital: {{quote_asset: USDT, per_symbol: {CASH}}}\nentry: {{collar_bps: 0}}\ncontrol: {{enabled: false}}\n\
+         capital: {{quote_asset: USDT, per_symbol: {CASH}}}\nentry: {{collar_bps: 0}}\ncontrol: {{enabled: false}}\nreconcile: {{interval_s: 86400}}\n\
          risk: {{max_daily_loss: null, max_drawdown: null, price_collar_bps: null, max_orders_per_minute: null, max_orders_per_day: null}}\n{more}\n"
     )
 }
