@@ -20,6 +20,7 @@ mod events;
 mod extremes;
 mod fold;
 mod groups;
+mod jumper;
 mod jumps;
 mod leaf;
 mod levels;
@@ -32,6 +33,7 @@ mod path;
 mod records;
 mod route;
 mod rules;
+mod sampled;
 mod signal_table;
 mod signals;
 mod tile;
@@ -148,10 +150,12 @@ impl<'a> Sweep<'a> {
         let row = |row: usize| &values[row * params..(row + 1) * params];
         rules.extend((0..out.len()).map_while(|index| self.rules.rules(row(index)).ok()));
         let rows = rules.len();
-        match self.context(cancel).run(path, &values[..rows * params], &rules, &mut fast[..rows]) {
-            Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
-            Err(Stop::Failed) => fast.fill(None),
-            Ok(()) => {}
+        if !path.is_better_alone(out.len()) {
+            match self.context(cancel).run(path, &values[..rows * params], &rules, &mut fast[..rows]) {
+                Err(Stop::Cancelled) => return Err(SweepError::Cancelled { done: 0 }),
+                Err(Stop::Failed) => fast.fill(None),
+                Ok(()) => {}
+            }
         }
         for (row, (stats, fast)) in out.iter_mut().zip(fast).enumerate() {
             if let Some(fast) = fast {

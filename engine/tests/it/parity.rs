@@ -80,6 +80,17 @@ fn case(numbers: &[u16], seed: u64, rows: usize, coverage: &mut Coverage) -> Ver
     sweep
         .run_block(&rows, &mut kernel_stats, &AtomicBool::new(false))
         .map_err(|error| format!("the block fails: {error}"))?;
+    // A few combinations look for their exits themselves, many share tables and trades.
+    let mut crowd = vec![Stats::default(); 9 * runs.len()];
+    sweep
+        .run_block(&rows.repeat(9), &mut crowd, &AtomicBool::new(false))
+        .map_err(|error| format!("the crowded block fails: {error}"))?;
+    for (i, stats) in crowd.iter().enumerate() {
+        let alone = &kernel_stats[i % runs.len()];
+        if format!("{stats:?}") != format!("{alone:?}") {
+            return Err(format!("in a crowd {stats:?}, among a few {alone:?}"));
+        }
+    }
     let mut trials = Trials::default();
     kernel_stats.iter().for_each(|stats| trials.push(per_period_sharpe(stats)));
     for (run, kernel) in runs.iter().zip(&kernel_stats) {

@@ -4,7 +4,7 @@
 //! W1 and W2 are the house's reference workloads: 43,800 bars; an SMA cross over 50 x 100 combinations, and an RSI reversion
 //! with stop and target over 20 x 4 x 5 x 4 x 5. The sweep computes its indicators and every metric's statistics; the loop gets
 //! its indicators for nothing and six metrics. One thread; medians of whole blocks, the two alternating; `--profile`
-//! runs the sweep alone, for a profiler. After them what trades otherwise, one combination alone, and the time by bars and
+//! runs the sweep alone, for a profiler, and prints a digest of all bits. After them what trades otherwise, one combination alone, and the time by bars and
 //! combinations.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on may panic")]
 #![allow(clippy::print_stdout, reason = "the figures are the point")]
@@ -81,16 +81,18 @@ fn main() {
             "\n{:<12} {:>9} {:>11} {:>8} {:>8} {:>9}",
             "single", "tables us", "backtest us", "trades", "ns/trade", "naive us"
         );
-        single("W1", &bars, &averages(true, false, Terms::Plain).only(15 * 100 + 20), cross::<false>);
-        single("W2", &bars, &workload::reversion().only(9 * 400 + 110), reversion);
+        let w1 = |fast: usize| averages(true, false, Terms::Plain).only(fast * 100 + 20);
+        let w2 = |period: usize| workload::reversion().only(period * 400 + 110);
+        single("W1", &bars, [&w1(14), &w1(15)], cross::<false>);
+        single("W2", &bars, [&w2(8), &w2(9)], reversion);
     }
     if "growth".contains(&filter) {
         growth();
     }
 }
 
-/// One combination alone, and once more on the same bars: the tables over them are made once.
-fn single(title: &str, bars: &Bars, work: &Workload, naive: Naive) {
+/// One combination alone after another one on the same bars: the tables over them are made once, its series are its own.
+fn single(title: &str, bars: &Bars, [first, work]: [&Workload; 2], naive: Naive) {
     let config = SimConfig { returns: Returns::Bar, ..SimConfig::default() };
     let series = inputs(bars, work, work.row(0));
     let (mut tables, mut backtest, mut slow) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,7 +102,7 @@ fn single(title: &str, bars: &Bars, work: &Workload, naive: Naive) {
         let mut sweep = Sweep::new(&work.program, bars, &config).unwrap();
         tables.push(started.elapsed().as_secs_f64());
         // Whatever is made with the first combination is made.
-        sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();
+        sweep.run_block(&first.values, &mut out, &AtomicBool::new(false)).unwrap();
         let started = Instant::now();
         sweep.run_block(&work.values, &mut out, &AtomicBool::new(false)).unwrap();
         backtest.push(started.elapsed().as_secs_f64());
@@ -152,10 +154,11 @@ fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive:
         times.sort_by(f64::total_cmp);
         let rate = |seconds: f64| (bars.len() * combinations) as f64 / seconds / 1e9;
         println!(
-            "{title:<34} {:>9.2} {:>9.2} (best {:.2} ms)",
+            "{title:<34} {:>9.2} {:>9.2} (best {:.2} ms) {:016x}",
             times[15] * 1e3,
             rate(times[15]),
-            times[0] * 1e3
+            times[0] * 1e3,
+            digest(&out)
         );
         return;
     }
@@ -185,6 +188,14 @@ fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive:
         slow * 1e3,
         slow / fast,
     );
+}
+
+/// Equal for equal bits of all statistics: what is to be compared before and after a change.
+fn digest(out: &[Stats]) -> u64 {
+    let text = format!("{out:?}");
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Seconds of one sweep, from bars in memory to statistics.

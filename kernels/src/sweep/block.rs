@@ -291,10 +291,10 @@ impl Accounts<'_, '_, '_> {
         let of = DenseMarket::new(self.market, self.config).filter(|_| side == Side::Long);
         let is_dense = |row: &u32| of.is_some() && self.rules[*row as usize].sizing == Sizing::Equity(1.0);
         if let Some(of) = of.filter(|_| rows.iter().any(is_dense)) {
-            let mut accounts = DenseAccounts::new(lanes, of);
+            let mut accounts = DenseAccounts::of(lanes, of);
             accounts.run(&FillPairs { pairs, delay, prices });
             let marked = |i: usize| pairs[i].last().map_or(0, |[_, leave]| *leave as usize + delay);
-            let stats = accounts.finish(|i| (open(i), marked(i)));
+            let stats = accounts.statistics(|i| (open(i), marked(i)));
             for (stats, &row) in stats.into_iter().zip(rows).filter(|(_, row)| is_dense(row)) {
                 self.out[row as usize] = stats;
             }

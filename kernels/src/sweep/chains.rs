@@ -5,7 +5,7 @@ use super::block::Finished;
 use super::books::EIGHT;
 use super::eight::{Deal, Deals};
 use super::groups::{Group, GroupMarket};
-use super::passage::{Key, NEVER};
+use super::passage::NEVER;
 use super::rules::Rules;
 use crate::sim::{ExitReason, Fill};
 
@@ -60,11 +60,10 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
         let enter = decided as usize + self.delay;
         let enter_raw = self.prices[enter];
         let first = first_bar(config, enter);
-        let row = group.row(chain.entry);
         // Loops, not closures: those are not always compiled for the instruction set.
         let (mut keys, mut key) = ([NEVER; 5], NEVER);
         for (rule, &column) in keys.iter_mut().zip(&chain.columns) {
-            *rule = (row[column].get() >> 32) as Key;
+            *rule = group.key(chain.entry, column);
             key = key.min(*rule);
         }
         let bar = (key / 2) as usize;

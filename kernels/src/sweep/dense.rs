@@ -3,11 +3,12 @@
 
 use super::account::Account;
 use super::books::{Books, EIGHT, Range, Sides};
-use super::edges::{AMBIGUOUS, BARS_HELD, EdgeRows, LEAST, SAMPLES};
+use super::edges::{AMBIGUOUS, BARS_HELD, EdgeRows, Fills, LEAST, SAMPLES};
 use super::extremes::Extremes;
 use super::fold::{self, Fold};
 use super::market::Market;
 use super::moments::{PrefixRows, Row};
+use super::records::{SharedAccounts, UnitTrade};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::Lanes;
@@ -48,6 +49,85 @@ pub(super) struct Terms<E> {
     pub(super) range: Range<E>,
 }
 
+/// One trade of combinations that share it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Record {
+    /// Price and cost of a unit, price and fee rate of the exit, lowest and highest close, 1 for a trade, bars of the fills.
+    terms: [f64; 8],
+    sums: Row,
+}
+
+impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
+    type Market = DenseMarket<'m>;
+    type Record = Record;
+
+    const NONE: Record =
+        Record { terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0], sums: Row([0; 8]) };
+
+    #[inline(always)]
+    fn new(lanes: L, of: DenseMarket<'m>) -> Self {
+        DenseAccounts::of(lanes, of)
+    }
+
+    #[inline(always)]
+    fn record(of: DenseMarket<'m>, trade: &UnitTrade) -> Record {
+        let UnitTrade { enter, leave, enter_price, unit, leave_price, leave_rate, range, .. } = *trade;
+        let mut sums;
+        if trade.is_at_level {
+            let fills = Fills { enter, leave, enter_price, leave_price, leave_rate };
+            sums = of.edges.trade(of.rows, of.market.bars, &fills);
+            sums.0[BARS_HELD] += 1;
+            sums.0[AMBIGUOUS] = i64::from(trade.is_ambiguous);
+        } else {
+            sums = *of.edges.enter(enter);
+            sums.add_row(of.edges.leave(leave));
+        }
+        let bars = f64::from_bits(pack(enter, leave));
+        let terms = [enter_price, unit, leave_price, leave_rate, range.min, range.max, 1.0, bars];
+        Record { terms, sums }
+    }
+
+    #[inline(always)]
+    fn trade_records(&mut self, records: &[Record], places: &[[u32; EIGHT]]) {
+        for lane in 0..EIGHT {
+            let mut sums = self.sums[lane];
+            for places in places {
+                sums.add_row(&records[places[lane] as usize].sums);
+            }
+            self.sums[lane] = sums;
+        }
+        let lanes = self.books.lanes;
+        for places in places {
+            let mut rows = [lanes.splat(0.0); EIGHT];
+            for (row, &place) in rows.iter_mut().zip(places) {
+                *row = lanes.eight(&records[place as usize].terms);
+            }
+            let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
+            let range = Range { low, high };
+            let bars = |i: usize| unpack(records[places[i] as usize].terms[7].to_bits());
+            let exact: Option<fn(usize) -> Extremes> = None;
+            self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&self, open: impl Fn(usize) -> (Option<(usize, f64)>, usize)) -> [Option<Stats>; EIGHT] {
+        self.statistics(open)
+    }
+}
+
+/// The bars of two fills as one number.
+#[inline(always)]
+pub(super) fn pack(enter: usize, leave: usize) -> u64 {
+    (enter as u64) << 32 | leave as u64
+}
+
+#[inline(always)]
+pub(super) fn unpack(bars: u64) -> [usize; 2] {
+    [(bars >> 32) as usize, bars as u32 as usize]
+}
+
 /// Eight of them.
 #[derive(Clone)]
 pub(super) struct DenseAccounts<'m, L: Lanes> {
@@ -59,25 +139,14 @@ pub(super) struct DenseAccounts<'m, L: Lanes> {
 
 impl<'m, L: Lanes> DenseAccounts<'m, L> {
     #[inline(always)]
-    pub(super) fn new(lanes: L, of: DenseMarket<'m>) -> Self {
+    pub(super) fn of(lanes: L, of: DenseMarket<'m>) -> Self {
         let books = Books::new(lanes, of.market, Sides::One(Side::Long), of.config.cash);
         DenseAccounts { of, books, sums: [Row::default(); EIGHT] }
     }
 
-    #[inline(always)]
-    pub(super) fn lanes(&self) -> L {
-        self.books.lanes
-    }
-
-    /// The sums of a lane's trades.
-    #[inline(always)]
-    pub(super) fn sums(&mut self, lane: usize) -> &mut Row {
-        &mut self.sums[lane]
-    }
-
     /// Opens and closes one position per active lane.
     #[inline(always)]
-    pub(super) fn trade(
+    fn trade(
         &mut self,
         terms: Terms<L::Eight>,
         exact: Option<impl Fn(usize) -> Extremes>,
@@ -97,7 +166,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
     /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
     /// stays open, and the first bar after the last exit.
     #[inline(always)]
-    pub(super) fn finish(
+    pub(super) fn statistics(
         &self,
         open: impl Fn(usize) -> (Option<(usize, f64)>, usize),
     ) -> [Option<Stats>; EIGHT] {

@@ -24,7 +24,7 @@ impl Extremes {
     }
 
     #[inline(always)]
-    fn join(self, other: Extremes) -> Extremes {
+    pub(super) fn join(self, other: Extremes) -> Extremes {
         self.with(other.min).with(other.max)
     }
 }

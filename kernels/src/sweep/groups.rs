@@ -91,14 +91,16 @@ pub(super) struct LevelTables {
 struct SideTable {
     /// Bars at whose closes an entry may be decided.
     decisions: BarSet,
-    /// Per rule and entry the passage and the place of the trade's record, as in [`Group`].
-    passages: Vec<Vec<Cell<u64>>>,
+    /// Per rule and entry the passage.
+    keys: Vec<Vec<Key>>,
+    /// Per rule and entry the place of the trade's record, 0 if there is none.
+    places: Vec<Vec<Cell<u32>>>,
 }
 
 impl LevelTables {
     /// How many passages there are.
     pub(super) fn len(&self) -> usize {
-        self.sides.iter().flat_map(|side| &side.passages).map(Vec::len).sum()
+        self.sides.iter().flat_map(|side| &side.keys).map(Vec::len).sum()
     }
 }
 
@@ -108,22 +110,47 @@ pub(super) struct Group {
     pub(super) decisions: Vec<u32>,
     sides: Vec<Side>,
     bars: BarSet,
-    /// Rules that somebody in the group has; one row of `keys` per entry, one column per rule and one that is never met.
+    /// Rules that somebody in the group has.
     pub(super) rules: Vec<ExitRule>,
-    pub(super) columns: usize,
-    /// In the upper half when a rule is first met, in the lower one the place of the trade's record, if it is made.
-    keys: Vec<Cell<u64>>,
-    /// Per column the tables' rule, if it is one of them; per entry its place in the tables.
+    /// One column per rule, with all entries, and one that is never met. In the upper half of an element when the rule is
+    /// first met, in the lower one the next entry after that where the group knows it.
+    passages: Vec<u64>,
+    /// As many places of records, 0 where there is none. No element where trades are not shared.
+    places: Vec<Cell<u32>>,
+    /// Whether passages tell the next entry: where all combinations wait as long after an exit.
+    pub(super) has_next: bool,
+    /// Per rule the one of the tables, if it is one of them; per entry its place in the tables.
     tabled: Vec<Option<usize>>,
     union_places: Vec<u32>,
     tables: Rc<LevelTables>,
 }
 
+/// When a passage is.
+#[inline(always)]
+pub(super) fn key_of(passage: u64) -> Key {
+    (passage >> 32) as Key
+}
+
 impl Group {
-    /// An entry's passages.
+    /// The passages of one column.
     #[inline(always)]
-    pub(super) fn row(&self, entry: usize) -> &[Cell<u64>] {
-        &self.keys[entry * self.columns..][..self.columns]
+    pub(super) fn passages(&self, column: usize) -> &[u64] {
+        &self.passages[column * self.decisions.len()..][..self.decisions.len()]
+    }
+
+    /// The places of the records of one column; none where trades are not shared.
+    #[inline(always)]
+    pub(super) fn places(&self, column: usize) -> &[Cell<u32>] {
+        if self.places.is_empty() {
+            return &[];
+        }
+        &self.places[column * self.decisions.len()..][..self.decisions.len()]
+    }
+
+    /// When an entry first meets a rule.
+    #[inline(always)]
+    pub(super) fn key(&self, entry: usize, column: usize) -> Key {
+        key_of(self.passages[column * self.decisions.len() + entry])
     }
 
     /// The side of an entry.
@@ -132,20 +159,22 @@ impl Group {
         self.sides[entry]
     }
 
-    /// Forgets the places of records that were made for a block of entries.
+    /// Forgets the places of records that are made anew for every block of entries.
     pub(super) fn forget(&self) {
-        for passage in self.keys.iter().filter(|passage| !is_kept(passage.get() as u32)) {
-            passage.set(passage.get() & !u64::from(u32::MAX));
+        for place in self.places.iter().filter(|place| !is_kept(place.get())) {
+            place.set(0);
         }
     }
 
-    /// Remembers the place of an exit's record for other groups.
+    /// Remembers the place of a record, that of an exit at a level also for other groups.
     #[inline(always)]
     pub(super) fn keep(&self, entry: usize, column: usize, place: u32) {
-        if let Some(rule) = self.tabled[column] {
+        if let Some(own) = self.places(column).get(entry) {
+            own.set(place);
+        }
+        if let Some(rule) = self.tabled[column].filter(|_| is_kept(place)) {
             let side = &self.tables.sides[place_of(self.sides[entry])];
-            let passage = &side.passages[rule][self.union_places[entry] as usize];
-            passage.set(passage.get() & !u64::from(u32::MAX) | u64::from(place));
+            side.places[rule][self.union_places[entry] as usize].set(place);
         }
     }
 
@@ -177,9 +206,10 @@ fn place_of(side: Side) -> usize {
     usize::from(side == Side::Short)
 }
 
-/// A passage whose trade has no record yet.
-fn keyed(key: Key) -> Cell<u64> {
-    Cell::new(u64::from(key) << 32)
+/// A passage without a next entry.
+#[inline(always)]
+fn keyed(key: Key) -> u64 {
+    u64::from(key) << 32
 }
 
 /// The exits of a combination: stop, target, trailing stop, time, signal.
@@ -201,6 +231,8 @@ pub(super) struct MakeGroup<'g, 'j, 'a> {
     /// The entry signals, long and short.
     pub(super) enters: [u32; 2],
     pub(super) places: &'g [usize],
+    /// Whether combinations share their trades.
+    pub(super) is_shared: bool,
     pub(super) tables: &'g Rc<LevelTables>,
 }
 
@@ -209,7 +241,7 @@ impl Kernel for MakeGroup<'_, '_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) -> Group {
-        self.of.group(self.enters, self.places, self.tables)
+        self.of.group(self.enters, self.places, self.is_shared, self.tables)
     }
 }
 
@@ -291,13 +323,13 @@ impl GroupMarket<'_, '_> {
                 *passages = passages_of_time(held, self.market.bars.len(), &entries.first_bars);
             }
         }
-        let keyed = |keys: Vec<Key>| keys.into_iter().map(keyed).collect();
-        SideTable { decisions, passages: passages.into_iter().map(keyed).collect() }
+        let places = passages.iter().map(|keys| vec![Cell::new(0); keys.len()]).collect();
+        SideTable { decisions, keys: passages, places }
     }
 
     /// The group of some combinations with these entry signals, long and short.
     #[inline(always)]
-    fn group(&self, enters: [u32; 2], places: &[usize], tables: &Rc<LevelTables>) -> Group {
+    fn group(&self, enters: [u32; 2], places: &[usize], is_shared: bool, tables: &Rc<LevelTables>) -> Group {
         let (delay, prices) = fills(self.market, self.config);
         let words = self.signals.words_per_signal;
         let (mut shorts, mut either) = (Vec::with_capacity(words), Vec::with_capacity(words));
@@ -327,24 +359,37 @@ impl GroupMarket<'_, '_> {
                 }
             }
         }
-        let columns = rules.len() + 1;
-        let tabled: Vec<Option<usize>> =
-            rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
-        let keys = vec![keyed(NEVER); decisions.len() * columns];
-        let tables = Rc::clone(tables);
-        let mut group = Group { decisions, sides, bars, rules, columns, keys, tabled, union_places, tables };
+        let tabled = rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
+        let elements = decisions.len() * (rules.len() + 1);
+        let mut waits = places.iter().map(|&place| self.rules[self.rows[place] as usize].cooldown);
+        let first = waits.next().unwrap_or(0);
+        let mut group = Group {
+            decisions,
+            sides,
+            bars,
+            rules,
+            passages: vec![keyed(NEVER); elements],
+            places: if is_shared { vec![Cell::new(0); elements] } else { Vec::new() },
+            has_next: is_shared && waits.all(|wait| wait == first),
+            tabled,
+            union_places,
+            tables: Rc::clone(tables),
+        };
         self.fill(&mut group, enters);
+        if group.has_next {
+            self.fill_next(&mut group, first);
+        }
         group
     }
 
-    /// Writes a group's passages.
+    /// Writes a group's passages, and the places of records that other groups have made.
     #[inline(always)]
     fn fill(&self, group: &mut Group, enters: [u32; 2]) {
         let (delay, _) = fills(self.market, self.config);
-        let Group { decisions, sides, rules, columns, keys, tabled, union_places, tables, .. } = group;
-        let entries = || decisions.iter().zip(sides.iter()).zip(union_places.iter());
+        let Group { decisions, sides, rules, passages, places, tabled, union_places, tables, .. } = group;
+        let count = decisions.len();
         for (column, (rule, tabled)) in rules.iter().zip(tabled).enumerate() {
-            let rows = keys.chunks_exact_mut(*columns).zip(entries());
+            let passages = &mut passages[column * count..][..count];
             if let ExitRule::Signal(exits) = *rule {
                 let words = self.signals.words_per_signal;
                 let ([long, short], [enter_long, enter_short]) = (
@@ -356,18 +401,47 @@ impl GroupMarket<'_, '_> {
                 let short_ends = |word: usize| short[word] | (enter_long[word] & !enter_short[word]);
                 let mut of_long = SignalPassages::new(words, long_ends);
                 let mut of_short = SignalPassages::new(words, short_ends);
-                for (row, ((&decided, side), _)) in rows {
+                for (passage, (&decided, side)) in passages.iter_mut().zip(decisions.iter().zip(&*sides)) {
                     let first = first_bar(self.config, decided as usize + delay);
-                    row[column] = keyed(match side {
+                    *passage = keyed(match side {
                         Side::Long => of_long.from(first),
                         Side::Short => of_short.from(first),
                     });
                 }
             } else if let Some(rule) = *tabled {
-                for (row, ((_, &side), &place)) in rows {
-                    row[column] = tables.sides[place_of(side)].passages[rule][place as usize].clone();
+                let [long, short] = &tables.sides;
+                let keys = [&long.keys[rule], &short.keys[rule]];
+                let kept = [&long.places[rule], &short.places[rule]];
+                let entries = || sides.iter().zip(union_places.iter());
+                for (passage, (&side, &place)) in passages.iter_mut().zip(entries()) {
+                    *passage = keyed(keys[place_of(side)][place as usize]);
+                }
+                let own = places.iter_mut().skip(column * count);
+                for (own, (&side, &place)) in own.zip(entries()) {
+                    *own = kept[place_of(side)][place as usize].clone();
                 }
             }
         }
     }
+
+    /// Writes the next entries after passages, for combinations that wait so many bars after an exit.
+    #[inline(always)]
+    fn fill_next(&self, group: &mut Group, wait: usize) {
+        let (delay, _) = fills(self.market, self.config);
+        let mut passages = std::mem::take(&mut group.passages);
+        for passage in &mut passages {
+            let key = key_of(*passage);
+            let (leave, free_from) = after(key, delay);
+            *passage |= group.next(free_from.max(leave.saturating_add(wait))) as u64;
+        }
+        group.passages = passages;
+    }
+}
+
+/// The bar of the fill of an exit that is met at `key`, and the first bar whose close may decide the next entry.
+#[inline(always)]
+pub(super) fn after(key: Key, delay: usize) -> (usize, usize) {
+    let (bar, is_decided) = ((key / 2) as usize, (key % 2) as usize);
+    // Inside a bar, the close of the same bar may decide the next entry; of a decision at a close, the next one's.
+    (bar + is_decided * delay, bar + is_decided)
 }

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::block::{Stop, fills, measure_sides};
 use super::books::EIGHT;
 use super::chains::{Chain, Chains};
-use super::dense::{DenseAccounts, DenseMarket};
+use super::dense::{DenseAccounts, DenseMarket, Record};
 use super::groups::{Group, GroupMarket, MakeGroup};
-use super::passage::{ExitRule, Key};
-use super::records::{Jumper, Maker, Record, Records};
+use super::jumper::Jumper;
+use super::passage::Key;
+use super::records::{Maker, Records, SharedAccounts};
 use super::rules::Sizing;
+use super::sampled::{SampledAccounts, SampledMarket};
 use crate::sim::Side;
 use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
@@ -42,38 +44,55 @@ impl Kernel for Jumps<'_, '_> {
         groups.sort_unstable_by_key(|(enters, _)| *enters);
         let tables = self.of.tables(groups.iter().map(|(enters, _)| *enters)).map(Rc::new);
         let Some(tables) = tables else { return Ok(false) };
-        let maker = self.maker();
-        let mut records = Records::new(tables.len());
+        let (market, config, most) = (self.of.market, self.of.config, tables.len());
+        let mut dense = DenseMarket::new(market, config)
+            .and_then(|of| self.maker(of))
+            .map(|maker| (maker, Records::new(most, <DenseAccounts<'_, L> as SharedAccounts<'_, L>>::NONE)));
+        let mut sampled = SampledMarket::new(market, config).and_then(|of| self.maker(of)).map(|maker| {
+            (maker, Records::new(most, <SampledAccounts<'_, L> as SharedAccounts<'_, L>>::NONE))
+        });
         // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
         let mut waiting = [Vec::with_capacity(EIGHT), Vec::with_capacity(EIGHT)];
         for (enters, places) in &groups {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let (of, enters) = (self.of, *enters);
-            let group = Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, tables: &tables }));
-            let is_dense = |place: &usize| maker.is_some() && self.sizing(*place) == Sizing::Equity(1.0);
-            let (dense, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_dense);
-            let (shared, alone) = dense.as_chunks::<EIGHT>();
-            if let Some(maker) = &maker {
-                for octets in shared.chunks(OCTETS) {
-                    self.share(lanes, maker, &group, octets, &mut records);
+            let has_records = dense.is_some() || sampled.is_some();
+            let is_all_in = |place: &usize| has_records && self.sizing(*place) == Sizing::Equity(1.0);
+            let (all_in, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_all_in);
+            // Lanes that are left over cost less than trades that are made for one combination alone.
+            let (shared, alone) = all_in.split_at(if all_in.len() < EIGHT { 0 } else { all_in.len() });
+            let (of, enters, is_shared) = (self.of, *enters, !shared.is_empty());
+            let group =
+                Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, is_shared, tables: &tables }));
+            for places in shared.chunks(OCTETS * EIGHT) {
+                if let Some(shared) = &mut dense {
+                    self.share::<L, DenseAccounts<'_, L>>(lanes, shared, &group, places);
+                } else if let Some(shared) = &mut sampled {
+                    self.share::<L, SampledAccounts<'_, L>>(lanes, shared, &group, places);
                 }
             }
-            let [dense, sampled] = &mut waiting;
             let wait = |place: &usize| (Rc::clone(&group), *place);
+            let [with_records, without] = &mut waiting;
             for combination in alone.iter().map(wait) {
-                dense.push(combination);
-                self.flush(lanes, (maker.as_ref(), &mut records), dense, EIGHT);
+                if let Some(dense) = &mut dense {
+                    with_records.push(combination);
+                    self.flush(lanes, Some(dense), with_records, EIGHT);
+                } else {
+                    without.push(combination);
+                    self.flush(lanes, None, without, EIGHT);
+                }
             }
             for combination in others.iter().map(wait) {
-                sampled.push(combination);
-                self.flush(lanes, (None, &mut records), sampled, EIGHT);
+                without.push(combination);
+                self.flush(lanes, None, without, EIGHT);
             }
         }
-        let [mut dense, mut sampled] = waiting;
-        self.flush(lanes, (maker.as_ref(), &mut records), &mut dense, 1);
-        self.flush(lanes, (None, &mut records), &mut sampled, 1);
+        let [mut with_records, mut without] = waiting;
+        if let Some(dense) = &mut dense {
+            self.flush(lanes, Some(dense), &mut with_records, 1);
+        }
+        self.flush(lanes, None, &mut without, 1);
         Ok(true)
     }
 }
@@ -81,21 +100,19 @@ impl Kernel for Jumps<'_, '_> {
 /// Accounts, eight each, that go through a group's entries together: a few kilobytes each.
 const OCTETS: usize = 64;
 
-/// Bytes of the records that combinations with the same entries share: they should stay in the second-level cache.
-const RECORD_BYTES: usize = 512 << 10;
-
 impl<'j> Jumps<'j, '_> {
     fn sizing(&self, place: usize) -> Sizing {
         self.of.rules[self.of.rows[place] as usize].sizing
     }
 
-    /// What makes records, where there are any.
-    fn maker(&self) -> Option<Maker<'j>> {
+    /// What makes records, where all positions are long.
+    fn maker<M: Copy>(&self, of: M) -> Option<Maker<'j, M>> {
         let (market, config) = (self.of.market, self.of.config);
-        let of = DenseMarket::new(market, config).filter(|_| self.side == Some(Side::Long))?;
         let (delay, prices) = fills(market, config);
         let last = (2 * prices.len()).checked_sub(1 + delay)? as Key;
-        Some(Maker { of, view: market.long.as_ref(), delay, prices, last })
+        let maker =
+            Maker { of, market, config, isa: self.isa, view: market.long.as_ref(), delay, prices, last };
+        Some(maker).filter(|_| self.side == Some(Side::Long))
     }
 
     /// Makes the trades of these combinations if there are `least` of them.
@@ -103,26 +120,25 @@ impl<'j> Jumps<'j, '_> {
     fn flush<L: Lanes>(
         &mut self,
         lanes: L,
-        (maker, records): (Option<&Maker<'j>>, &mut Records),
+        dense: Option<&mut (Maker<'j, DenseMarket<'j>>, Records<Record>)>,
         waiting: &mut Vec<(Rc<Group>, usize)>,
         least: usize,
     ) {
         if waiting.len() < least {
             return;
         }
-        match maker {
+        match dense {
             None => self.simulate(lanes, waiting),
-            Some(maker) => {
+            Some((maker, records)) => {
                 let lane = |i: usize| &waiting[i.min(waiting.len() - 1)];
-                let mut jumpers: [Jumper; EIGHT] =
+                let mut jumpers: [Jumper<'_>; EIGHT] =
                     std::array::from_fn(|i| self.jumper(&lane(i).0, lane(i).1));
                 for jumper in &mut jumpers[waiting.len()..] {
                     jumper.skip_all();
                 }
-                let groups: [&Group; EIGHT] = std::array::from_fn(|i| lane(i).0.as_ref());
-                let mut accounts = DenseAccounts::new(lanes, maker.of);
-                accounts.jump(maker, (&mut jumpers, groups), usize::MAX, (records, false));
-                let stats = self.finish(&accounts, maker, &jumpers, groups);
+                let mut accounts = DenseAccounts::of(lanes, maker.of);
+                maker.jump::<L, _, false>(&mut accounts, &mut jumpers, usize::MAX, records);
+                let stats = accounts.finish(|i| jumpers[i].end(maker.delay, maker.prices));
                 for (stats, (_, place)) in stats.into_iter().zip(waiting.iter()) {
                     self.out[self.of.rows[*place] as usize] = stats;
                 }
@@ -131,49 +147,37 @@ impl<'j> Jumps<'j, '_> {
         waiting.clear();
     }
 
-    /// Eight by eight the combinations of a group, which share their trades: all of them through one block of entries, then
-    /// through the next.
+    /// Eight by eight the combinations of a group, which share their trades.
     #[inline(always)]
-    fn share<L: Lanes>(
+    fn share<L: Lanes, A: SharedAccounts<'j, L>>(
         &mut self,
         lanes: L,
-        maker: &Maker<'j>,
+        (maker, records): &mut (Maker<'j, A::Market>, Records<A::Record>),
         group: &Group,
-        octets: &[[usize; EIGHT]],
-        records: &mut Records,
+        places: &[usize],
     ) {
-        let groups = [group; EIGHT];
-        group.forget();
-        let mut states: Vec<(DenseAccounts<'j, L>, [Jumper; EIGHT])> = Vec::with_capacity(octets.len());
-        for octet in octets {
-            let jumpers = std::array::from_fn(|i| self.jumper(group, octet[i]));
-            states.push((DenseAccounts::new(lanes, maker.of), jumpers));
-        }
-        let step = (RECORD_BYTES / size_of::<Record>() / group.columns).max(1);
-        let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
-        let mut until = 0;
-        while until < group.decisions.len() {
-            let from = until;
-            until += step;
-            records.clear();
-            if octets.len() >= signals {
-                maker.make_signals(group, from..until.min(group.decisions.len()), records);
+        let octets = places.chunks(EIGHT);
+        let mut states: Vec<(A, [Jumper<'_>; EIGHT])> = Vec::with_capacity(octets.len());
+        for octet in octets.clone() {
+            let mut jumpers: [Jumper<'_>; EIGHT] =
+                std::array::from_fn(|i| self.jumper(group, octet[i.min(octet.len() - 1)]));
+            for jumper in &mut jumpers[octet.len()..] {
+                jumper.skip_all();
             }
-            for (accounts, jumpers) in &mut states {
-                accounts.jump(maker, (jumpers, groups), until, (&mut *records, true));
-            }
+            states.push((A::new(lanes, maker.of), jumpers));
         }
+        maker.share::<L, A>(&mut states, group, records);
         for ((accounts, jumpers), octet) in states.iter().zip(octets) {
-            let stats = self.finish(accounts, maker, jumpers, groups);
+            let stats = accounts.finish(|i| jumpers[i].end(maker.delay, maker.prices));
             for (stats, &place) in stats.into_iter().zip(octet) {
                 self.out[self.of.rows[place] as usize] = stats;
             }
         }
     }
 
-    fn jumper(&self, group: &Group, place: usize) -> Jumper {
+    fn jumper<'g>(&self, group: &'g Group, place: usize) -> Jumper<'g> {
         let rules = self.of.rules[self.of.rows[place] as usize];
-        Jumper::new(rules, group.columns_of(self.of, place), group.rules.len())
+        Jumper::new(group, rules, group.columns_of(self.of, place))
     }
 
     /// One to eight combinations, without records.
@@ -210,20 +214,5 @@ impl<'j> Jumps<'j, '_> {
         for (stats, &row) in stats.into_iter().zip(&rows[..combinations.len()]) {
             self.out[row as usize] = stats;
         }
-    }
-
-    #[inline(always)]
-    fn finish<L: Lanes>(
-        &self,
-        accounts: &DenseAccounts<'j, L>,
-        maker: &Maker<'j>,
-        jumpers: &[Jumper; EIGHT],
-        groups: [&Group; EIGHT],
-    ) -> [Option<Stats>; EIGHT] {
-        accounts.finish(|i| {
-            let decided = jumpers[i].open.and_then(|entry| groups[i].decisions.get(entry));
-            let bar = decided.map(|&t| t as usize + maker.delay);
-            (bar.map(|bar| (bar, maker.prices[bar])), jumpers[i].marked)
-        })
     }
 }

@@ -6,7 +6,7 @@
 //! a combination's rules is its exit; where several levels share the bar, [`LevelView::touch`] says which comes first. So a
 //! combination jumps from entry to exit to next entry, and touches no bar in between.
 
-use super::levels::{LevelView, Levels};
+use super::levels::LevelView;
 use super::rules::Rules;
 use crate::bits::next_set;
 
@@ -48,36 +48,38 @@ pub(super) struct Entries {
 
 /// The passages of levels, in their order; `view` is the side's.
 pub(super) fn passages_of_levels(rules: &[ExitRule], view: &LevelView, entries: &Entries) -> Vec<Vec<Key>> {
-    let levels_of = |rules: Rules| -> Vec<Levels> {
-        entries.prices.iter().map(|&price| view.levels(price, &rules)).collect()
-    };
     let none = Rules::NONE;
-    let (mut stops, mut targets) = (Vec::new(), Vec::new());
-    for &rule in rules {
-        match rule {
-            ExitRule::Stop(stop) => stops.push(levels_of(Rules { stop_loss: Some(stop), ..none })),
-            ExitRule::Target(target) => targets.push(levels_of(Rules { take_profit: Some(target), ..none })),
-            _ => {}
+    let mut keys = vec![Vec::new(); rules.len()];
+    // From the level that is met first to the one that is met last.
+    let ascending = |value: fn(&ExitRule) -> Option<f64>| {
+        let mut levels: Vec<(f64, usize)> =
+            rules.iter().enumerate().filter_map(|(place, rule)| Some((value(rule)?, place))).collect();
+        levels.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
+        levels
+    };
+    let stops = ascending(|rule| if let ExitRule::Stop(stop) = rule { Some(*stop) } else { None });
+    let is_covered = |older: f64, newer: f64| newer <= older;
+    let meets = |low: f64, price: f64, stop: f64| {
+        low <= view.levels(price, &Rules { stop_loss: Some(stop), ..none }).stop
+    };
+    nearest(view.lowest(), entries, &stops, (is_covered, meets), &mut keys);
+    let targets = ascending(|rule| if let ExitRule::Target(target) = rule { Some(*target) } else { None });
+    let is_covered = |older: f64, newer: f64| newer >= older;
+    let meets = |high: f64, price: f64, target: f64| {
+        high >= view.levels(price, &Rules { take_profit: Some(target), ..none }).target
+    };
+    nearest(view.highest(), entries, &targets, (is_covered, meets), &mut keys);
+    for (rule, keys) in rules.iter().zip(&mut keys) {
+        if let ExitRule::Trailing(trailing) = *rule {
+            let rules = Rules { trailing_stop: Some(trailing), ..none };
+            let entries = entries.first_bars.iter().zip(&entries.prices);
+            let met = |(&first, &price): (&u32, &f64)| {
+                view.first_trail(&view.levels(price, &rules), first as usize).map_or(NEVER, inside)
+            };
+            *keys = entries.map(met).collect();
         }
     }
-    let is_covered = |older: f64, newer: f64| newer <= older;
-    let meets = |low: f64, level: &Levels| low <= level.stop;
-    let mut stops = nearest(view.lowest(), entries, &stops, is_covered, meets).into_iter();
-    let is_covered = |older: f64, newer: f64| newer >= older;
-    let meets = |high: f64, level: &Levels| high >= level.target;
-    let mut targets = nearest(view.highest(), entries, &targets, is_covered, meets).into_iter();
-    let trails = |trailing: f64| {
-        let levels = levels_of(Rules { trailing_stop: Some(trailing), ..none });
-        let entries = entries.first_bars.iter().zip(&levels);
-        entries.map(|(&first, level)| view.first_trail(level, first as usize).map_or(NEVER, inside)).collect()
-    };
-    let keys = rules.iter().map(|rule| match *rule {
-        ExitRule::Stop(_) => stops.next().unwrap_or_default(),
-        ExitRule::Target(_) => targets.next().unwrap_or_default(),
-        ExitRule::Trailing(trailing) => trails(trailing),
-        ExitRule::Time(_) | ExitRule::Signal(_) => Vec::new(),
-    });
-    keys.collect()
+    keys
 }
 
 /// The passages of a time exit of `held` bars among `bars`, by the first bars that entries are held in.
@@ -115,24 +117,29 @@ impl<W: Fn(usize) -> u64> SignalPassages<W> {
     }
 }
 
-/// Per set of levels and entry the nearest bar, from the first one it is held in, whose extreme meets the level. From the
-/// right, with a stack of the bars that are more extreme than all between: the nearest that meets a level is the last on the
-/// stack that does.
+/// Bars of the stack that are looked at one by one: the next level is met in one of them most of the time.
+const NEAR: usize = 8;
+
+/// Writes per level, a value and its rule's place, and entry the nearest bar, from the first one it is held in, whose extreme meets
+/// the level. From the right, with a stack of the bars that are more extreme than all between: the nearest that meets a level
+/// is the last on the stack that does. What meets a level meets all levels before it.
 fn nearest(
     extremes: &[f64],
     entries: &Entries,
-    sets: &[Vec<Levels>],
-    is_covered: impl Fn(f64, f64) -> bool,
-    meets: impl Fn(f64, &Levels) -> bool,
-) -> Vec<Vec<Key>> {
-    let mut keys = vec![vec![NEVER; entries.bars.len()]; sets.len()];
-    if sets.is_empty() {
-        return keys;
+    levels: &[(f64, usize)],
+    (is_covered, meets): (impl Fn(f64, f64) -> bool, impl Fn(f64, f64, f64) -> bool),
+    keys: &mut [Vec<Key>],
+) {
+    if levels.is_empty() {
+        return;
+    }
+    for &(_, place) in levels {
+        keys[place] = vec![NEVER; entries.bars.len()];
     }
     let mut stack: Vec<(f64, u32)> = Vec::new();
     let mut bar = extremes.len();
     for entry in (0..entries.bars.len()).rev() {
-        let first = entries.first_bars[entry] as usize;
+        let (first, price) = (entries.first_bars[entry] as usize, entries.prices[entry]);
         while bar > first {
             bar -= 1;
             // Whatever the older bar meets, this one meets too, and it is nearer.
@@ -141,12 +148,19 @@ fn nearest(
             }
             stack.push((extremes[bar], bar as u32));
         }
-        for (keys, levels) in keys.iter_mut().zip(sets) {
-            let met = stack.partition_point(|(extreme, _)| meets(*extreme, &levels[entry]));
-            if let Some(&(_, bar)) = met.checked_sub(1).and_then(|at| stack.get(at)) {
-                keys[entry] = inside(bar as usize);
+        let mut left = stack.as_slice();
+        for &(level, place) in levels {
+            let near = left.len().saturating_sub(NEAR);
+            while let Some((&(extreme, _), rest)) = left.split_last().filter(|_| left.len() > near)
+                && !meets(extreme, price, level)
+            {
+                left = rest;
             }
+            if left.len() == near {
+                left = &left[..left.partition_point(|&(extreme, _)| meets(extreme, price, level))];
+            }
+            let Some(&(_, bar)) = left.last() else { break };
+            keys[place][entry] = inside(bar as usize);
         }
     }
-    keys
 }

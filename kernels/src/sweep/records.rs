@@ -1,137 +1,133 @@
-//! Trades as records: what bars alone decide of a trade from an entry to the first passage of one rule, on two cache lines.
+//! Trades as records: what bars alone decide of a trade from an entry to the first passage of one rule, on a few cache lines.
 //! All combinations with that entry and that rule load the same record; it is made when the first of them needs it.
 //!
 //! Where several levels share the bar of the exit, the trade depends on all of them and has no record of its own: it is made
 //! on the spot. So are the trades of combinations that share no entries with others. A record holds the same numbers wherever
-//! it is made.
+//! it is made. What is in it depends on how returns are summed: [`super::dense`], [`super::sampled`].
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::account::entry_price;
-use super::books::{self, EIGHT};
-use super::dense::{AHEAD, DenseAccounts, DenseMarket, Terms};
-use super::edges::{AMBIGUOUS, BARS_HELD, Fills};
+use super::account::{entry_price, first_bar};
+use super::books::EIGHT;
+use super::dense::AHEAD;
 use super::extremes::Extremes;
-use super::groups::Group;
+use super::groups::{Group, key_of};
+use super::jumper::{Jump, Jumper};
 use super::levels::LevelView;
-use super::moments::Row;
+use super::market::Market;
 use super::passage::{ExitRule, Key, NEVER};
 use super::rules::Rules;
-use crate::sim::{ExitReason, Side};
-use crate::simd::Lanes;
+use crate::sim::{ExitReason, Side, SimConfig};
+use crate::simd::{Isa, Kernel, Lanes};
+use crate::stats::Stats;
 
-/// One trade.
+/// One long trade of a unit.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Record {
-    /// Price and cost of a unit, price and fee rate of the exit, lowest and highest close, 1 for a trade, bars of the fills.
-    terms: [f64; 8],
-    sums: Row,
+pub(super) struct UnitTrade {
+    /// Bars of the two fills.
+    pub(super) enter: usize,
+    pub(super) leave: usize,
+    /// Price of the entry and what a unit costs with the fee.
+    pub(super) enter_price: f64,
+    pub(super) unit: f64,
+    /// Price of the exit, slippage included, and its fee rate.
+    pub(super) leave_price: f64,
+    pub(super) leave_rate: f64,
+    /// Closes with the position; not numbers where there is none.
+    pub(super) range: Extremes,
+    pub(super) bars_held: usize,
+    /// Left at a level within a bar, not by a decision at a close.
+    pub(super) is_at_level: bool,
+    /// Both stop and target were reachable.
+    pub(super) is_ambiguous: bool,
 }
 
-impl Record {
+/// How eight accounts take trades that they share.
+pub(super) trait SharedAccounts<'m, L: Lanes>: Sized {
+    /// What a record is made from.
+    type Market: Copy;
+    type Record: Copy;
     /// Of a lane without a trade: numbers that harm nothing.
-    const NONE: Record =
-        Record { terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0], sums: Row([0; 8]) };
+    const NONE: Self::Record;
 
-    #[inline(always)]
-    fn bars(&self) -> [usize; 2] {
-        let bars = self.terms[7].to_bits();
-        [(bars >> 32) as usize, bars as u32 as usize]
-    }
+    fn new(lanes: L, of: Self::Market) -> Self;
+    fn record(of: Self::Market, trade: &UnitTrade) -> Self::Record;
+    /// Makes the trades with these places, one per lane and step.
+    fn trade_records(&mut self, records: &[Self::Record], places: &[[u32; EIGHT]]);
+    /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
+    /// stays open, and the first bar after the last exit.
+    fn finish(&self, open: impl Fn(usize) -> (Option<(usize, f64)>, usize)) -> [Option<Stats>; EIGHT];
 }
 
 /// Records by their places: first the one of no trade, then as many as are made on the spot before they are used, then those
-/// that the combinations with one entry signal share in a block of entries.
-pub(super) struct Records {
-    made: Vec<Record>,
-    /// Exits at levels, which all combinations of the cluster share; their places have the bit `AT_LEVEL`.
-    at_levels: Vec<Record>,
-    /// How many of them may be kept.
+/// that the combinations with one entry signal share in a block of entries, and behind them the exits at levels, which all
+/// combinations of the cluster share.
+pub(super) struct Records<R> {
+    made: Vec<R>,
+    /// Where the next record of a block of entries goes.
+    next: usize,
+    /// How many exits at levels may be kept.
     room: usize,
 }
 
-const SHARED: usize = 1 + AHEAD * EIGHT;
-const AT_LEVEL: u32 = 1 << 31;
+const SPOTS: usize = 1 + AHEAD * EIGHT;
+
+/// Records that combinations with the same entries share: they should stay in the second-level cache.
+const BLOCK: usize = 2048;
+
+/// The first place of the exits at levels.
+const KEPT: usize = SPOTS + BLOCK;
 
 /// Whether a place is that of a record that all combinations share.
 #[inline(always)]
 pub(super) fn is_kept(place: u32) -> bool {
-    place >= AT_LEVEL
+    place as usize >= KEPT
 }
 
 /// Bytes of the records that all combinations share.
 const MAX_BYTES: usize = 32 << 20;
 
-impl Records {
-    /// For exits at `most` levels.
-    pub(super) fn new(most: usize) -> Records {
-        let room = if most <= MAX_BYTES / size_of::<Record>() { most } else { 0 };
-        Records { made: vec![Record::NONE; SHARED], at_levels: Vec::new(), room }
+impl<R: Copy> Records<R> {
+    /// For exits at `most` levels, all places holding `none`.
+    pub(super) fn new(most: usize, none: R) -> Records<R> {
+        let room = if most <= MAX_BYTES / size_of::<R>() { most } else { 0 };
+        let mut made = Vec::with_capacity(KEPT + room);
+        made.resize(KEPT, none);
+        Records { made, next: SPOTS, room }
     }
 
-    /// Forgets those of a block of entries.
-    pub(super) fn clear(&mut self) {
-        self.made.truncate(SHARED);
-    }
-
+    /// Keeps a record of a block of entries, or of an exit at a level for all combinations; gives its place, `None` if there
+    /// is no room.
     #[inline(always)]
-    fn at(&self, place: u32) -> &Record {
-        let of = if is_kept(place) { &self.at_levels } else { &self.made };
-        &of[(place & !AT_LEVEL) as usize]
-    }
-}
-
-/// Where a combination is in its group's entries.
-#[derive(Debug, Clone)]
-pub(super) struct Jumper {
-    rules: Rules,
-    /// Columns of stop, target, trailing stop, time exit and signal.
-    all: [usize; 5],
-    /// Those of them that are there, `levels` levels first.
-    columns: [usize; 5],
-    levels: usize,
-    kinds: usize,
-    /// The next entry.
-    entry: usize,
-    /// The entry of the position that stays open: nothing comes after it.
-    pub(super) open: Option<usize>,
-    /// The first bar after the last exit.
-    pub(super) marked: usize,
-}
-
-impl Jumper {
-    /// `columns` of stop, target, trailing stop, time exit and signal, of which those equal to `none` are not there.
-    pub(super) fn new(rules: Rules, columns: [usize; 5], none: usize) -> Jumper {
-        let is_there = |column: &&usize| **column != none;
-        let mut jumper = Jumper {
-            rules,
-            all: columns,
-            columns: [none; 5],
-            levels: 0,
-            kinds: 0,
-            entry: 0,
-            open: None,
-            marked: 0,
-        };
-        jumper.levels = columns[..3].iter().filter(is_there).count();
-        for (to, column) in jumper.columns.iter_mut().zip(columns.iter().filter(is_there)) {
-            *to = *column;
-            jumper.kinds += 1;
+    fn keep(&mut self, record: R, is_at_level: bool) -> Option<u32> {
+        if is_at_level && self.made.len() < KEPT + self.room {
+            self.made.push(record);
+            return Some(self.made.len() as u32 - 1);
         }
-        jumper
+        let place = self.next;
+        if place >= KEPT {
+            return None;
+        }
+        self.made[place] = record;
+        self.next += 1;
+        Some(place as u32)
     }
+}
 
-    /// Makes no trade.
-    pub(super) fn skip_all(&mut self) {
-        self.entry = usize::MAX;
-    }
+/// How many entries of so many rules go into a block.
+pub(super) fn entries_of_block(rules: usize) -> usize {
+    (BLOCK / rules.max(1)).max(1)
 }
 
 /// Makes records.
 #[derive(Clone, Copy)]
-pub(super) struct Maker<'m> {
-    pub(super) of: DenseMarket<'m>,
+pub(super) struct Maker<'m, M> {
+    pub(super) of: M,
+    pub(super) market: &'m Market<'m>,
+    pub(super) config: &'m SimConfig,
+    /// What the making of one record is compiled for.
+    pub(super) isa: Isa,
     pub(super) view: Option<&'m LevelView>,
     pub(super) delay: usize,
     pub(super) prices: &'m [f64],
@@ -139,79 +135,80 @@ pub(super) struct Maker<'m> {
     pub(super) last: Key,
 }
 
-impl Maker<'_> {
-    /// The place of a combination's next trade among the entries before `until`; 0 if there is none. What is made for it alone
-    /// goes to the place `spot`.
+/// Makes the record of one trade. A kernel of its own: within the loop over the lanes it would take their registers.
+struct MakeOne<'r, 'm, L: Lanes, A: SharedAccounts<'m, L>> {
+    maker: &'r Maker<'m, A::Market>,
+    jumper: &'r Jumper<'r>,
+    jump: Jump,
+    records: &'r mut Records<A::Record>,
+    spot: usize,
+    is_shared: bool,
+    accounts: PhantomData<(L, A)>,
+}
+
+impl<'m, L: Lanes, A: SharedAccounts<'m, L>> Kernel for MakeOne<'_, 'm, L, A> {
+    /// Its place.
+    type Output = u32;
+
     #[inline(always)]
-    pub(super) fn next(
+    fn run<Own: Lanes>(self, _: Own) -> u32 {
+        self.maker.make::<L, A>(self.jumper, self.jump, (self.records, self.spot, self.is_shared))
+    }
+}
+
+impl<'m, M: Copy> Maker<'m, M> {
+    /// The place of the record of a combination's next trade among the entries before `until`; 0 if there is none. What is
+    /// made for it alone goes to the place `spot`.
+    #[inline(always)]
+    fn next<L: Lanes, A: SharedAccounts<'m, L, Market = M>, const HAS_PLACES: bool>(
         &self,
-        jumper: &mut Jumper,
-        group: &Group,
+        jumper: &mut Jumper<'_>,
         until: usize,
-        (records, spot, is_shared): (&mut Records, usize, bool),
+        (records, spot): (&mut Records<A::Record>, usize),
     ) -> u32 {
-        if jumper.entry >= until.min(group.decisions.len()) {
-            return 0;
+        let Some(jump) = jumper.jump(until, self.last, self.delay) else { return 0 };
+        let is_shared = !jump.is_joint;
+        if !HAS_PLACES {
+            return self.make::<L, A>(jumper, jump, (records, spot, false));
         }
-        let row = group.row(jumper.entry);
-        let mut first = u64::from(NEVER) << 32;
-        for &column in &jumper.columns[..jumper.kinds] {
-            first = first.min(row[column].get());
+        if jump.place != 0 && is_shared {
+            return jump.place;
         }
-        let (key, mut place) = ((first >> 32) as Key, first as u32);
-        if key > self.last {
-            jumper.open = Some(jumper.entry);
-            jumper.entry = usize::MAX;
-            return 0;
-        }
-        let mut met = 1;
-        if jumper.levels > 1 && key % 2 == 0 {
-            met = 0;
-            for &column in &jumper.columns[..jumper.levels] {
-                met += usize::from((row[column].get() >> 32) as Key == key);
-            }
-        }
-        if place == 0 || met > 1 || !is_shared {
-            place = self.make(jumper, group, key, (records, spot, is_shared && met == 1));
-        }
-        let bar = (key / 2) as usize;
-        let leave = bar + (key % 2) as usize * self.delay;
-        // Inside a bar, the close of the same bar may decide the next entry; of a decision at a close, the next one's.
-        let free_from = (bar + (key % 2) as usize).max(leave.saturating_add(jumper.rules.cooldown));
-        jumper.marked = leave;
-        jumper.entry = group.next(free_from);
-        place
+        let accounts = PhantomData;
+        self.isa.dispatch(MakeOne::<'_, 'm, L, A> {
+            maker: self,
+            jumper,
+            jump,
+            records,
+            spot,
+            is_shared,
+            accounts,
+        })
     }
 
-    /// Makes the record of an exit at `key`. Who shares it finds it in the columns that meet the exit there.
+    /// Makes the record of an exit. Who shares it finds it in the columns that meet the exit there.
     #[inline(always)]
-    fn make(
+    fn make<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
         &self,
-        jumper: &Jumper,
-        group: &Group,
-        key: Key,
-        (records, spot, is_shared): (&mut Records, usize, bool),
+        jumper: &Jumper<'_>,
+        Jump { entry, key, .. }: Jump,
+        (records, spot, is_shared): (&mut Records<A::Record>, usize, bool),
     ) -> u32 {
-        let row = group.row(jumper.entry);
+        let group = jumper.group;
         let mut met = [false; 5];
         for (met, column) in met.iter_mut().zip(jumper.all) {
-            *met = (row[column].get() >> 32) as Key == key;
+            *met = group.key(entry, column) == key;
         }
-        let record = self.record(jumper, group.decisions[jumper.entry] as usize + self.delay, key, met);
-        if !is_shared {
+        let enter = group.decisions[entry] as usize + self.delay;
+        let record = A::record(self.of, &self.trade(&jumper.rules, enter, key, met));
+        let kept = if is_shared { records.keep(record, key.is_multiple_of(2)) } else { None };
+        let Some(place) = kept else {
             records.made[spot] = record;
             return spot as u32;
-        }
-        let is_at_level = key.is_multiple_of(2) && records.at_levels.len() < records.room;
-        let to = if is_at_level { &mut records.at_levels } else { &mut records.made };
-        let place = to.len() as u32 | if is_at_level { AT_LEVEL } else { 0 };
-        to.push(record);
+        };
         for (column, is_met) in jumper.all.into_iter().zip(met) {
             if is_met {
-                row[column].set(u64::from(key) << 32 | u64::from(place));
-                if is_at_level {
-                    group.keep(jumper.entry, column, place);
-                }
+                group.keep(entry, column, place);
             }
         }
         place
@@ -220,96 +217,117 @@ impl Maker<'_> {
     /// Makes the records of exits by signal from some entries, for combinations that are many enough to need most of them:
     /// one after the other their loads from memory overlap.
     #[inline(always)]
-    pub(super) fn make_signals(&self, group: &Group, entries: Range<usize>, records: &mut Records) {
-        for (column, _) in
-            group.rules.iter().enumerate().filter(|(_, rule)| matches!(rule, ExitRule::Signal(_)))
-        {
-            for entry in entries.clone() {
-                let passage = &group.row(entry)[column];
-                let key = (passage.get() >> 32) as Key;
-                if key <= self.last {
-                    let enter = group.decisions[entry] as usize + self.delay;
-                    let place = records.made.len() as u64;
-                    records.made.push(self.decided(enter, (key / 2) as usize));
-                    passage.set(u64::from(key) << 32 | place);
+    fn make_signals<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
+        &self,
+        group: &Group,
+        entries: Range<usize>,
+        records: &mut Records<A::Record>,
+    ) {
+        let decisions = &group.decisions[entries.clone()];
+        // Closes from an entry to the next: a position that is left where that of the next entry is left has those and the
+        // closes of that one.
+        let mut starts = Vec::with_capacity(decisions.len());
+        for (i, &decided) in decisions.iter().enumerate() {
+            let enter = decided as usize + self.delay;
+            let next = decisions.get(i + 1).map(|&next| self.closes(enter, next as usize + self.delay));
+            starts.push((enter, next));
+        }
+        let is_signal = |(_, rule): &(usize, &ExitRule)| matches!(rule, ExitRule::Signal(_));
+        for (column, _) in group.rules.iter().enumerate().filter(is_signal) {
+            let passages = &group.passages(column)[entries.clone()];
+            let places = &group.places(column)[entries.clone()];
+            let (mut key_after, mut range) = (NEVER, Extremes { min: f64::NAN, max: f64::NAN });
+            for ((&passage, place), &(enter, next)) in passages.iter().zip(places).zip(&starts).rev() {
+                let key = key_of(passage);
+                if key > self.last {
+                    continue;
+                }
+                let bar = (key / 2) as usize;
+                range = match next {
+                    Some(next) if key == key_after => next.join(range),
+                    _ => self.closes(enter, bar + self.delay),
+                };
+                key_after = key;
+                let record = A::record(self.of, &self.decided(enter, bar, range));
+                if let Some(kept) = records.keep(record, false) {
+                    place.set(kept);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn record(&self, jumper: &Jumper, enter: usize, key: Key, met: [bool; 5]) -> Record {
-        let DenseMarket { market, rows, edges, config } = self.of;
+    fn trade(&self, rules: &Rules, enter: usize, key: Key, met: [bool; 5]) -> UnitTrade {
+        let SimConfig { slippage, taker_fee, maker_fee, intrabar, .. } = *self.config;
         let bar = (key / 2) as usize;
-        let enter_price = entry_price(config, Side::Long, self.prices[enter]);
-        let (fills, sums);
-        if let Some(view) = self.view.filter(|_| key.is_multiple_of(2)) {
-            let [stop, target, trailing, ..] = met;
-            let met = [stop, target, trailing];
-            let touch = view.touch_of(&jumper.rules, enter_price, met, (enter, bar), config.intrabar);
-            let is_target = touch.reason == ExitReason::Target;
-            let leave_price = touch.price * if is_target { 1.0 } else { 1.0 - config.slippage };
-            let leave_rate = edges.leave_rate(touch.reason);
-            fills = Fills { enter, leave: bar, enter_price, leave_price, leave_rate };
-            let mut row = edges.trade(rows, market.bars, &fills);
-            row.0[BARS_HELD] += 1;
-            row.0[AMBIGUOUS] = i64::from(touch.is_ambiguous);
-            sums = row;
-        } else {
-            return self.decided(enter, bar);
+        let Some(view) = self.view.filter(|_| key.is_multiple_of(2)) else {
+            return self.decided(enter, bar, self.closes(enter, bar + self.delay));
+        };
+        let enter_price = entry_price(self.config, Side::Long, self.prices[enter]);
+        let first = first_bar(self.config, enter);
+        let [stop, target, trailing, ..] = met;
+        let touch = view.touch_of(rules, enter_price, [stop, target, trailing], (first, bar), intrabar);
+        let is_target = touch.reason == ExitReason::Target;
+        UnitTrade {
+            enter,
+            leave: bar,
+            enter_price,
+            unit: enter_price * (1.0 + taker_fee),
+            leave_price: touch.price * if is_target { 1.0 } else { 1.0 - slippage },
+            leave_rate: if is_target { maker_fee } else { taker_fee },
+            range: self.closes(enter, bar),
+            bars_held: bar + 1 - first,
+            is_at_level: true,
+            is_ambiguous: touch.is_ambiguous,
         }
-        self.with_range(fills, sums)
     }
 
     /// Of an exit decided at the close of a bar.
     #[inline(always)]
-    fn decided(&self, enter: usize, bar: usize) -> Record {
-        let DenseMarket { edges, config, .. } = self.of;
+    fn decided(&self, enter: usize, bar: usize, range: Extremes) -> UnitTrade {
+        let SimConfig { slippage, taker_fee, .. } = *self.config;
+        let enter_price = entry_price(self.config, Side::Long, self.prices[enter]);
         let leave = bar + self.delay;
-        let enter_price = entry_price(config, Side::Long, self.prices[enter]);
-        let leave_price = self.prices[leave] * (1.0 - config.slippage);
-        let mut sums = *edges.enter(enter);
-        sums.add_row(edges.leave(leave));
-        let leave_rate = config.taker_fee;
-        self.with_range(Fills { enter, leave, enter_price, leave_price, leave_rate }, sums)
+        UnitTrade {
+            enter,
+            leave,
+            enter_price,
+            unit: enter_price * (1.0 + taker_fee),
+            leave_price: self.prices[leave] * (1.0 - slippage),
+            leave_rate: taker_fee,
+            range,
+            bars_held: bar + 1 - first_bar(self.config, enter),
+            is_at_level: false,
+            is_ambiguous: false,
+        }
     }
 
     #[inline(always)]
-    fn with_range(&self, fills: Fills, sums: Row) -> Record {
-        let DenseMarket { market, config, .. } = self.of;
-        let Fills { enter, leave, enter_price, leave_price, leave_rate } = fills;
-        let range = if enter < leave {
-            market.closes.query(&market.bars.close, enter, leave)
+    fn closes(&self, from: usize, to: usize) -> Extremes {
+        if from < to {
+            self.market.closes.query(&self.market.bars.close, from, to)
         } else {
             Extremes { min: f64::NAN, max: f64::NAN }
-        };
-        let bars = (enter as u64) << 32 | leave as u64;
-        let unit = enter_price * (1.0 + config.taker_fee);
-        let terms =
-            [enter_price, unit, leave_price, leave_rate, range.min, range.max, 1.0, f64::from_bits(bars)];
-        Record { terms, sums }
+        }
     }
-}
 
-impl<L: Lanes> DenseAccounts<'_, L> {
-    /// Makes the trades of eight combinations as far as their entries are before `until`.
+    /// Makes the trades of eight combinations, which share them if groups have places, as far as their entries are before `until`.
     #[inline(always)]
-    pub(super) fn jump(
-        &mut self,
-        maker: &Maker<'_>,
-        (jumpers, groups): (&mut [Jumper; EIGHT], [&Group; EIGHT]),
+    pub(super) fn jump<L: Lanes, A: SharedAccounts<'m, L, Market = M>, const HAS_PLACES: bool>(
+        &self,
+        accounts: &mut A,
+        jumpers: &mut [Jumper<'_>; EIGHT],
         until: usize,
-        (records, is_shared): (&mut Records, bool),
+        records: &mut Records<A::Record>,
     ) {
         let mut places = [[0u32; EIGHT]; AHEAD];
         loop {
             let mut steps = 0;
             while steps < AHEAD {
                 let mut any = 0;
-                for lane in 0..EIGHT {
+                for (lane, jumper) in jumpers.iter_mut().enumerate() {
                     let spot = 1 + steps * EIGHT + lane;
-                    let to = (&mut *records, spot, is_shared);
-                    let place = maker.next(&mut jumpers[lane], groups[lane], until, to);
+                    let place = self.next::<L, A, HAS_PLACES>(jumper, until, (&mut *records, spot));
                     places[steps][lane] = place;
                     any |= place;
                 }
@@ -318,33 +336,36 @@ impl<L: Lanes> DenseAccounts<'_, L> {
                 }
                 steps += 1;
             }
-            self.trade_records(records, &places[..steps]);
+            accounts.trade_records(&records.made, &places[..steps]);
             if steps < AHEAD {
                 return;
             }
         }
     }
 
+    /// Makes the trades of combinations of one group, eight by eight: all of them through one block of entries, then
+    /// through the next.
     #[inline(always)]
-    fn trade_records(&mut self, records: &Records, places: &[[u32; EIGHT]]) {
-        for lane in 0..EIGHT {
-            let mut sums = *self.sums(lane);
-            for places in places {
-                sums.add_row(&records.at(places[lane]).sums);
+    pub(super) fn share<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
+        &self,
+        states: &mut [(A, [Jumper<'_>; EIGHT])],
+        group: &Group,
+        records: &mut Records<A::Record>,
+    ) {
+        group.forget();
+        let step = entries_of_block(group.rules.len());
+        let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
+        let mut from = 0;
+        while from < group.decisions.len() {
+            let until = group.decisions.len().min(from + step);
+            records.next = SPOTS;
+            if states.len() >= signals {
+                self.make_signals::<L, A>(group, from..until, records);
             }
-            *self.sums(lane) = sums;
-        }
-        let lanes = self.lanes();
-        for places in places {
-            let mut rows = [lanes.splat(0.0); EIGHT];
-            for (row, &place) in rows.iter_mut().zip(places) {
-                *row = lanes.eight(&records.at(place).terms);
+            for (accounts, jumpers) in &mut *states {
+                self.jump::<L, A, true>(accounts, jumpers, until, records);
             }
-            let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
-            let range = books::Range { low, high };
-            let bars = |i: usize| records.at(places[i]).bars();
-            let exact: Option<fn(usize) -> Extremes> = None;
-            self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
+            from = until;
         }
     }
 }

@@ -3,6 +3,9 @@
 
 use crate::program::Program;
 
+/// Combinations that are too few for tables of passages.
+const FEW: usize = 4;
+
 /// The way a sweep takes through the bars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimulationPath {
@@ -19,6 +22,12 @@ impl SimulationPath {
         let others =
             [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
         if others.iter().all(Option::is_none) { SimulationPath::Signals } else { SimulationPath::Jumps }
+    }
+
+    /// Whether a block of so many combinations takes less time if each is simulated by itself: what jumps share takes as long
+    /// as some combinations that look for each exit from its entry on. The results have the same bits.
+    pub(super) fn is_better_alone(self, combinations: usize) -> bool {
+        self == SimulationPath::Jumps && combinations <= FEW
     }
 
     /// One word.

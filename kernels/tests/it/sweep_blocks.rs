@@ -449,6 +449,33 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
     }
 }
 
+/// The second half of a thousand combinations asks for the same time exits in the opposite order: a record of the first half
+/// that were taken for one of the second would be another trade.
+#[test]
+fn time_exits_of_hundreds_of_combinations_are_shared_in_any_order() {
+    let (time, all_in) = (0b1000, 0);
+    let recipe = Recipe {
+        entry: 1,
+        exit: 0,
+        is_long: true,
+        is_short: false,
+        rules: time,
+        by_param: time,
+        size: all_in,
+    };
+    let program = compile(&recipe);
+    let bars = random_walk(400, 11, 1.0);
+    let config = SimConfig::default();
+    let held = |i: u32| if i < 512 { 1 + i % 37 } else { 37 - i % 37 };
+    let values: Vec<f64> = (0..1_024).flat_map(|i| [3.0, 40.0, 101.0, f64::from(held(i))]).collect();
+    let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+    assert!(whole.iter().all(|stats| stats.trades > 3));
+    for (row, stats) in values.chunks(4).zip(&whole) {
+        let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+        assert_eq!(bits(&alone[0]), bits(stats), "{row:?}");
+    }
+}
+
 #[test]
 fn an_account_too_small_for_whole_digits_is_measured() {
     let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 0, by_param: 0, size: 0 };

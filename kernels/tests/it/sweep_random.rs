@@ -1,8 +1,11 @@
 //! Random markets, signals, rules and settings: the sweep's jumps beside the bar-by-bar loop.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::sync::atomic::AtomicBool;
+
 use polybolos_kernels::bars::Bars;
 use polybolos_kernels::sim::{Fill, Intrabar, Returns, SimConfig};
+use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
 use proptest::prelude::*;
 
@@ -42,7 +45,14 @@ fn check_against_naive(bars: &Bars, rules: RuleSet, config: SimConfig) {
     };
     let naive = Naive::run(bars, signal, rules, config);
     let program = signal_program(&rules);
-    let run = Sweep::new(&program, bars, &config).unwrap().run(&[]).unwrap();
+    let mut sweep = Sweep::new(&program, bars, &config).unwrap();
+    let run = sweep.run(&[]).unwrap();
+    // One combination looks for its exits itself, many share tables and trades.
+    let mut crowd = [Stats::default(); 9];
+    sweep.run_block(&[], &mut crowd, &AtomicBool::new(false)).unwrap();
+    for stats in crowd {
+        assert_eq!(format!("{stats:?}"), format!("{:?}", run.stats));
+    }
     assert_eq!(run.trades, naive.trades);
     assert_eq!(run.equity, naive.equity);
     let (got, wanted) = (run.stats, naive.stats);
