@@ -32,6 +32,7 @@ mod path;
 mod records;
 mod route;
 mod rules;
+mod signal_accounts;
 mod signal_table;
 mod signals;
 mod tile;
