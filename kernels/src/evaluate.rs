@@ -5,6 +5,7 @@
 //! range is an error even in a `CASE` branch that no bar takes. No value depends on what was asked for before.
 
 mod batches;
+pub(crate) use batches::may_be_in_parts;
 pub(crate) mod elementwise;
 mod error;
 mod memo;

@@ -34,6 +34,7 @@ mod records;
 mod route;
 mod rules;
 mod sampled;
+mod signal_accounts;
 mod signal_table;
 mod signals;
 mod tile;

@@ -14,6 +14,7 @@ mod market;
 mod naive;
 mod workload;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -46,8 +47,8 @@ fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let bars = market::bars(BARS, 7);
     println!(
-        "{:<34} {:>9} {:>9} {:>8} {:>8} {:>7}",
-        "workload", "ms", "G bars/s", "ns/trade", "naive ms", "ratio"
+        "{:<34} {:>9} {:>9} {:>8} {:>8} {:>7} {:>16}",
+        "workload", "ms", "G bars/s", "ns/trade", "naive ms", "ratio", "bits"
     );
     let averages = |is_long, is_short, terms| workload::averages(100, is_long, is_short, terms);
     let w1 = averages(true, false, Terms::Plain);
@@ -158,7 +159,7 @@ fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive:
             times[15] * 1e3,
             rate(times[15]),
             times[0] * 1e3,
-            digest(&out)
+            bits(&out)
         );
         return;
     }
@@ -181,21 +182,22 @@ fn compare(title: &str, bars: &Bars, work: &Workload, config: &SimConfig, naive:
     let trades: u64 = out.iter().map(|stats| stats.trades).sum();
     let (fast, slow) = (median(fast), median(slow));
     println!(
-        "{title:<34} {:>9.3} {:>9.2} {:>8.1} {:>8.2} {:>7.1}",
+        "{title:<34} {:>9.3} {:>9.2} {:>8.1} {:>8.2} {:>7.1} {:016x}",
         fast * 1e3,
         (bars.len() * combinations) as f64 / fast / 1e9,
         fast * 1e9 / trades as f64,
         slow * 1e3,
         slow / fast,
+        bits(&out),
     );
 }
 
-/// Equal for equal bits of all statistics: what is to be compared before and after a change.
-fn digest(out: &[Stats]) -> u64 {
-    let text = format!("{out:?}");
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// A hash of all results: equal where every bit of them is.
+fn bits(out: &[Stats]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // The shortest decimal that reads back as the same number tells any two apart.
+    out.iter().for_each(|stats| format!("{stats:?}").hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Seconds of one sweep, from bars in memory to statistics.

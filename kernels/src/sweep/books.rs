@@ -8,7 +8,7 @@
 use super::account::Segment;
 use super::edges::LEAST;
 use super::extremes::Extremes;
-use super::fold::{self, Fold, TradeSums};
+use super::fold::{Fold, TradeSums};
 use super::market::Market;
 use super::measure::{self, Drawdown};
 use crate::sim::{Side, SimConfig};
@@ -288,7 +288,7 @@ impl<'m, L: Lanes> Books<'m, L> {
                 let [from, to] = bars(i);
                 let segment = Segment { from, to, cash: cash[i], quantity: quantity[i] };
                 let drawdown = Drawdown { peak: old.0[i], worst: old.1[i] };
-                (peak[i], worst[i]) = walk(drawdown, self.market, &segment);
+                (peak[i], worst[i]) = walk(drawdown, self.market, segment);
             }
             self.peak = self.lanes.eight(&peak);
             self.worst = self.lanes.eight(&worst);
@@ -374,7 +374,7 @@ impl<'m, L: Lanes> Books<'m, L> {
 
 /// Peak and worst drawdown after closes that are walked one by one.
 #[inline(never)]
-fn walk(drawdown: Drawdown, market: &Market<'_>, segment: &Segment) -> (f64, f64) {
-    let (drawdown, _) = fold::draw_down_exactly(drawdown, market, *segment);
+fn walk(mut drawdown: Drawdown, market: &Market<'_>, segment: Segment) -> (f64, f64) {
+    drawdown.walk(market, &segment);
     (drawdown.peak, drawdown.worst)
 }

@@ -10,7 +10,7 @@ use super::leaf::{Leaf, NumberLeaf, TileBatch};
 use super::tile::{Bindings, Span, TILE, WordTile};
 use crate::evaluate::{EvalError, Evaluator, ScalarValue, Scalars, Value};
 use crate::program::{NodeId, ParamSet, Program};
-use crate::simd::Isa;
+use crate::simd::{Codes, Isa};
 
 /// Per node its distinct values in the block: one per projection of the parameters it depends on.
 pub(super) struct Instances {
@@ -19,12 +19,17 @@ pub(super) struct Instances {
     columns: usize,
 }
 
+/// Bytes of the numbers and the codes of a leaf that is made tile by tile.
+const TILE_LEAF: usize = TILE * size_of::<f64>() + TILE / 64 * size_of::<Codes>();
+
 /// Distinct instances that a cluster may hold, by kind of node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
     pub(super) bytes: usize,
-    /// Bytes of a leaf's series and codes.
+    /// Bytes of a leaf's series.
     pub(super) leaf: usize,
+    /// Bytes of the leaves that are made tile by tile.
+    pub(super) tile_leaves: usize,
     /// Bytes of a shared step's tile, by column.
     pub(super) tile_bytes: usize,
 }
@@ -60,6 +65,29 @@ impl Instances {
         seen
     }
 
+    /// The leaves among `rows` whose series are written whole, and those that are made tile by tile.
+    fn leaves(&self, distinct: &[Vec<u32>], rows: &[u32], tiles: &TileProgram) -> (usize, usize) {
+        let mut pairs = 0;
+        let mut is_coded = vec![false; tiles.leaves.len()];
+        for step in &tiles.steps {
+            let (Kind::Order, &[Arg::Leaf(a), Arg::Leaf(b)]) = (step.kind, step.args.as_slice()) else {
+                continue;
+            };
+            pairs +=
+                if step.is_shared { distinct[tiles.leaves.len() + step.place].len() } else { rows.len() };
+            (is_coded[a], is_coded[b]) = (true, true);
+        }
+        let (mut all, mut coded, mut made) = (0, 0, 0);
+        for (column, ids) in distinct[..tiles.leaves.len()].iter().enumerate() {
+            all += ids.len();
+            if is_coded[column] {
+                coded += ids.len();
+                made += if tiles.in_parts[column] { ids.len() } else { 0 };
+            }
+        }
+        if is_worth_codes(pairs, coded) { (all - made, made) } else { (all, 0) }
+    }
+
     /// Cuts `rows` until each part is within the budget or a single combination: the column with the most
     /// instances is halved, so that the parts share as much as they can.
     pub(super) fn split(&self, rows: Vec<u32>, tiles: &TileProgram, budget: Budget, out: &mut Vec<Vec<u32>>) {
@@ -74,8 +102,10 @@ impl Instances {
             .sum::<usize>();
         let tile_bytes =
             count(&distinct[leaves..]) * size_of::<WordTile>() + numbers * TILE * size_of::<f64>();
-        let fits =
-            count(&distinct[..leaves]) * budget.leaf <= budget.bytes && tile_bytes <= budget.tile_bytes;
+        let (whole, made) = self.leaves(&distinct, &rows, tiles);
+        let fits = whole * budget.leaf <= budget.bytes
+            && made * TILE_LEAF <= budget.tile_leaves
+            && tile_bytes <= budget.tile_bytes;
         let widest = distinct.iter().enumerate().max_by_key(|(_, ids)| ids.len());
         match widest {
             Some((column, ids)) if !fits && ids.len() > 1 => {
@@ -87,6 +117,11 @@ impl Instances {
             _ => out.push(rows),
         }
     }
+}
+
+/// Whether series get codes that this many pairs are made of.
+fn is_worth_codes(pairs: usize, series: usize) -> bool {
+    pairs >= 4 * series
 }
 
 /// Numbers the distinct projections in order of appearance.
@@ -208,15 +243,16 @@ impl<'b> Cluster<'b> {
         }
     }
 
-    /// Evaluates the leaves and numbers what the cluster's combinations read.
+    /// Evaluates the leaves and numbers what the cluster's combinations read. Gives whether it fitted: leaves that were to be
+    /// made tile by tile, and cannot, may take more memory than there is.
     pub(super) fn load(
         &mut self,
         evaluator: &mut Evaluator<'_>,
         values: &[f64],
         width: usize,
-        isa: Isa,
-        cancel: &AtomicBool,
-    ) -> Result<(), Stop> {
+        budget: Budget,
+        (isa, cancel): (Isa, &AtomicBool),
+    ) -> Result<bool, Stop> {
         self.isa = isa;
         let leaves = self.tiles.leaves.len();
         let columns = leaves + self.tiles.shared.len();
@@ -244,31 +280,44 @@ impl<'b> Cluster<'b> {
             }
         }
         self.choose_codes(columns);
-        for (&node, first) in self.tiles.leaves.iter().zip(&firsts) {
+        for (column, first) in firsts.iter().enumerate() {
             let row = |place: &u32| self.rows[*place as usize] as usize * width;
             let rows: Vec<&[f64]> =
                 first.iter().map(|place| &values[row(place)..row(place) + width]).collect();
-            self.load_leaves(evaluator, node, &rows, cancel).map_err(|error| match error {
+            let most = if self.rows.len() > 1 { budget.bytes } else { usize::MAX };
+            let most = most / budget.leaf.max(1);
+            let has_fitted = self.load_leaves(evaluator, column, &rows, most, cancel);
+            let has_fitted = has_fitted.map_err(|error| match error {
                 EvalError::Cancelled => Stop::Cancelled,
                 _ => Stop::Failed,
             })?;
+            if !has_fitted {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Adds the instances of one leaf. What is used so often on every tile that it gets codes is made there.
+    /// Adds the instances of one leaf. What is used so often on every tile that it gets codes is made there; where it cannot be,
+    /// and there would be more than `most` whole leaves, gives `false`.
     fn load_leaves(
         &mut self,
         evaluator: &mut Evaluator<'_>,
-        node: NodeId,
+        column: usize,
         rows: &[&[f64]],
+        most: usize,
         cancel: &AtomicBool,
-    ) -> Result<(), EvalError> {
-        if self.coded.binary_search(&self.leaves.len()).is_ok()
-            && let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)?
-        {
-            self.batches.push(TileBatch::new(batch, &mut self.leaves));
-            return Ok(());
+    ) -> Result<bool, EvalError> {
+        let node = self.tiles.leaves[column];
+        if self.coded.binary_search(&self.leaves.len()).is_ok() && self.tiles.in_parts[column] {
+            if let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)? {
+                self.batches.push(TileBatch::new(batch, &mut self.leaves));
+                return Ok(true);
+            }
+            let in_parts: usize = self.batches.iter().map(TileBatch::len).sum();
+            if self.leaves.len() - in_parts + rows.len() > most {
+                return Ok(false);
+            }
         }
         for value in series_of(evaluator, node, rows, self.isa, cancel)? {
             self.leaves.push(match value {
@@ -277,7 +326,7 @@ impl<'b> Cluster<'b> {
                 _ => return Err(EvalError::Malformed { node, reason: "a leaf must be a series" }),
             });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the leaves to the next tile.
@@ -312,7 +361,7 @@ impl<'b> Cluster<'b> {
         }
         coded.sort_unstable();
         coded.dedup();
-        if pairs >= 4 * coded.len() {
+        if is_worth_codes(pairs, coded.len()) {
             self.coded = coded;
         }
     }

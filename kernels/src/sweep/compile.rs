@@ -3,7 +3,7 @@
 //! A comparison and a cross of the same two numbers share one *ordering*. A step is *private* when it depends on every
 //! parameter that varies in the block: each combination then has its own, computed when it is needed and not kept.
 
-use crate::evaluate::EvalError;
+use crate::evaluate::{EvalError, may_be_in_parts};
 use crate::program::{NodeId, Op, ParamSet, Program, Shape, Type};
 use std::collections::HashMap;
 
@@ -58,6 +58,8 @@ pub(super) struct Step {
 pub(super) struct TileProgram {
     /// Nodes that are evaluated over the whole series.
     pub(super) leaves: Vec<NodeId>,
+    /// Per leaf whether it can be computed in parts instead.
+    pub(super) in_parts: Vec<bool>,
     /// Scalar nodes.
     pub(super) scalars: Vec<NodeId>,
     /// Operations, arguments before users.
@@ -86,6 +88,7 @@ impl TileProgram {
     pub(super) fn new(program: &Program, varying: ParamSet) -> Result<TileProgram, EvalError> {
         let out = TileProgram {
             leaves: Vec::new(),
+            in_parts: Vec::new(),
             scalars: Vec::new(),
             steps: Vec::new(),
             shared: Vec::new(),
@@ -125,6 +128,7 @@ impl Compiler<'_> {
             match kind_of(self.program.node(made).op, node.ty) {
                 None => {
                     self.out.leaves.push(id);
+                    self.out.in_parts.push(may_be_in_parts(self.program, id).is_some());
                     Arg::Leaf(self.out.leaves.len() - 1)
                 }
                 Some(kind) => self.step(made, kind, made != id)?,

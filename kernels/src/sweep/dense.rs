@@ -198,13 +198,20 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
 }
 
 /// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.
-struct Lookup {
+pub(super) struct Lookup {
     active: [[f64; EIGHT]; AHEAD],
     /// Prices before slippage.
     enter: [[f64; EIGHT]; AHEAD],
     leave: [[f64; EIGHT]; AHEAD],
     low: [[f64; EIGHT]; AHEAD],
     high: [[f64; EIGHT]; AHEAD],
+}
+
+impl Lookup {
+    pub(super) fn new() -> Lookup {
+        let one = [[1.0; EIGHT]; AHEAD];
+        Lookup { active: one, enter: one, leave: one, low: one, high: one }
+    }
 }
 
 /// Trades between fills of bars' opens, or closes, a later one for the exit.
@@ -217,19 +224,20 @@ pub(super) struct FillPairs<'p> {
 }
 
 impl<'m, L: Lanes> DenseAccounts<'m, L> {
-    /// Makes all trades.
+    /// Makes trades that follow those before.
     #[inline(always)]
-    pub(super) fn run(&mut self, fills: &FillPairs<'_>) {
-        let steps = fills.pairs.iter().map(|pairs| pairs.len()).max().unwrap_or(0);
-        let one = [[1.0; EIGHT]; AHEAD];
-        let mut lookup = Lookup { active: one, enter: one, leave: one, low: one, high: one };
+    pub(super) fn run(&mut self, fills: &FillPairs<'_>, lookup: &mut Lookup) {
+        let mut steps = 0;
+        for pairs in fills.pairs {
+            steps = pairs.len().max(steps);
+        }
         let mut from = 0;
         while from < steps {
             for lane in 0..EIGHT {
-                self.look_up(fills, lane, from, &mut lookup);
+                self.look_up(fills, lane, from, lookup);
             }
             for step in 0..AHEAD.min(steps - from) {
-                self.trade_pairs(fills, from + step, step, &lookup);
+                self.trade_pairs(fills, from + step, step, lookup);
             }
             from += AHEAD;
         }

@@ -6,10 +6,10 @@
 //! most: one that is held through, one of an entry, one of an exit, or one of a trade without a close in it. All the sums that a
 //! trade adds to are then integers, exact in any order: what its entry adds, and what its exit adds.
 
-use super::account::entry_price;
-use super::moments::{POWERS, PrefixRows, Row, nearest, powers};
+use super::moments::{LANES, POWERS, PrefixRows, Row, nearest, powers, units_of_eight};
 use crate::bars::Bars;
-use crate::sim::{ExitReason, Fill, Side, SimConfig};
+use crate::sim::{ExitReason, Fill, SimConfig};
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 /// Columns of a trade's row behind the powers: samples, bars held, bars in which stop and target were both reachable.
 pub(super) const SAMPLES: usize = 5;
@@ -42,6 +42,18 @@ pub(super) struct Fills {
     pub(super) leave_rate: f64,
 }
 
+/// One bar, or eight that follow each other.
+#[derive(Clone, Copy)]
+struct BarPrices<N> {
+    close: N,
+    /// The close of the bar before.
+    before: N,
+    /// Price of a fill, before slippage.
+    fill: N,
+    low: N,
+    high: N,
+}
+
 /// The returns that may end at the closes of some bars: the lowest and the highest of each kind.
 struct Reach<'b> {
     bars: &'b Bars,
@@ -50,50 +62,160 @@ struct Reach<'b> {
 }
 
 impl Reach<'_> {
-    fn fill(&self, bar: usize) -> f64 {
-        if self.config.fill == Fill::Close { self.bars.close[bar] } else { self.bars.open[bar] }
+    fn fills(&self) -> &[f64] {
+        if self.config.fill == Fill::Close { &self.bars.close } else { &self.bars.open }
     }
 
-    fn unit(&self, bar: usize) -> f64 {
-        entry_price(self.config, Side::Long, self.fill(bar)) * (1.0 + self.config.taker_fee)
+    /// A bar by itself. No position is held before the first one.
+    #[inline(always)]
+    fn bar(&self, bar: usize) -> BarPrices<f64> {
+        let (close, fill) = (&self.bars.close, self.fills()[bar]);
+        let (low, high) =
+            if self.has_levels { (self.bars.low[bar], self.bars.high[bar]) } else { (fill, fill) };
+        BarPrices { close: close[bar], before: close[bar.saturating_sub(1)], fill, low, high }
+    }
+
+    /// Eight bars that have another before them.
+    #[inline(always)]
+    fn eight<L: Lanes>(&self, lanes: L, first: usize) -> Option<BarPrices<L::Eight>> {
+        let Bars { close, low, high, .. } = self.bars;
+        let fill = eight_from(lanes, self.fills(), first)?;
+        let (mut least, mut most) = (fill, fill);
+        if self.has_levels {
+            (least, most) = (eight_from(lanes, low, first)?, eight_from(lanes, high, first)?);
+        }
+        let before = eight_from(lanes, close, first.checked_sub(1)?)?;
+        Some(BarPrices { close: eight_from(lanes, close, first)?, before, fill, low: least, high: most })
+    }
+
+    /// What a unit costs.
+    #[inline(always)]
+    fn unit<N: Number>(&self, fill: N) -> N {
+        fill * fill.like(1.0 + self.config.slippage) * fill.like(1.0 + self.config.taker_fee)
+    }
+
+    /// What a unit that is sold by signal or time brings in.
+    #[inline(always)]
+    fn taken<N: Number>(&self, raw: N) -> N {
+        raw * raw.like(1.0 - self.config.slippage) * raw.like(1.0 - self.config.taker_fee)
     }
 
     /// Least and most that one unit may be sold for within a bar: every operation is monotone, rounding included.
-    fn proceeds(&self, bar: usize) -> [f64; 2] {
-        let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
-        let taken = |raw: f64| raw * (1.0 - slippage) * (1.0 - taker_fee);
-        let fill = self.fill(bar);
-        if !self.has_levels {
-            return [taken(fill); 2];
-        }
-        let low = f64::min(self.bars.low[bar], fill);
-        let high = f64::max(self.bars.high[bar], fill);
-        [f64::min(taken(low), low * (1.0 - maker_fee)), f64::max(taken(high), high * (1.0 - maker_fee))]
+    #[inline(always)]
+    fn proceeds<N: Number>(&self, prices: BarPrices<N>) -> [N; 2] {
+        let (low, high) = (prices.low.min(prices.fill), prices.high.max(prices.fill));
+        let maker = low.like(1.0 - self.config.maker_fee);
+        [self.taken(low).min(low * maker), self.taken(high).max(high * maker)]
     }
 
-    /// Bounds on the sizes of the powers of any return into the close of a bar.
-    fn powers(&self, bar: usize) -> [f64; POWERS] {
-        let close = &self.bars.close;
-        let mut most = [0.0; POWERS];
-        let mut take = |of: f64, over: f64| {
-            for (most, power) in most.iter_mut().zip(powers(of / over - 1.0)) {
-                // Not `max`, which would pass over a NaN.
-                *most = if f64::abs(power) <= *most { *most } else { f64::abs(power) };
-            }
-        };
-        let unit = self.unit(bar);
-        take(close[bar], unit);
-        let [least, best] = self.proceeds(bar);
-        if self.has_levels {
-            take(least, unit);
-            take(best, unit);
+    /// Bounds on the sizes of the powers of any return into the closes of bars, the first of which may have none before it.
+    #[inline(always)]
+    fn powers<N: Number>(&self, prices: BarPrices<N>, has_before: bool) -> [N; POWERS] {
+        let mut most = [prices.close.like(0.0); POWERS];
+        let unit = self.unit(prices.fill);
+        widen(&mut most, prices.close, unit);
+        if has_before {
+            widen(&mut most, prices.close, prices.before);
         }
-        if let Some(before) = bar.checked_sub(1) {
-            take(close[bar], close[before]);
-            take(least, close[before]);
-            take(best, close[before]);
+        if self.has_levels {
+            for proceeds in self.proceeds(prices) {
+                widen(&mut most, proceeds, unit);
+                if has_before {
+                    widen(&mut most, proceeds, prices.before);
+                }
+            }
+        } else if has_before {
+            widen(&mut most, self.taken(prices.fill), prices.before);
         }
         most
+    }
+}
+
+/// Raises bounds on sizes to those of the powers of a return.
+#[inline(always)]
+fn widen<N: Number>(most: &mut [N; POWERS], of: N, over: N) {
+    for (most, power) in most.iter_mut().zip(powers(of / over - of.like(1.0))) {
+        // Not `max`, which would pass over a NaN.
+        *most = power.abs().where_at_most(*most, *most, power.abs());
+    }
+}
+
+/// Eight prices from a bar on, if there are as many.
+#[inline(always)]
+fn eight_from<L: Lanes>(lanes: L, prices: &[f64], first: usize) -> Option<L::Eight> {
+    Some(lanes.eight(prices.get(first..)?.first_chunk()?))
+}
+
+/// Sums bounds on the powers of the returns into every close, in the order of bars.
+struct Totals<'r, 'b>(&'r Reach<'b>);
+
+impl Kernel for Totals<'_, '_> {
+    type Output = [f64; POWERS];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> [f64; POWERS] {
+        let Totals(reach) = self;
+        let mut totals = [0.0; POWERS];
+        let mut bar = 0;
+        while bar < reach.bars.len() {
+            if let Some(prices) = reach.eight(lanes, bar) {
+                let mut most = [[0.0; LANES]; POWERS];
+                for (most, power) in most.iter_mut().zip(reach.powers(prices, true)) {
+                    *most = power.array();
+                }
+                for i in 0..LANES {
+                    for (total, most) in totals.iter_mut().zip(&most) {
+                        *total += most[i];
+                    }
+                }
+                bar += LANES;
+                continue;
+            }
+            for (total, power) in totals.iter_mut().zip(reach.powers(reach.bar(bar), bar > 0)) {
+                *total += power;
+            }
+            bar += 1;
+        }
+        totals
+    }
+}
+
+/// Makes the rows of entries and exits.
+struct Ends<'r, 'b> {
+    reach: &'r Reach<'b>,
+    prefix: &'r PrefixRows,
+    edges: EdgeRows,
+}
+
+impl Kernel for Ends<'_, '_> {
+    type Output = EdgeRows;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> EdgeRows {
+        let Ends { reach, prefix, mut edges } = self;
+        let one = lanes.splat(1.0);
+        let mut bar = 0;
+        while bar < reach.bars.len() {
+            if let Some(prices) = reach.eight(lanes, bar) {
+                let enter = units_of_eight(prices.close / reach.unit(prices.fill) - one, &edges.scales);
+                let leave = units_of_eight(reach.taken(prices.fill) / prices.before - one, &edges.scales);
+                for i in 0..LANES {
+                    let (mut entered, mut left) = ([0; POWERS], [0; POWERS]);
+                    for power in 0..POWERS {
+                        (entered[power], left[power]) = (enter[power][i], leave[power][i]);
+                    }
+                    edges.push(prefix, bar + i, entered, left);
+                }
+                bar += LANES;
+                continue;
+            }
+            let prices = reach.bar(bar);
+            let enter = edges.scaled(prices.close, reach.unit(prices.fill));
+            let leave = edges.scaled(reach.taken(prices.fill), prices.before);
+            edges.push(prefix, bar, enter, leave);
+            bar += 1;
+        }
+        edges
     }
 }
 
@@ -104,36 +226,36 @@ impl EdgeRows {
         if has_levels && config.fill == Fill::Close {
             return None;
         }
-        let reach = Reach { bars, config, has_levels };
-        let mut totals = [0.0; POWERS];
-        for bar in 0..bars.len() {
-            for (total, power) in totals.iter_mut().zip(reach.powers(bar)) {
-                *total += power;
-            }
-        }
-        let prefix = PrefixRows::within(&bars.close, totals)?;
+        EdgeRows::on(Isa::detect(), &Reach { bars, config, has_levels })
+    }
+
+    fn on(isa: Isa, reach: &Reach<'_>) -> Option<(PrefixRows, EdgeRows)> {
+        let totals = isa.dispatch(Totals(reach));
+        let prefix = PrefixRows::within(&reach.bars.close, totals)?;
+        let rows = || Vec::with_capacity(reach.bars.len());
         let scales = prefix.units.map(|unit| 1.0 / unit);
-        let bars_with_room = || Vec::with_capacity(bars.len());
-        let mut edges =
-            EdgeRows { config: *config, scales, enter: bars_with_room(), leave: bars_with_room() };
-        for (bar, &close) in bars.close.iter().enumerate() {
-            let mut enter = edges.scaled(close, reach.unit(bar));
-            enter[SAMPLES] = -(bar as i64);
-            enter[BARS_HELD] = -(bar as i64);
-            let mut enter = Row(enter);
-            enter.subtract(&prefix.rows[bar + 1]);
-            edges.enter.push(enter);
-            let price = reach.fill(bar) * (1.0 - config.slippage);
-            edges.leave.push(edges.leave_row(&prefix, bars, bar, (price, config.taker_fee)));
-        }
+        let edges = EdgeRows { config: *reach.config, scales, enter: rows(), leave: rows() };
+        let edges = isa.dispatch(Ends { reach, prefix: &prefix, edges });
         Some((prefix, edges))
+    }
+
+    /// Adds the rows of a bar from the powers, in units, of the return into its close from an entry in it, and of that of an exit
+    /// in it.
+    #[inline(always)]
+    fn push(&mut self, prefix: &PrefixRows, bar: usize, enter: [i64; POWERS], leave: [i64; POWERS]) {
+        let mut row = with_counts(enter, [-(bar as i64), -(bar as i64)]);
+        row.subtract(&prefix.rows[bar + 1]);
+        self.enter.push(row);
+        let mut row = with_counts(leave, [bar as i64 + 1, bar as i64]);
+        row.add_row(&prefix.rows[bar]);
+        self.leave.push(row);
     }
 
     /// The powers of the return `of / over - 1` in units.
     #[inline(always)]
-    fn scaled(&self, of: f64, over: f64) -> [i64; 8] {
+    fn scaled(&self, of: f64, over: f64) -> [i64; POWERS] {
         let powers = powers(of / over - 1.0);
-        let mut row = [0; 8];
+        let mut row = [0; POWERS];
         for ((unit, power), scale) in row.iter_mut().zip(powers).zip(self.scales) {
             *unit = nearest(power * scale);
         }
@@ -145,10 +267,8 @@ impl EdgeRows {
     fn leave_row(&self, prefix: &PrefixRows, bars: &Bars, bar: usize, (price, rate): (f64, f64)) -> Row {
         // No position is held before the first bar.
         let before = bars.close[bar.saturating_sub(1)];
-        let mut row = self.scaled(price * (1.0 - rate), before);
-        row[SAMPLES] = bar as i64 + 1;
-        row[BARS_HELD] = bar as i64;
-        let mut row = Row(row);
+        let powers = self.scaled(price * (1.0 - rate), before);
+        let mut row = with_counts(powers, [bar as i64 + 1, bar as i64]);
         row.add_row(&prefix.rows[bar]);
         row
     }
@@ -194,17 +314,25 @@ impl EdgeRows {
             row.add_row(&self.enter[enter]);
             return row;
         }
-        let mut row =
+        let powers =
             self.scaled(leave_price * (1.0 - leave_rate), enter_price * (1.0 + self.config.taker_fee));
-        row[SAMPLES] = 1;
-        Row(row)
+        with_counts(powers, [1, 0])
     }
+}
+
+/// A row of powers, samples and bars held.
+#[inline(always)]
+fn with_counts(powers: [i64; POWERS], [samples, bars_held]: [i64; 2]) -> Row {
+    let [a, b, c, d, e] = powers;
+    Row([a, b, c, d, e, samples, bars_held, 0])
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::super::account::entry_price;
     use super::*;
+    use crate::sim::Side;
 
     struct Random(u64);
 
@@ -255,11 +383,12 @@ mod tests {
     fn rows_of_trades_are_their_returns_and_no_sum_of_them_overflows() {
         let mut random = Random(9);
         for case in 0..400 {
-            let (has_levels, len) = (case % 2 == 0, 1 + random.below(80));
+            let (has_levels, len) = (case / 3 % 2 == 0, 1 + random.below(80));
             let bars = bars(len, &mut random);
             let rate = [0.0, 0.001, 0.4, -0.3][random.below(4)];
             let config = SimConfig { taker_fee: rate, slippage: 0.01, ..SimConfig::default() };
-            let (prefix, edges) = EdgeRows::new(&bars, &config, has_levels).unwrap();
+            let reach = Reach { bars: &bars, config: &config, has_levels };
+            let (prefix, edges) = EdgeRows::on(Isa::ALL[case % 3], &reach).unwrap();
             let (mut sums, mut total, mut samples) = (Row::default(), [0i128; POWERS], 0);
             let mut enter = random.below(3);
             while enter < len {

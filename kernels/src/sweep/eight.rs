@@ -88,7 +88,8 @@ impl Lookup {
     }
 }
 
-/// Eight accounts that trade one side, whose returns depend on them.
+/// Eight accounts whose returns depend on them.
+#[derive(Clone)]
 pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
     books: Books<'m, L>,
     rows: &'m PrefixRows,
@@ -103,15 +104,20 @@ pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
 }
 
 impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
+    /// Accounts on one side or on both, `None` where returns have no finite powers.
     #[inline(always)]
-    fn new(
+    pub(super) fn new(
         lanes: L,
-        (market, rows): (&'m Market<'m>, &'m PrefixRows),
-        config: &'m SimConfig,
-        sides: Sides<L::Eight>,
+        (market, config): (&'m Market<'m>, &'m SimConfig),
+        side: Option<Side>,
         sizing: [Sizing; EIGHT],
-    ) -> Self {
-        EightAccounts {
+    ) -> Option<Self> {
+        let rows = market.rows.as_ref()?;
+        let sides = match side {
+            Some(side) => Sides::One(side),
+            None => Sides::Each(lanes.splat(1.0)),
+        };
+        Some(EightAccounts {
             books: Books::new(lanes, market, sides, config.cash),
             rows,
             config,
@@ -121,7 +127,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             edges: [lanes.splat(0.0); POWERS],
             sums: [PowerSums::ZERO; EIGHT],
             bars_held: lanes.splat(0.0),
-        }
+        })
     }
 
     /// Makes all trades, on one side or on both, and gives what they amount to, `None` where a fold is unfit.
@@ -134,13 +140,19 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         deals: &mut D,
         finished: impl Fn(&D, usize) -> Finished,
     ) -> [Option<Stats>; EIGHT] {
-        let Some(rows) = market.rows.as_ref() else { return [const { None }; EIGHT] };
-        let sides = side.map_or(Sides::Each(lanes.splat(1.0)), Sides::One);
-        let mut eight = Self::new(lanes, (market, rows), config, sides, sizing);
-        eight.run(deals);
+        let Some(mut eight) = Self::new(lanes, (market, config), side, sizing) else {
+            return [const { None }; EIGHT];
+        };
+        eight.run(deals, &mut Lookup::new());
+        eight.finish(|lane| finished(deals, lane))
+    }
+
+    /// What the lanes amount to, `None` where a fold is unfit.
+    #[inline(always)]
+    pub(super) fn finish(&self, finished: impl Fn(usize) -> Finished) -> [Option<Stats>; EIGHT] {
         let mut lane = 0;
-        eight.accounts().map(|mut account| {
-            let Finished { open, ambiguous_bars } = finished(deals, lane);
+        self.accounts().map(|mut account| {
+            let Finished { open, ambiguous_bars } = finished(lane);
             lane += 1;
             let mut position = None;
             if let Some((side, bar, raw)) = open {
@@ -149,26 +161,25 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
                     account.sink.give_up();
                 }
             }
-            account.finish(market.bars.len(), position.as_ref());
+            account.finish(self.books.market.bars.len(), position.as_ref());
             fold::finish(&account, ambiguous_bars)
         })
     }
 
-    /// Makes all trades.
+    /// Makes trades that follow those before.
     #[inline(always)]
-    fn run<D: Deals>(&mut self, deals: &mut D) {
-        let mut lookup = Lookup::new();
+    pub(super) fn run<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) {
         loop {
             let steps = if D::IS_CHAIN {
-                self.look_up_in_turn(deals, &mut lookup)
+                self.look_up_in_turn(deals, lookup)
             } else {
-                self.look_up_by_lane(deals, &mut lookup)
+                self.look_up_by_lane(deals, lookup)
             };
             for step in 0..steps {
                 if D::HAS_BOTH {
                     self.books.sides = Sides::Each(self.books.lanes.eight(&lookup.side[step]));
                 }
-                self.trade(&lookup, step);
+                self.trade(lookup, step);
             }
             if steps < AHEAD {
                 return;

@@ -2,7 +2,7 @@
 //!
 //! Blocks of 16 bars with running extremes from either end, and a sparse table over whole blocks: 32 bytes a bar and one more per level.
 
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// The lowest and the highest of some closes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +70,12 @@ impl RangeExtremes {
             span *= 2;
         }
         RangeExtremes { from_start, to_end, levels }
+    }
+
+    /// The extremes of closes `b * BLOCK ..` of a whole block `b`.
+    #[inline(always)]
+    pub(super) fn block(&self, b: usize) -> Extremes {
+        self.levels[0][b]
     }
 
     /// The tables behind [`RangeExtremes::query`], for a device that asks itself: per bar from the start of its block, per

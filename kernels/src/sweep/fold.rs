@@ -151,11 +151,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
 }
 
 #[inline(never)]
-pub(super) fn draw_down_exactly(
-    drawdown: Drawdown,
-    market: &Market<'_>,
-    segment: Segment,
-) -> (Drawdown, f64) {
+fn draw_down_exactly(drawdown: Drawdown, market: &Market<'_>, segment: Segment) -> (Drawdown, f64) {
     let mut drawdown = drawdown;
     let lowest = drawdown.held(market, &segment);
     (drawdown, lowest)

@@ -108,6 +108,11 @@ impl TileBatch {
         TileBatch { batch, leaves: first..leaves.len() }
     }
 
+    /// Its leaves.
+    pub(super) fn len(&self) -> usize {
+        self.leaves.len()
+    }
+
     /// Fills in the numbers of the next tile, to which its leaves have gone on.
     pub(super) fn fill(&mut self, isa: Isa, span: Span, leaves: &mut [Leaf]) {
         let bars = span.bars();

@@ -4,6 +4,7 @@
 //! that skewness and kurtosis are made of.
 
 use super::account::Segment;
+use super::extremes::{BLOCK, Extremes};
 use super::market::Market;
 use super::path::Path;
 use crate::sim::Trade;
@@ -49,6 +50,13 @@ pub(super) fn equity_per_bar(market: &Market<'_>, segments: &[Segment]) -> Vec<f
 #[inline(always)]
 pub(super) fn equity_at(segment: &Segment, close: f64) -> f64 {
     segment.cash + segment.quantity * close
+}
+
+/// Lowest and highest equity where the closes have these extremes: it is monotone in the close within a segment.
+#[inline(always)]
+fn reach(segment: &Segment, closes: Extremes) -> (f64, f64) {
+    let ends = (equity_at(segment, closes.min), equity_at(segment, closes.max));
+    if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends }
 }
 
 fn sample_equity(market: &Market<'_>, cash: f64, segments: &[Segment], equity: &mut Vec<f64>) {
@@ -162,16 +170,49 @@ impl Drawdown {
         self.peak * ((1.0 - self.worst) + MARGIN)
     }
 
-    fn walk(&mut self, closes: &[f64], segment: &Segment) {
+    /// Closes with a position one after the other, or a block at once where its extremes tell all there is to know.
+    pub(super) fn walk(&mut self, market: &Market<'_>, segment: &Segment) {
+        let closes = &market.bars.close;
+        let (first, last) = (segment.from.div_ceil(BLOCK), segment.to / BLOCK);
+        if first >= last {
+            return self.step(&closes[segment.from..segment.to], segment);
+        }
+        self.step(&closes[segment.from..first * BLOCK], segment);
+        for block in first..last {
+            let (lowest, highest) = reach(segment, market.closes.block(block));
+            if !self.covers(lowest, highest) {
+                self.step(&closes[block * BLOCK..(block + 1) * BLOCK], segment);
+            }
+        }
+        self.step(&closes[last * BLOCK..segment.to], segment);
+    }
+
+    fn step(&mut self, closes: &[f64], segment: &Segment) {
         let mut floor = self.floor();
         for &close in closes {
             let equity = equity_at(segment, close);
-            if equity > self.peak || equity < floor {
-                self.peak = if equity > self.peak { equity } else { self.peak };
+            if equity > self.peak {
+                // At a peak there is no drawdown.
+                self.peak = equity;
+                floor = self.floor();
+            } else if equity < floor {
                 self.deepen(equity);
                 floor = self.floor();
             }
         }
+    }
+
+    /// Takes the lowest and the highest equity of closes with a position for all of them, if they tell what the closes do:
+    /// not where these set a peak and could also set a drawdown, in an order that only they know.
+    #[inline(always)]
+    fn covers(&mut self, lowest: f64, highest: f64) -> bool {
+        if highest <= self.peak {
+            self.deepen(lowest);
+            return true;
+        }
+        let is_covered = lowest >= 0.0 && 1.0 - lowest / highest <= self.worst;
+        self.peak = if is_covered { highest } else { self.peak };
+        is_covered
     }
 
     /// Closes without a position.
@@ -182,20 +223,13 @@ impl Drawdown {
         self.deepen(cash);
     }
 
-    /// Closes with a position; gives the lowest equity among them. Equity is monotone in the close within a segment, so its
-    /// extremes are those of the closes. Only a segment that sets a new peak and could also set a new drawdown is walked;
+    /// Closes with a position; gives the lowest equity among them. Only a segment that sets a new peak and could also set a new drawdown is walked;
     /// what is skipped cannot change the result by a bit.
     pub(super) fn held(&mut self, market: &Market<'_>, segment: &Segment) -> f64 {
         let closes = &market.bars.close;
-        let range = market.closes.query(closes, segment.from, segment.to);
-        let ends = (equity_at(segment, range.min), equity_at(segment, range.max));
-        let (lowest, highest) = if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends };
-        if highest <= self.peak {
-            self.deepen(lowest);
-        } else if lowest >= 0.0 && 1.0 - lowest / highest <= self.worst {
-            self.peak = highest;
-        } else {
-            self.walk(&closes[segment.from..segment.to], segment);
+        let (lowest, highest) = reach(segment, market.closes.query(closes, segment.from, segment.to));
+        if !self.covers(lowest, highest) {
+            self.walk(market, segment);
         }
         lowest
     }
@@ -214,4 +248,84 @@ fn max_drawdown(market: &Market<'_>, cash: f64, segments: &[Segment]) -> f64 {
         }
     }
     drawdown.worst
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+    use crate::bars::Bars;
+    use crate::program::{Op, ProgramBuilder, Rules, Size};
+    use crate::sim::SimConfig;
+
+    /// One close after the other, with a division at each.
+    fn bar_by_bar(mut drawdown: Drawdown, closes: &[f64], segment: &Segment) -> Drawdown {
+        for &close in closes {
+            let equity = segment.cash + segment.quantity * close;
+            drawdown.peak = if equity > drawdown.peak { equity } else { drawdown.peak };
+            let depth = 1.0 - equity / drawdown.peak;
+            drawdown.worst = if depth > drawdown.worst { depth } else { drawdown.worst };
+        }
+        drawdown
+    }
+
+    #[test]
+    fn a_drawdown_by_blocks_is_that_of_every_close() {
+        let mut state = 7u64;
+        let mut below = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 20) % bound
+        };
+        let mut bars = Bars { interval_ms: 1, ..Bars::default() };
+        let mut price = 100.0;
+        for t in 0..3_000 {
+            // Stretches that rise, fall and stand still, in steps that repeat.
+            price *= [1.0, 1.01, 0.99, [1.02, 0.98, 1.0][t / 100 % 3]][below(4) as usize];
+            bars.open_time_ms.push(t as i64);
+            bars.close.push(price);
+        }
+        for prices in [&mut bars.open, &mut bars.high, &mut bars.low] {
+            prices.clone_from(&bars.close);
+        }
+        let mut b = ProgramBuilder::new(0);
+        let size = Size::Equity(b.push(Op::Const(1.0), &[], 0).unwrap());
+        let rules = Rules {
+            long_enter: None,
+            long_exit: None,
+            short_enter: None,
+            short_exit: None,
+            stop_loss: None,
+            take_profit: None,
+            trailing_stop: None,
+            max_bars: None,
+            cooldown: None,
+            size,
+        };
+        let market = Market::new(&bars, &rules, &SimConfig::default()).unwrap();
+        let mut changes = 0;
+        for case in 0..3_000 {
+            let from = below(2_900) as usize;
+            let to = from + 1 + below([20, 100, 2_999 - from as u64][case % 3].max(1)) as usize;
+            let to = to.min(3_000);
+            let quantity = [1.0, 0.3, -1.0][below(3) as usize];
+            let cash = [0.0, 50.0, 2_000.0][below(3) as usize] + if quantity < 0.0 { 500.0 } else { 0.0 };
+            let segment = Segment { from, to, cash, quantity };
+            let first = segment.cash + quantity * bars.close[from];
+            let peak = if first > 0.0 { first } else { 1.0 } * [0.9, 1.0, 1.3][below(3) as usize];
+            let before = Drawdown { peak, worst: [0.0, 0.02, 0.3][below(3) as usize] };
+            let expected = bar_by_bar(before, &bars.close[from..to], &segment);
+            let mut walked = before;
+            walked.walk(&market, &segment);
+            let mut held = before;
+            held.held(&market, &segment);
+            for found in [walked, held] {
+                assert_eq!(found.peak.to_bits(), expected.peak.to_bits(), "case {case}");
+                assert_eq!(found.worst.to_bits(), expected.worst.to_bits(), "case {case}");
+            }
+            changes += usize::from(expected.worst > before.worst && expected.peak > before.peak);
+        }
+        assert!(changes > 300, "{changes}");
+    }
 }

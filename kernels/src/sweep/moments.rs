@@ -10,18 +10,32 @@
 //! series. [`PowerSums::moments`] says so by `None`, from the sums alone; the caller then measures the combination in two passes
 //! ([`super::measure`]). Either way the result is a function of the combination only.
 
-use crate::simd::{Eight, Lanes, Number};
+use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 use crate::stats::Stats;
 
 /// Powers kept of a return `r`: `r`, `r^2`, `r^3`, `r^4`, `min(r, 0)^2`.
 pub(super) const POWERS: usize = 5;
 
-/// The powers of one return.
+/// The powers of one return, or of eight.
 #[inline(always)]
-pub(super) fn powers(r: f64) -> [f64; POWERS] {
-    let square = r * r;
-    let loss = if r < 0.0 { r } else { 0.0 };
+pub(super) fn powers<N: Number>(r: N) -> [N; POWERS] {
+    let (square, nothing) = (r * r, r.like(0.0));
+    let loss = r.where_less(nothing, r, nothing);
     [r, square, square * r, square * square, loss * loss]
+}
+
+/// The powers of eight returns in units: per power those of the returns in turn.
+#[inline(always)]
+pub(super) fn units_of_eight<E: Eight>(r: E, scales: &[f64; POWERS]) -> [[i64; LANES]; POWERS] {
+    let powers = powers(r);
+    let mut units = [[0; LANES]; POWERS];
+    for ((units, power), scale) in units.iter_mut().zip(powers).zip(scales) {
+        let scaled = (power * r.like(*scale)).array();
+        for (unit, scaled) in units.iter_mut().zip(scaled) {
+            *unit = nearest(scaled);
+        }
+    }
+    units
 }
 
 /// Five sums and padding to a cache line.
@@ -82,16 +96,46 @@ impl PrefixRows {
             return None;
         }
         let scales = totals.map(scale_of);
+        let rows = Isa::detect().dispatch(Prefixes { closes, scales: &scales });
+        Some(PrefixRows { rows, units: scales.map(|scale| 1.0 / scale) })
+    }
+}
+
+/// Sums the powers of returns, in units, from the first close to each.
+struct Prefixes<'c> {
+    closes: &'c [f64],
+    scales: &'c [f64; POWERS],
+}
+
+impl Kernel for Prefixes<'_> {
+    type Output = Vec<Row>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Vec<Row> {
+        let Prefixes { closes, scales } = self;
         let mut rows = Vec::with_capacity(closes.len() + 1);
         let mut sums = [0i64; 8];
         rows.resize(closes.len().min(1) + 1, Row(sums));
-        for r in returns(closes) {
-            for ((sum, power), scale) in sums.iter_mut().zip(powers(r)).zip(scales) {
+        let (before, rest_before) = closes[..closes.len().max(1) - 1].as_chunks::<LANES>();
+        let (after, rest_after) = closes[closes.len().min(1)..].as_chunks::<LANES>();
+        for (before, after) in before.iter().zip(after) {
+            let r = lanes.eight(after) / lanes.eight(before) - lanes.splat(1.0);
+            let units = units_of_eight(r, scales);
+            for i in 0..LANES {
+                for (sum, units) in sums.iter_mut().zip(&units) {
+                    *sum += units[i];
+                }
+                rows.push(Row(sums));
+            }
+        }
+        for (before, after) in rest_before.iter().zip(rest_after) {
+            let powers = powers(after / before - 1.0);
+            for ((sum, power), scale) in sums.iter_mut().zip(powers).zip(scales) {
                 *sum += nearest(power * scale);
             }
             rows.push(Row(sums));
         }
-        Some(PrefixRows { rows, units: scales.map(|scale| 1.0 / scale) })
+        rows
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) trait TileSink {
     }
     /// Takes the positions of one combination on one tile.
     fn take_ordered<L: Lanes>(&mut self, _lanes: L, _leaves: [&NumberLeaf; 2], _span: Span, _place: usize) {}
+    /// Every combination of a tile, or of the last one, has been taken.
+    fn end_tile(&mut self, _is_last: bool) {}
 }
 
 /// A combination of an ordered strategy, and its two series.
@@ -79,30 +81,27 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
                     sink.take_ordered(lanes, [a, b], span, visit.place);
                 }
             }
-            if ordered.is_some() {
-                if !sink.fits() && cluster.rows.len() > 1 {
-                    return Ok(false);
+            if ordered.is_none() {
+                let every_bar = span.every_bar();
+                let source = Source { program: tiles, leaves: &cluster.leaves, span, every_bar: &every_bar };
+                for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
+                    let bindings = cluster.bindings(place as usize);
+                    let carry = &mut shared_carry[instance];
+                    room.compute_shared(lanes, source, (step, instance), bindings, carry);
                 }
-                continue;
-            }
-            let every_bar = span.every_bar();
-            let source = Source { program: tiles, leaves: &cluster.leaves, span, every_bar: &every_bar };
-            for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
-                let bindings = cluster.bindings(place as usize);
-                let carry = &mut shared_carry[instance];
-                room.compute_shared(lanes, source, (step, instance), bindings, carry);
-            }
-            for place in 0..cluster.rows.len() {
-                let bindings = cluster.bindings(place);
-                let carries = &mut private_carry[place * tiles.private.len()..][..tiles.private.len()];
-                for (index, carry) in carries.iter_mut().enumerate() {
-                    room.compute_private(lanes, source, index, bindings, carry);
+                for place in 0..cluster.rows.len() {
+                    let bindings = cluster.bindings(place);
+                    let carries = &mut private_carry[place * tiles.private.len()..][..tiles.private.len()];
+                    for (index, carry) in carries.iter_mut().enumerate() {
+                        room.compute_private(lanes, source, index, bindings, carry);
+                    }
+                    sink.take(&room.view(source, bindings), place);
                 }
-                sink.take(&room.view(source, bindings), place);
             }
             if !sink.fits() && cluster.rows.len() > 1 {
                 return Ok(false);
             }
+            sink.end_tile(first_bar + TILE >= bars);
         }
         Ok(true)
     }
@@ -119,10 +118,13 @@ pub(super) struct Events {
     positions: Vec<Position>,
     /// Bars and what is decided there, a page after the other.
     pages: Vec<Vec<u32>>,
-    /// Elements of the last page that are taken.
+    /// The page that is written to, past the last one if there is none yet, and its elements that are taken.
+    page: usize,
     used: usize,
     /// Per tile and combination where its events are: page, first, past the last.
     runs: Vec<[u32; 3]>,
+    /// The tile that the runs begin with.
+    first_tile: usize,
 }
 
 /// Events of a page.
@@ -137,8 +139,10 @@ impl Events {
             held: vec![0; combinations],
             positions: vec![Position::default(); combinations],
             pages: Vec::new(),
-            used: PAGE,
+            page: 0,
+            used: 0,
             runs: Vec::new(),
+            first_tile: 0,
         }
     }
 
@@ -146,10 +150,13 @@ impl Events {
     #[inline(always)]
     fn room(&mut self) -> &mut [u32; ROOM] {
         if self.used + ROOM > PAGE {
-            self.pages.push(vec![0; PAGE]);
+            self.page += 1;
             self.used = 0;
         }
-        match self.pages.last_mut().and_then(|page| page[self.used..].first_chunk_mut()) {
+        if self.page >= self.pages.len() {
+            self.pages.push(vec![0; PAGE]);
+        }
+        match self.pages.get_mut(self.page).and_then(|page| page[self.used..].first_chunk_mut()) {
             Some(room) => room,
             None => unreachable!("a page has just been made if there was no room in the last one"),
         }
@@ -158,19 +165,34 @@ impl Events {
     /// Notes that `found` events of a combination have been written to the room.
     #[inline(always)]
     fn note(&mut self, span: Span, place: usize, found: usize) {
-        let run = span.first_word / WORDS * self.held.len() + place;
+        let run = (span.first_word / WORDS - self.first_tile) * self.held.len() + place;
         if run >= self.runs.len() {
             self.runs.resize(run - place + self.held.len(), [0; 3]);
         }
         let from = self.used;
         self.used += found;
-        self.runs[run] = [self.pages.len() - 1, from, self.used].map(|number| number as u32);
+        self.runs[run] = [self.page, from, self.used].map(|number| number as u32);
     }
 
-    /// Puts the events of one combination together.
+    /// Tiles whose events are kept.
+    pub(super) fn tiles(&self) -> usize {
+        self.runs.len() / self.held.len().max(1)
+    }
+
+    /// Forgets all events, but not the positions they have led to.
+    pub(super) fn clear(&mut self) {
+        self.first_tile += self.tiles();
+        self.runs.clear();
+        (self.page, self.used) = (0, 0);
+    }
+
+    /// Adds the events of one combination, if there is one at this place.
     #[inline(always)]
-    pub(super) fn gather(&self, place: usize, combinations: usize, out: &mut Vec<u32>) {
-        out.clear();
+    pub(super) fn gather(&self, place: usize, out: &mut Vec<u32>) {
+        let combinations = self.held.len();
+        if place >= combinations {
+            return;
+        }
         for &[page, from, to] in self.runs[place.min(self.runs.len())..].iter().step_by(combinations) {
             out.extend_from_slice(&self.pages[page as usize][from as usize..to as usize]);
         }
@@ -188,7 +210,7 @@ impl TileSink for Events {
     }
 
     fn fits(&self) -> bool {
-        self.pages.len() * PAGE <= MAX_EVENTS
+        (self.page + 1) * PAGE <= MAX_EVENTS
     }
 
     fn ordered(&self) -> Option<Ordered> {

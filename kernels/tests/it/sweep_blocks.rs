@@ -433,6 +433,50 @@ proptest! {
 }
 
 #[test]
+fn positions_and_accounts_last_over_a_long_series() {
+    // Longer than what accounts follow the signals by, with a last part of it; more combinations than lanes.
+    let bars = random_walk(70_003, 5, 0.001);
+    let values: Vec<f64> = grid().chunks(4).step_by(5).flatten().copied().collect();
+    for (is_long, is_short, size) in [(true, false, 0), (true, false, 4), (false, true, 0), (true, true, 0)] {
+        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules: 0, by_param: 0, size };
+        let program = compile(&recipe);
+        for returns in [Returns::Bar, Returns::Daily] {
+            let config = SimConfig { returns, ..SimConfig::default() };
+            let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+            for (row, stats) in values.chunks(4).zip(&whole).step_by(4) {
+                assert!(stats.trades > 300, "{row:?}");
+                let alone = run_block(&program, &bars, &config, Isa::Portable, row);
+                assert_eq!(bits(&alone[0]), bits(stats), "{row:?}");
+                check_against_naive(&program, &bars, &config, row, stats);
+            }
+        }
+    }
+}
+
+#[test]
+fn averages_that_cannot_be_made_tile_by_tile_fit_into_little_memory_by_parts() {
+    let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 0, by_param: 0, size: 0 };
+    let program = compile(&recipe);
+    let mut bars = random_walk(3_000, 5, 0.001);
+    // Sums of such prices could overflow as far as their sizes tell.
+    for prices in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
+        prices.iter_mut().for_each(|price| *price *= 1e100);
+    }
+    let slow = |fast: u32| (30..55).map(move |slow| [f64::from(fast), f64::from(slow), 1.0, 1.0]);
+    let values: Vec<f64> = (2..22).flat_map(slow).flatten().collect();
+    let config = SimConfig::default();
+    let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+    let mut out = vec![Stats::default(); whole.len()];
+    let mut sweep = Sweep::new(&program, &bars, &config).unwrap().with_memo_bytes(600_000);
+    sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+    for (a, b) in whole.iter().zip(&out) {
+        assert!(a.trades > 10);
+        assert_eq!(bits(a), bits(b));
+    }
+    check_against_naive(&program, &bars, &config, &values[..4], &out[0]);
+}
+
+#[test]
 fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
     let recipe =
         Recipe { entry: 1, exit: 0, is_long: true, is_short: false, rules: 0b1011, by_param: 0b11, size: 0 };

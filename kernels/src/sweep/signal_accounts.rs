@@ -1,0 +1,362 @@
+//! The accounts of strategies whose positions end by signals alone.
+//!
+//! Accounts follow the signals *stretch* by stretch: while the rows of a few tiles' entries and exits are in the second-level
+//! cache, every combination makes its trades of those bars. What an account is between two stretches is small beside what it
+//! would load again, and events of the bars before are forgotten.
+
+use std::sync::atomic::AtomicBool;
+
+use super::block::{Finished, Stop, fills};
+use super::books::EIGHT;
+use super::cluster::Cluster;
+use super::dense::{self, DenseAccounts, DenseMarket, FillPairs};
+use super::eight::{self, Deal, Deals, EightAccounts};
+use super::events;
+use super::leaf::NumberLeaf;
+use super::market::Market;
+use super::ordered::Ordered;
+use super::path::opposite;
+use super::rules::{Rules, Sizing};
+use super::signals::{Events, TileSink, Walk};
+use super::tile::{Span, View};
+use crate::sim::{Side, SimConfig};
+use crate::simd::{Kernel, Lanes};
+use crate::stats::Stats;
+
+/// Tiles of a stretch: more of them, and the rows of their entries and exits leave the cache; fewer, and the accounts' own
+/// memory does so too often.
+const STRETCH: usize = 4;
+
+/// Simulates a cluster; gives whether it fitted.
+pub(super) struct SignalSweep<'k, 'a, 'b> {
+    pub(super) market: &'k Market<'a>,
+    pub(super) config: &'k SimConfig,
+    pub(super) cancel: &'k AtomicBool,
+    pub(super) cluster: &'k mut Cluster<'b>,
+    pub(super) rules: &'k [Rules],
+    pub(super) out: &'k mut [Option<Stats>],
+}
+
+impl Kernel for SignalSweep<'_, '_, '_> {
+    type Output = Result<bool, Stop>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Result<bool, Stop> {
+        let SignalSweep { market, config, cancel, cluster, rules, out } = self;
+        let bars = market.bars.len();
+        let Some(mut accounts) = Accounts::new(lanes, (market, config), cluster, rules) else {
+            // Every combination is measured the long way.
+            return Ok(true);
+        };
+        let walk = Walk { cluster, bars, cancel, sink: &mut accounts };
+        if !walk.run(lanes)? {
+            return Ok(false);
+        }
+        accounts.finish(&cluster.rows, out);
+        Ok(true)
+    }
+}
+
+/// Turns events into statistics.
+struct Accounts<'k, 'a, L: Lanes> {
+    market: &'k Market<'a>,
+    config: &'k SimConfig,
+    /// The one side, if there is only one.
+    side: Option<Side>,
+    events: Events,
+    /// Events of the eight combinations at hand.
+    gathered: [Vec<u32>; EIGHT],
+    groups: Vec<Group>,
+    /// The accounts of the groups; none of a kind that no combination has. Which kind a combination has must not depend on its
+    /// neighbours: a group has accounts of every kind among its combinations, for all of them.
+    dense: Vec<DenseAccounts<'k, L>>,
+    all_in: Vec<EightAccounts<'k, L, true>>,
+    others: Vec<EightAccounts<'k, L, false>>,
+    dense_lookup: dense::Lookup,
+    lookup: eight::Lookup,
+}
+
+/// Eight combinations between two stretches.
+struct Group {
+    /// Whether they are long with all the cash.
+    is_all_in: [bool; EIGHT],
+    /// The event that opened a position which is not closed yet.
+    open: [Option<u32>; EIGHT],
+    /// Its side, if it was opened by a reversal.
+    reversed: [Option<Side>; EIGHT],
+    /// The first bar after the last exit.
+    marked: [usize; EIGHT],
+}
+
+/// The pairs of entry and exit among events. The last exit may be decided too late to be filled.
+#[inline(always)]
+fn filled<'e>(events: &'e [u32], delay: usize, prices: &[f64]) -> &'e [[u32; 2]] {
+    let pairs = events.as_chunks::<2>().0;
+    let is_late = pairs.last().is_some_and(|[_, leave]| *leave as usize + delay >= prices.len());
+    &pairs[..pairs.len() - usize::from(is_late)]
+}
+
+impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
+    /// `None` where returns have no finite powers.
+    #[inline(always)]
+    fn new(
+        lanes: L,
+        market: (&'k Market<'a>, &'k SimConfig),
+        cluster: &Cluster<'_>,
+        rules: &[Rules],
+    ) -> Option<Accounts<'k, 'a, L>> {
+        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
+        let side = match (long_enter, short_enter) {
+            (Some(_), Some(_)) => None,
+            (Some(_), None) => Some(Side::Long),
+            (None, _) => Some(Side::Short),
+        };
+        let is_long = side == Some(Side::Long);
+        let of = DenseMarket::new(market.0, market.1).filter(|_| is_long);
+        let mut accounts = Accounts {
+            market: market.0,
+            config: market.1,
+            side,
+            events: Events::new(cluster),
+            gathered: Default::default(),
+            groups: Vec::new(),
+            dense: Vec::new(),
+            all_in: Vec::new(),
+            others: Vec::new(),
+            dense_lookup: dense::Lookup::new(),
+            lookup: eight::Lookup::new(),
+        };
+        let sizing: Vec<Sizing> = cluster.rows.iter().map(|&row| rules[row as usize].sizing).collect();
+        let is_all_in = |sizing: &Sizing| is_long && *sizing == Sizing::Equity(1.0);
+        let (has_all_in, has_others) = (sizing.iter().any(is_all_in), !sizing.iter().all(is_all_in));
+        for sizing in sizing.chunks(EIGHT) {
+            let last = sizing.len() - 1;
+            let sizing: [Sizing; EIGHT] = std::array::from_fn(|i| sizing[i.min(last)]);
+            let (open, reversed) = ([None; EIGHT], [None; EIGHT]);
+            let is_all_in = std::array::from_fn(|i| is_all_in(&sizing[i]));
+            accounts.groups.push(Group { is_all_in, open, reversed, marked: [0; EIGHT] });
+            if let Some(of) = of.filter(|_| has_all_in) {
+                accounts.dense.push(DenseAccounts::of(lanes, of));
+            } else if has_all_in {
+                accounts.all_in.push(EightAccounts::new(lanes, market, side, sizing)?);
+            }
+            if has_others {
+                accounts.others.push(EightAccounts::new(lanes, market, side, sizing)?);
+            }
+        }
+        Some(accounts)
+    }
+
+    /// Puts the events of eight combinations together, behind those of positions that are open.
+    #[inline(always)]
+    fn gather(&mut self, group: usize) {
+        for (lane, events) in self.gathered.iter_mut().enumerate() {
+            events.clear();
+            events.extend(self.groups[group].open[lane]);
+            self.events.gather(group * EIGHT + lane, events);
+        }
+    }
+
+    /// Makes the trades of a stretch.
+    #[inline(always)]
+    fn advance(&mut self) {
+        for group in 0..self.groups.len() {
+            self.gather(group);
+            match self.side {
+                Some(side) => self.advance_one_side(group, side),
+                None => self.advance_both_sides(group),
+            }
+        }
+        self.events.clear();
+    }
+
+    #[inline(always)]
+    fn advance_one_side(&mut self, place: usize, side: Side) {
+        let (delay, prices) = fills(self.market, self.config);
+        let group = &mut self.groups[place];
+        let mut pairs: [&[[u32; 2]]; EIGHT] = [&[]; EIGHT];
+        for (i, events) in self.gathered.iter().enumerate() {
+            pairs[i] = filled(events, delay, prices);
+            group.open[i] = events.get(2 * pairs[i].len()).copied();
+            if let Some([_, leave]) = pairs[i].last() {
+                group.marked[i] = *leave as usize + delay;
+            }
+        }
+        let (has_all_in, has_others) = (group.is_all_in.contains(&true), group.is_all_in.contains(&false));
+        if let Some(state) = self.dense.get_mut(place).filter(|_| has_all_in) {
+            // By value: a reference would pin every sum in memory.
+            let mut accounts = state.clone();
+            accounts.run(&FillPairs { pairs, delay, prices }, &mut self.dense_lookup);
+            *state = accounts;
+        }
+        let deals = SignalDeals { side, pairs, next: [0; EIGHT], delay, prices };
+        if let Some(state) = self.all_in.get_mut(place).filter(|_| has_all_in) {
+            let mut accounts = state.clone();
+            accounts.run(&mut deals.clone(), &mut self.lookup);
+            *state = accounts;
+        }
+        if let Some(state) = self.others.get_mut(place).filter(|_| has_others) {
+            let mut accounts = state.clone();
+            accounts.run(&mut deals.clone(), &mut self.lookup);
+            *state = accounts;
+        }
+    }
+
+    #[inline(always)]
+    fn advance_both_sides(&mut self, place: usize) {
+        let (delay, prices) = fills(self.market, self.config);
+        let (group, Some(state)) = (&mut self.groups[place], self.others.get_mut(place)) else { return };
+        let mut events: [&[u32]; EIGHT] = [&[]; EIGHT];
+        for (events, gathered) in events.iter_mut().zip(&self.gathered) {
+            *events = gathered;
+        }
+        let mut deals = EventDeals { events, next: [0; EIGHT], reversed: group.reversed, delay, prices };
+        let mut accounts = state.clone();
+        accounts.run(&mut deals, &mut self.lookup);
+        *state = accounts;
+        group.reversed = deals.reversed;
+        for (i, open) in group.open.iter_mut().enumerate() {
+            *open = events[i].get(deals.next[i]).copied();
+        }
+    }
+
+    /// Side, bar and raw price of the entry of a position that stays open.
+    #[inline(always)]
+    fn open(&self, group: &Group, lane: usize) -> Option<(Side, usize, f64)> {
+        let (delay, prices) = fills(self.market, self.config);
+        let event = group.open[lane]?;
+        let (side, bar) = match self.side {
+            Some(side) => (side, event as usize + delay),
+            None => (group.reversed[lane].unwrap_or(opened(event)), (event >> 2) as usize + delay),
+        };
+        Some((side, bar, *prices.get(bar)?))
+    }
+
+    /// Writes the results of the combinations in `rows`.
+    #[inline(always)]
+    fn finish(&self, rows: &[u32], out: &mut [Option<Stats>]) {
+        for ((place, group), rows) in self.groups.iter().enumerate().zip(rows.chunks(EIGHT)) {
+            let finished = |lane| Finished { open: self.open(group, lane), ambiguous_bars: 0 };
+            let dense = self.dense.get(place).map(|accounts| {
+                accounts.statistics(|lane| {
+                    let open = self.open(group, lane).map(|(_, bar, raw)| (bar, raw));
+                    (open, group.marked[lane])
+                })
+            });
+            let all_in = dense.or_else(|| self.all_in.get(place).map(|accounts| accounts.finish(finished)));
+            let others = self.others.get(place).map(|accounts| accounts.finish(finished));
+            for (lane, &row) in rows.iter().enumerate() {
+                let stats = if group.is_all_in[lane] { &all_in } else { &others };
+                out[row as usize] = stats.as_ref().and_then(|stats| stats[lane]);
+            }
+        }
+    }
+}
+
+impl<L: Lanes> TileSink for Accounts<'_, '_, L> {
+    #[inline(always)]
+    fn take(&mut self, view: &View<'_>, place: usize) {
+        self.events.take(view, place);
+    }
+
+    fn fits(&self) -> bool {
+        self.events.fits()
+    }
+
+    fn ordered(&self) -> Option<Ordered> {
+        self.events.ordered()
+    }
+
+    #[inline(always)]
+    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+        self.events.take_ordered(lanes, leaves, span, place);
+    }
+
+    #[inline(always)]
+    fn end_tile(&mut self, is_last: bool) {
+        if is_last || self.events.tiles() == STRETCH {
+            self.advance();
+        }
+    }
+}
+
+/// Trades between an entry signal and the next exit signal.
+#[derive(Clone)]
+struct SignalDeals<'p> {
+    side: Side,
+    /// Per lane pairs of bars at whose closes a position is opened and closed.
+    pairs: [&'p [[u32; 2]]; EIGHT],
+    next: [usize; EIGHT],
+    /// Bars from decision to fill, and the prices of fills.
+    delay: usize,
+    prices: &'p [f64],
+}
+
+impl Deals for SignalDeals<'_> {
+    const IS_CHAIN: bool = false;
+    const HAS_BOTH: bool = false;
+
+    #[inline(always)]
+    fn next(&mut self, lane: usize) -> Option<Deal> {
+        let &[enter, leave] = self.pairs[lane].get(self.next[lane])?;
+        self.next[lane] += 1;
+        let (enter, leave) = (enter as usize + self.delay, leave as usize + self.delay);
+        Some(Deal {
+            side: self.side,
+            enter,
+            leave,
+            enter_raw: self.prices[enter],
+            leave_raw: self.prices[leave],
+            is_target: false,
+            // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
+            bars_held: leave - enter,
+        })
+    }
+}
+
+/// The side of a position that an event opens, where it is no reversal.
+#[inline(always)]
+fn opened(event: u32) -> Side {
+    if event & 3 == events::ENTER_LONG { Side::Long } else { Side::Short }
+}
+
+/// Trades on both sides, where an exit may be the entry of the other side.
+struct EventDeals<'p> {
+    events: [&'p [u32]; EIGHT],
+    /// Per lane the event that opens its next position, and the side of one that a reversal opens.
+    next: [usize; EIGHT],
+    reversed: [Option<Side>; EIGHT],
+    delay: usize,
+    prices: &'p [f64],
+}
+
+impl EventDeals<'_> {
+    /// Side, bar and raw price of a lane's next entry.
+    #[inline(always)]
+    fn entry(&self, lane: usize) -> Option<(Side, usize, f64)> {
+        let event = *self.events[lane].get(self.next[lane])?;
+        let bar = (event >> 2) as usize + self.delay;
+        Some((self.reversed[lane].unwrap_or(opened(event)), bar, *self.prices.get(bar)?))
+    }
+}
+
+impl Deals for EventDeals<'_> {
+    const IS_CHAIN: bool = false;
+    const HAS_BOTH: bool = true;
+
+    #[inline(always)]
+    fn next(&mut self, lane: usize) -> Option<Deal> {
+        let (side, enter, enter_raw) = self.entry(lane)?;
+        let event = *self.events[lane].get(self.next[lane] + 1)?;
+        let leave = (event >> 2) as usize + self.delay;
+        let leave_raw = *self.prices.get(leave)?;
+        if event & 3 == events::LEAVE {
+            self.next[lane] += 2;
+            self.reversed[lane] = None;
+        } else {
+            self.next[lane] += 1;
+            self.reversed[lane] = Some(opposite(side));
+        }
+        Some(Deal { side, enter, leave, enter_raw, leave_raw, is_target: false, bars_held: leave - enter })
+    }
+}
