@@ -28,7 +28,7 @@ impl<'a> Evidence<'a> {
 
     pub(super) fn is_beyond(&self, bps: f64) -> bool {
         // A number that is none is beyond everything.
-        !(bps.abs() <= self.settings.tolerance_bps)
+        bps.is_nan() || bps.abs() > self.settings.tolerance_bps
     }
 
     /// Rates are compared more finely than prices: a tenth of a basis point at least.
@@ -46,7 +46,7 @@ impl<'a> Evidence<'a> {
         let opens = self.seen.candles.iter().map(|candle| candle.bar.open_time_ms);
         let after = self.seen.candles.iter().skip(1).map(|candle| candle.bar.open_time_ms);
         let holes = opens.zip(after).filter(|(open, next)| next - open > step_ms);
-        holes.map(|(_, next)| next).filter(|next| *next > from_ms && *next <= until_ms).last()
+        holes.map(|(_, next)| next).rfind(|next| *next > from_ms && *next <= until_ms)
     }
 
     /// What the bar at whose close something was decided says: whether it was acted on, and as the strategy says.
@@ -85,11 +85,11 @@ impl<'a> Evidence<'a> {
         if let Some(hole) = self.hole(first, last).or_else(|| self.hole(first - 1, first)) {
             return Cause::MissingCandle(hole);
         }
-        let between = self.seen.candles.iter().filter(|candle| {
+        let mut between = self.seen.candles.iter().filter(|candle| {
             let open_ms = candle.bar.open_time_ms;
             !candle.is_live && open_ms + self.settings.interval.ms() >= first && open_ms <= last
         });
-        if let Some(candle) = between.last() {
+        if let Some(candle) = between.next_back() {
             return Cause::CaughtUp(candle.bar.open_time_ms);
         }
         if live_ms > backtest_ms { Cause::Latency(at_ms - backtest_ms) } else { Cause::Unexplained }

@@ -34,8 +34,6 @@ fn limits() -> Limits {
 }
 
 fn storm(seed: u64, faults: Faults) -> World {
-    // Shown when the seed fails.
-    println!("seed {seed}");
     let (_, setup, enter, exit) = STRATEGIES[(seed % 6) as usize];
     let entry = match seed / 6 % 3 {
         0 => EntryStyle::Market,

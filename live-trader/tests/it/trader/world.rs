@@ -49,6 +49,7 @@ pub(crate) struct World {
     pub(crate) listed: BTreeMap<Symbol, SymbolPlan>,
     pub(crate) funds: Vec<(String, Decimal)>,
     pub(crate) random: Random,
+    seed: u64,
     program: Program,
     moments: u64,
     rows: usize,
@@ -110,6 +111,7 @@ impl World {
             plan,
             program,
             random: Random(seed),
+            seed,
             moments: 0,
             rows,
             published: BTreeMap::new(),
@@ -205,7 +207,8 @@ impl World {
             self.pass_time();
         }
         panic!(
-            "does not settle: {:?} {} open {:?} notices {:?}",
+            "seed {} does not settle: {:?} {} open {:?} notices {:?}",
+            self.seed,
             self.trader.standing(),
             serde_json::to_string(self.trader.state()).unwrap(),
             self.simulator.open_orders(None),
