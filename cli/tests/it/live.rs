@@ -63,13 +63,17 @@ fn a_bot_that_is_killed_goes_on_as_if_nothing_had_been() {
 #[test]
 #[ignore = "minutes; tests/live/run.sh runs it"]
 fn three_symbols_and_five_thousand_bars() {
-    undisturbed(&Setup::recorded(&["BTCUSDT", "ETHUSDT", "SOLUSDT"], 6_000).unwrap_or_else(|| Setup::synthetic(3, 6_000)));
+    undisturbed(
+        &Setup::recorded(&["BTCUSDT", "ETHUSDT", "SOLUSDT"], 6_000)
+            .unwrap_or_else(|| Setup::synthetic(3, 6_000)),
+    );
 }
 
 #[test]
 #[ignore = "minutes; tests/live/run.sh runs it"]
 fn fifty_kills() {
-    let setup = Setup::recorded(&["BTCUSDT", "ETHUSDT", "SOLUSDT"], 6_000).unwrap_or_else(|| Setup::synthetic(3, 6_000));
+    let setup = Setup::recorded(&["BTCUSDT", "ETHUSDT", "SOLUSDT"], 6_000)
+        .unwrap_or_else(|| Setup::synthetic(3, 6_000));
     let kills = killed(&setup, 11, 60, 350);
     println!("{kills} kills");
     assert!(kills >= 50, "the market was over after {kills} kills");
@@ -81,7 +85,10 @@ fn fifty_kills() {
 fn kills_while_the_market_goes_on() {
     let session = Session::new(&Setup::synthetic(3, 4_000));
     // 40 bars a second.
-    let exchange = Exchange::start(&session, &["--speed", "144000", "--orders-per-10-seconds", "100000", "--weight-per-minute", "10000000"]);
+    let exchange = Exchange::start(
+        &session,
+        &["--speed", "144000", "--orders-per-10-seconds", "100000", "--weight-per-minute", "10000000"],
+    );
     let mut random = session::Random::new(23);
     for _ in 0..25 {
         let bot = Bot::start(&session, &exchange);

@@ -2,15 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::journal::{self, Journal, JournalError};
+use crate::journal::{Journal, JournalError};
 use crate::metrics::{Metrics, Step};
 use crate::trader::{Action, Notice, Record, Trader};
 
 use super::venue::Dispatch;
-
-impl journal::Record for Record {
-    const VERSION: u32 = 1;
-}
 
 /// A segment that is longer than this is followed by a new one, which begins with all that is known.
 const SEGMENT_BYTES: u64 = 16 << 20;

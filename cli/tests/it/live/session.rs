@@ -47,8 +47,13 @@ impl Setup {
     /// The first `bars` of recorded symbols, where they are there.
     pub(super) fn recorded(symbols: &[&str], bars: usize) -> Option<Setup> {
         let folder = recorded("spot-1h")?;
-        let files: Vec<String> = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path().display().to_string()).collect();
-        let files: Vec<String> = files.into_iter().filter(|file| symbols.iter().any(|symbol| file.contains(symbol))).collect();
+        let files: Vec<String> = std::fs::read_dir(folder)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path().display().to_string())
+            .collect();
+        let files: Vec<String> =
+            files.into_iter().filter(|file| symbols.iter().any(|symbol| file.contains(symbol))).collect();
         (files.len() >= symbols.len()).then(|| Setup {
             symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
             files: Some(files),
@@ -69,7 +74,20 @@ impl Session {
         let (count, bars) = (setup.symbols.len().to_string(), setup.bars.to_string());
         match &setup.files {
             None => {
-                place.run(&["data", "synth", "--symbols", &count, "--bars", &bars, "--interval", "1h", "--seed", "5"]).ok();
+                place
+                    .run(&[
+                        "data",
+                        "synth",
+                        "--symbols",
+                        &count,
+                        "--bars",
+                        &bars,
+                        "--interval",
+                        "1h",
+                        "--seed",
+                        "5",
+                    ])
+                    .ok();
             }
             Some(files) => {
                 let mut import = vec!["data", "import"];
@@ -79,7 +97,8 @@ impl Session {
             }
         }
         let listed = place.run(&["data", "list", "--json"]).json();
-        let symbols = listed.as_array().unwrap().iter().map(|row| row["symbol"].as_str().unwrap().to_owned()).collect();
+        let symbols =
+            listed.as_array().unwrap().iter().map(|row| row["symbol"].as_str().unwrap().to_owned()).collect();
         place.write("up.yaml", STRATEGY);
         let mut session = Session { place, symbols };
         if setup.files.is_some() {
@@ -91,7 +110,7 @@ impl Session {
             &format!(
                 "name: up\nmode: testnet\nstrategy: {{file: up.yaml, interval: 1h}}\nsymbols: [{list}]\n\
                  capital: {{quote_asset: USDT, per_symbol: 10000}}\nentry: {{collar_bps: 20}}\ncontrol: {{enabled: false}}\n\
-                 exchange: {{venue: custom, lockstep: true}}\n\
+                 exchange: {{venue: custom}}\n\
                  risk: {{max_daily_loss: null, max_drawdown: null, price_collar_bps: null, max_quote_age_ms: null, max_orders_per_minute: null, max_orders_per_day: null}}\n"
             ),
         );
@@ -130,13 +149,29 @@ impl Session {
     pub(super) fn assert_trades_of_the_backtest(&self, trades: &[Trade]) {
         let mut total = 0;
         for symbol in &self.symbols {
-            self.place.run(&["backtest", "up.yaml", "--symbol", symbol, "--interval", "1h", "--trades", "backtest.csv"]).ok();
+            self.place
+                .run(&[
+                    "backtest",
+                    "up.yaml",
+                    "--symbol",
+                    symbol,
+                    "--interval",
+                    "1h",
+                    "--trades",
+                    "backtest.csv",
+                ])
+                .ok();
             let expected = trades_of(&self.place, "backtest.csv");
             let found: Vec<&Trade> = trades.iter().filter(|trade| trade.symbol == *symbol).collect();
             for (trade, wanted) in found.iter().zip(&expected) {
                 assert!(trade.is(wanted), "{symbol}\nbot:      {trade:?}\nbacktest: {wanted:?}");
             }
-            assert_eq!(found.len(), expected.len(), "{symbol}: {:?}", expected.get(found.len()).or(expected.last()));
+            assert_eq!(
+                found.len(),
+                expected.len(),
+                "{symbol}: {:?}",
+                expected.get(found.len()).or(expected.last())
+            );
             total += expected.len();
         }
         assert!(total > 10, "{total} trades prove little");
@@ -145,7 +180,11 @@ impl Session {
     fn journal(&self) -> Vec<Record> {
         let dir = self.place.path("state/journal");
         let audit: Audit<Record> = Audit::open(&dir, "up").unwrap();
-        audit.map(|entry| entry.unwrap()).filter(|entry| !entry.is_checkpoint).map(|entry| entry.record).collect()
+        audit
+            .map(|entry| entry.unwrap())
+            .filter(|entry| !entry.is_checkpoint)
+            .map(|entry| entry.record)
+            .collect()
     }
 
     /// Every order at the exchange was in the journal, with its own id, and no id was placed twice.
@@ -155,7 +194,11 @@ impl Session {
         for record in &records {
             match record {
                 Record::Order { order, .. } => {
-                    assert!(journaled.insert(order.client_id.to_string()), "{} was made twice", order.client_id);
+                    assert!(
+                        journaled.insert(order.client_id.to_string()),
+                        "{} was made twice",
+                        order.client_id
+                    );
                 }
                 Record::List { list, .. } => {
                     for id in list.client_ids() {
@@ -168,8 +211,10 @@ impl Session {
         let known: BTreeSet<&str> = journaled.iter().map(String::as_str).collect();
         for symbol in &self.symbols {
             let orders = exchange.all_orders(symbol);
-            let ids: Vec<&str> = orders.iter().map(|order| order["clientOrderId"].as_str().unwrap()).collect();
-            let twice: Vec<_> = counted(ids.iter().copied()).into_iter().filter(|(_, count)| *count > 1).collect();
+            let ids: Vec<&str> =
+                orders.iter().map(|order| order["clientOrderId"].as_str().unwrap()).collect();
+            let twice: Vec<_> =
+                counted(ids.iter().copied()).into_iter().filter(|(_, count)| *count > 1).collect();
             assert!(twice.is_empty(), "{symbol}: {twice:?}");
             let strangers = beyond(&ids.into_iter().collect(), &known);
             assert!(strangers.is_empty(), "{symbol}: not in the journal: {strangers:?}");
@@ -183,16 +228,21 @@ impl Session {
         let account = exchange.signed("account", "");
         for symbol in &self.symbols {
             let base = symbol.strip_suffix("USDT").unwrap();
-            let balance = account["balances"].as_array().unwrap().iter().find(|balance| balance["asset"] == base);
+            let balance =
+                account["balances"].as_array().unwrap().iter().find(|balance| balance["asset"] == base);
             let amount = |field: &str| balance.map_or(0.0, |balance| number(&balance[field]));
             let price = number(&exchange.get(&format!("ticker/price?symbol={symbol}"), "")["price"]);
             let open = exchange.signed("openOrders", &format!("symbol={symbol}"));
             let open = open.as_array().unwrap();
             // What is worth less than the smallest order cannot be sold.
             let naked = amount("free") * price;
-            assert!(naked < 10.0, "{symbol}: {naked} USDT are held without protection, open orders: {open:?}");
+            assert!(
+                naked < 10.0,
+                "{symbol}: {naked} USDT are held without protection, open orders: {open:?}"
+            );
             if amount("locked") > 0.0 {
-                let kinds: BTreeSet<&str> = open.iter().map(|order| order["type"].as_str().unwrap()).collect();
+                let kinds: BTreeSet<&str> =
+                    open.iter().map(|order| order["type"].as_str().unwrap()).collect();
                 assert_eq!(kinds, BTreeSet::from(["LIMIT_MAKER", "STOP_LOSS"]), "{symbol}");
             }
         }
@@ -232,10 +282,12 @@ fn trades_of(place: &Place, file: &str) -> Vec<Trade> {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let header = lines.next().unwrap();
     let column = |name: &str| header.iter().position(|column| *column == name).unwrap();
-    let at = ["symbol", "entry_time", "entry_price", "exit_time", "exit_price", "quantity", "reason"].map(column);
+    let at =
+        ["symbol", "entry_time", "entry_price", "exit_time", "exit_price", "quantity", "reason"].map(column);
     lines
         .map(|row| {
-            let [symbol, entry_time, entry_price, exit_time, exit_price, quantity, reason] = at.map(|i| row[i]);
+            let [symbol, entry_time, entry_price, exit_time, exit_price, quantity, reason] =
+                at.map(|i| row[i]);
             Trade {
                 symbol: symbol.to_owned(),
                 entry_time: entry_time.to_owned(),
@@ -279,7 +331,8 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let sent = std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let sent =
+            std::process::Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 }
@@ -295,13 +348,26 @@ impl Drop for Process {
 pub(super) struct Exchange {
     process: Process,
     address: String,
+    /// Whether the market waits for the bot.
+    is_lockstep: bool,
 }
 
 impl Exchange {
     /// Over the session's bars from the first one, at the bot's pace unless `more` says otherwise.
     pub(super) fn start(session: &Session, more: &[&str]) -> Exchange {
-        let mut args = vec!["exchange-sim", "--symbols", "all", "--interval", "1h", "--listen", "127.0.0.1:0", "--history", "0"];
-        if !more.contains(&"--speed") {
+        let mut args = vec![
+            "exchange-sim",
+            "--symbols",
+            "all",
+            "--interval",
+            "1h",
+            "--listen",
+            "127.0.0.1:0",
+            "--history",
+            "0",
+        ];
+        let is_lockstep = !more.contains(&"--speed");
+        if is_lockstep {
             args.extend(["--speed", "max"]);
         }
         args.extend(more);
@@ -312,7 +378,7 @@ impl Exchange {
             if let Some(rest) = said.split_once("exchange simulator on http://").map(|(_, rest)| rest)
                 && let Some((address, _)) = rest.split_once(' ')
             {
-                return Exchange { address: address.to_owned(), process };
+                return Exchange { address: address.to_owned(), process, is_lockstep };
             }
             assert!(began.elapsed() < Duration::from_secs(30), "{said}");
             std::thread::sleep(Duration::from_millis(5));
@@ -353,7 +419,8 @@ impl Exchange {
         let query = format!("{query}{}timestamp={now_ms}", if query.is_empty() { "" } else { "&" });
         let mut mac = Hmac::<Sha256>::new_from_slice(b"sim-secret").unwrap();
         mac.update(query.as_bytes());
-        let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let signature: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         self.get(&format!("{path}?{query}&signature={signature}"), "X-MBX-APIKEY: sim-key\r\n")
     }
 
@@ -386,6 +453,7 @@ impl<'s> Bot<'s> {
             .env("POLYBOLOS__EXCHANGE__REST_URL", format!("http://{address}"))
             .env("POLYBOLOS__EXCHANGE__STREAM_URL", format!("ws://{address}"))
             .env("POLYBOLOS__EXCHANGE__WS_API_URL", format!("ws://{address}/ws-api/v3"))
+            .env("POLYBOLOS__EXCHANGE__LOCKSTEP", exchange.is_lockstep.to_string())
             .env("POLYBOLOS_API_KEY", "sim-key")
             .env("POLYBOLOS_API_SECRET", "sim-secret");
         Bot { session, process: Process::start(command) }
