@@ -27,9 +27,6 @@ max_bars: 40
 backtest: {cash: 10000, fee: 0.001}
 ";
 
-/// Fees are charged in quote by the exchange for sells and in base for buys, so quantities are near the backtest's, not equal to them.
-const NEAR: f64 = 5e-3;
-
 /// Where bars come from.
 pub(super) struct Setup {
     symbols: Vec<String>,
@@ -265,15 +262,19 @@ impl Trade {
     /// Whether it is the backtest's trade `wanted`.
     fn is(&self, wanted: &Trade) -> bool {
         let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * b.abs();
+        // The exchange takes its fee of a purchase in what was bought, and lots and the reserve for the collar cost some of each trade's profit.
+        const QUANTITY: f64 = 0.2;
+        // An average of fills whose amounts the exchange cuts off after eight decimals.
+        const AVERAGE: f64 = 1e-9;
         // Levels lie on the exchange's grid: half a percent of a percent of a price is more than a tick.
-        let level = if ["stop", "target"].contains(&self.reason.as_str()) { 5e-5 } else { 1e-12 };
+        let level = if ["stop", "target"].contains(&self.reason.as_str()) { 5e-5 } else { AVERAGE };
         self.symbol == wanted.symbol
             && self.entry_time == wanted.entry_time
             && self.exit_time == wanted.exit_time
             && self.reason == wanted.reason
-            && near(self.entry_price, wanted.entry_price, 1e-12)
+            && near(self.entry_price, wanted.entry_price, AVERAGE)
             && near(self.exit_price, wanted.exit_price, level)
-            && near(self.quantity, wanted.quantity, 100.0 * NEAR)
+            && near(self.quantity, wanted.quantity, QUANTITY)
     }
 }
 
