@@ -88,6 +88,9 @@ pub(super) struct Parts<V> {
     pub(super) looks: Option<Looks>,
 }
 
+/// An operator's answer with the way to him; given once what he asked for is durable.
+type Reply = (oneshot::Sender<Result<String, String>>, Result<String, String>);
+
 /// A bot that is ready to trade.
 pub struct Desk<V> {
     pub(super) venue: V,
@@ -102,7 +105,7 @@ pub struct Desk<V> {
     /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
     fed: BTreeMap<Symbol, i64>,
     orders_sent: BTreeMap<CommandId, Instant>,
-    replies: Vec<(oneshot::Sender<Result<String, String>>, Result<String, String>)>,
+    replies: Vec<Reply>,
     failure: Option<JournalError>,
     stopping: Option<(Instant, bool)>,
     shown_at: Option<Instant>,

@@ -72,6 +72,9 @@ pub fn market_data(exchange: &config::Exchange, metrics: Arc<Metrics>) -> Result
     Ok(Connector::new(ConnectorConfig::new(place), None, metrics)?)
 }
 
+/// Where the tasks that carry commands out put their answers, and where those are taken.
+type Answers = (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedReceiver<(CommandId, Answer)>);
+
 /// An exchange, as the desk sees it.
 #[derive(Debug)]
 pub struct Exchange {
@@ -83,7 +86,7 @@ pub struct Exchange {
     is_custom: bool,
     user: Option<UserStream>,
     market: Option<MarketStream>,
-    answers: (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedReceiver<(CommandId, Answer)>),
+    answers: Answers,
     told_settled: Option<i64>,
     market_clock: MarketClock,
     rules: Option<RulesWatch>,

@@ -155,12 +155,12 @@ impl Reporter {
     ) {
         for record in records {
             self.log(record);
-            if let Record::Goal { symbol, goal: Goal::Hold, .. } = record {
-                if let Some(position) = trader.state().position(symbol) {
-                    let price = position.entry_price.round_dp(8).normalize();
-                    let text = format!("position opened: {} at {price}", position.quantity.normalize());
-                    self.alert(alerts, AlertKind::Entry, Some(symbol), text, now_ms);
-                }
+            if let Record::Goal { symbol, goal: Goal::Hold, .. } = record
+                && let Some(position) = trader.state().position(symbol)
+            {
+                let price = position.entry_price.round_dp(8).normalize();
+                let text = format!("position opened: {} at {price}", position.quantity.normalize());
+                self.alert(alerts, AlertKind::Entry, Some(symbol), text, now_ms);
             }
         }
         for notice in notices {

@@ -57,7 +57,12 @@ pub struct Setup {
 ///
 /// # Errors
 /// [`RuntimeError`]: nothing was sent but questions.
-pub async fn start<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeError> {
+pub async fn start<V: Venue>(setup: Setup, venue: V) -> Result<Desk<V>, RuntimeError> {
+    // A future of some 20 kB does not belong on its caller's stack.
+    Box::pin(begin(setup, venue)).await
+}
+
+async fn begin<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeError> {
     let Setup { config, strategy, mode, state_dir, selector, wrap, metrics } = setup;
     let dir = state_dir.join(JOURNAL_DIR);
     let wrap = wrap.unwrap_or_else(|| Box::new(|sink| sink));
