@@ -7,6 +7,7 @@
 //! A [`Venue`] is where commands go and news come from: an exchange, or a simulated one ([`Paper`]).
 
 mod clock;
+mod closes;
 mod desk;
 mod error;
 mod exchange;

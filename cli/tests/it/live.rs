@@ -75,7 +75,7 @@ fn fifty_kills() {
     let setup = Setup::recorded(&["BTCUSDT", "ETHUSDT", "SOLUSDT"], 6_000)
         .unwrap_or_else(|| Setup::synthetic(3, 6_000));
     let kills = killed(&setup, 11, 60, 350);
-    println!("{kills} kills");
+    eprintln!("{kills} kills");
     assert!(kills >= 50, "the market was over after {kills} kills");
 }
 

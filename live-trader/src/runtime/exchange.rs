@@ -19,6 +19,7 @@ use crate::trader::CommandId;
 use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 
 use super::clock::{MarketClock, is_of_the_past};
+use super::closes::Closes;
 use super::error::RuntimeError;
 use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
@@ -88,6 +89,9 @@ pub struct Exchange {
     market: Option<MarketStream>,
     answers: Answers,
     told_settled: Option<i64>,
+    /// What may be told once all closes of its time have come.
+    settling: Option<i64>,
+    closes: Closes,
     market_clock: MarketClock,
     rules: Option<RulesWatch>,
 }
@@ -151,13 +155,16 @@ impl Exchange {
             market: None,
             answers: (sender, receiver),
             told_settled: None,
+            settling: None,
+            closes: Closes::default(),
             rules: None,
             market_clock: MarketClock::start(),
         })
     }
 
     fn heard(&mut self, (event, received): (MarketEvent, Instant)) -> Feed {
-        if let MarketEvent::Bar { bar, .. } = &event {
+        if let MarketEvent::Bar { symbol, bar } = &event {
+            self.closes.hear(symbol, bar.open_time_ms);
             self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
         }
         Feed::Market { event, received }
@@ -243,6 +250,7 @@ impl Venue for Exchange {
     fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
         let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
         self.market = Some(self.connector.market_stream(plan));
+        self.closes = Closes::of(pairs);
         if self.user.is_none() {
             self.user = Some(self.connector.user_stream());
         }
@@ -258,8 +266,9 @@ impl Venue for Exchange {
     }
 
     async fn next(&mut self, due_ms: i64) -> Feed {
-        let wait = u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0);
-        let due = tokio::time::sleep(Duration::from_millis(wait));
+        let wait = Duration::from_millis(u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0));
+        let rest = self.settling.and_then(|open_ms| self.closes.outstanding(open_ms));
+        let due = tokio::time::sleep(rest.map_or(wait, |rest| rest.min(wait)));
         tokio::pin!(due);
         let Exchange { user: account, market: bars, answers, rules, .. } = self;
         tokio::select! {
@@ -286,8 +295,12 @@ impl Venue for Exchange {
         // Before the first close the market waits for a first word.
         let open_ms = newest_open_ms.unwrap_or(0);
         if let (true, Some(market)) = (self.is_lockstep && self.told_settled < Some(open_ms), &self.market) {
-            self.told_settled = Some(open_ms);
-            market.settled(open_ms);
+            // The word holds for all pairs: said after the first pair's close it would let the market go on before the last one's is decided.
+            self.settling = self.closes.outstanding(open_ms).map(|_| open_ms);
+            if self.settling.is_none() {
+                self.told_settled = Some(open_ms);
+                market.settled(open_ms);
+            }
         }
     }
 }
