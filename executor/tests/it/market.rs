@@ -35,7 +35,7 @@ const LONG: &str = "
 name: long
 params:
   fast: {from: 3, to: 82}
-  slow: {from: 103, to: 302}
+  slow: {from: 103, to: 202}
 long:
   enter: crosses_above(sma(close, fast), sma(close, slow))
   exit: crosses_below(sma(close, fast), sma(close, slow))
@@ -61,7 +61,7 @@ impl Market {
 
     /// One unit of one block, seconds long.
     pub(crate) fn long() -> Market {
-        Market::new(LONG, 1, 240_000, 16_000, 1)
+        Market::new(LONG, 1, 120_000, 8_000, 1)
     }
 
     fn new(strategy: &'static str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {

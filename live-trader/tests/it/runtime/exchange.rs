@@ -144,7 +144,8 @@ async fn paper_on_a_live_market_trades_what_the_backtest_trades_and_sends_nothin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paper_account_and_an_exchange_s_are_found_again_after_restarts() {
     for is_paper in [true, false] {
-        let sim = simulator(&continuous(market(24, 160)), HOUR_MS).await;
+        // Long enough that no life sees its end.
+        let sim = simulator(&continuous(market(24, 4_000)), HOUR_MS).await;
         let dir = tempfile::tempdir().unwrap();
         let mut trades = 0;
         for life in 0..4 {
