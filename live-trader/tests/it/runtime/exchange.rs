@@ -160,7 +160,7 @@ async fn a_paper_account_and_an_exchange_s_are_found_again_after_restarts() {
                 tokio::spawn(async move { desk.run(&mut inputs).await })
             };
             let is_enough = |status: &polybolos_live_trader::control::Status| {
-                status.symbols.iter().map(|symbol| symbol.trades).sum::<u64>() >= (life + 1) * 5
+                status.symbols.iter().map(|symbol| symbol.trades).sum::<u64>() >= trades as u64 + 5
             };
             let closed = ends.status.wait_for(|status| is_enough(status));
             tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap().unwrap();
