@@ -266,8 +266,8 @@ impl Trade {
         const QUANTITY: f64 = 0.2;
         // An average of fills whose amounts the exchange cuts off after eight decimals.
         const AVERAGE: f64 = 1e-9;
-        // Levels lie on the exchange's grid: a percent of a percent of a price is more than a tick.
-        let level = if ["stop", "target"].contains(&self.reason.as_str()) { 1e-4 } else { AVERAGE };
+        // Levels lie on the exchange's grid, whose step is 0.01 at a price of 80.
+        let level = if ["stop", "target"].contains(&self.reason.as_str()) { 2e-4 } else { AVERAGE };
         self.symbol == wanted.symbol
             && self.entry_time == wanted.entry_time
             && self.exit_time == wanted.exit_time
