@@ -316,7 +316,7 @@ struct SeriesCut {
 
 impl SeriesCut {
     fn new(series: &SeriesId, space_rows: u64, unit_rows: Option<u64>) -> SeriesCut {
-        let step = unit_rows.unwrap_or_else(|| default_unit_rows(series.bars)).max(1);
+        let step = unit_rows.unwrap_or_else(|| default_unit_rows(series.bars, space_rows)).max(1);
         SeriesCut { space_rows, step, units: space_rows.div_ceil(step) }
     }
 
@@ -345,15 +345,24 @@ pub fn cluster_unit_rows(
 const CLUSTER_UNIT_SECONDS: f64 = 10.0;
 
 /// Fewest units aimed at per slot of a cluster.
-const UNITS_PER_SLOT: u64 = 4;
+const UNITS_PER_SLOT: u64 = 16;
 
-/// Bar-combinations aimed at per unit: some tenths of a second of one core, so that progress is smooth, a kill loses little and
+/// Bar-combinations of a unit at least: some tenths of a second of one core, so that progress is smooth, a kill loses little and
 /// the cost of a unit's file stays small.
 const UNIT_BAR_COMBOS: u64 = 1 << 29;
 
-/// Rows per unit for a symbol with this many bars.
-pub fn default_unit_rows(bars: u64) -> u64 {
-    (UNIT_BAR_COMBOS / bars.max(1)).clamp(64, 1 << 16)
+/// Bar-combinations of a unit at most, about a second: the more rows follow each other, the more of them share a series.
+const LARGE_UNIT_BAR_COMBOS: u64 = 1 << 31;
+
+/// Units that a symbol's rows are cut into where these are large: enough for the cores of one machine.
+const UNITS_PER_SERIES: u64 = 16;
+
+/// Rows per unit for a symbol with this many bars and a grid of `space_rows`. Nothing of the machine goes into it, so that every machine
+/// finds the units of every other.
+pub fn default_unit_rows(bars: u64, space_rows: u64) -> u64 {
+    let bars = bars.max(1);
+    let shared = bars.saturating_mul(space_rows) / UNITS_PER_SERIES;
+    (shared.clamp(UNIT_BAR_COMBOS, LARGE_UNIT_BAR_COMBOS) / bars).clamp(64, 1 << 16)
 }
 
 #[cfg(test)]
@@ -421,8 +430,19 @@ mod tests {
         let long = cluster_unit_rows(&series, 1_000_000_000, 4, 2e9);
         assert!((5.0..=30.0).contains(&seconds(long)), "{}", seconds(long));
         let short = cluster_unit_rows(&series, 100_000, 4, 2e9);
-        assert!(8 * 100_000_u64.div_ceil(short) >= 16, "{short}");
+        assert!(8 * 100_000_u64.div_ceil(short) >= 4 * UNITS_PER_SLOT, "{short}");
         assert!(cluster_unit_rows(&series, 10, 1000, 2e9) >= 64);
+    }
+
+    #[test]
+    fn units_of_a_machine_grow_with_the_grid_within_bounds() {
+        let combos = |bars: u64, rows: u64| bars * default_unit_rows(bars, rows);
+        assert!(combos(50_000, 5_000) > 5_000 * 50_000);
+        let large = combos(50_000, 400_000);
+        assert!((UNIT_BAR_COMBOS..=LARGE_UNIT_BAR_COMBOS).contains(&large), "{large}");
+        assert_eq!(combos(50_000, 1 << 40) / 50_000, LARGE_UNIT_BAR_COMBOS / 50_000);
+        assert_eq!(default_unit_rows(u64::MAX, u64::MAX), 64);
+        assert_eq!(default_unit_rows(0, 10), 1 << 16);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod flow;
 mod halt;
 mod live_paper;
 mod paper;
+mod patience;
 mod plan;
 mod report;
 mod rules_watch;

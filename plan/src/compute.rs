@@ -24,7 +24,7 @@ use crate::unit::SweepJob;
 
 /// Combinations handed to the processor's kernels at once. They share what their parameters have in common; the kernels
 /// look at the cancel flag many times within a block.
-const BLOCK_COMBOS: usize = 1 << 14;
+const BLOCK_COMBOS: usize = 1 << 16;
 
 /// Combinations handed to a GPU at once: what one launch takes at most. Their statistics are 200 MB here; its own memory
 /// the GPU's driver divides by itself.

@@ -229,6 +229,7 @@ pub(crate) fn table_columns<'a>(manifest: &'a Manifest, ranking: &'a Ranking) ->
 /// Units the sweep would be cut into, for `--explain`.
 pub(crate) fn unit_count(job: &SweepJob, unit_rows: Option<u64>) -> u64 {
     let rows = Strategy::space(&job.strategy).len();
-    let per_symbol = |bars: u64| rows.div_ceil(unit_rows.unwrap_or_else(|| default_unit_rows(bars)).max(1));
+    let per_symbol =
+        |bars: u64| rows.div_ceil(unit_rows.unwrap_or_else(|| default_unit_rows(bars, rows)).max(1));
     job.spec.series.iter().map(|series| per_symbol(series.bars)).sum()
 }

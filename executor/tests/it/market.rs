@@ -30,12 +30,12 @@ long:
 stop_loss: 0.03
 ";
 
-/// 16,000 combinations: seconds of a core over 60,000 bars.
+/// 64,000 combinations: seconds of a core over 60,000 bars, which a build for tests reads in some tenths of a second.
 const LONG: &str = "
 name: long
 params:
   fast: {from: 3, to: 82}
-  slow: {from: 103, to: 202}
+  slow: {from: 103, to: 902}
 long:
   enter: crosses_above(sma(close, fast), sma(close, slow))
   exit: crosses_below(sma(close, fast), sma(close, slow))
@@ -61,7 +61,7 @@ impl Market {
 
     /// One unit of one block, seconds long.
     pub(crate) fn long() -> Market {
-        Market::new(LONG, 1, 120_000, 8_000, 1)
+        Market::new(LONG, 1, 60_000, 64_000, 1)
     }
 
     fn new(strategy: &'static str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {

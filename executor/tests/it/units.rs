@@ -52,8 +52,8 @@ fn a_cancelled_job_stops_its_kernels_within_a_second() {
     let (scheduler, reports, workers) = cluster(&market, 1, 1);
     let job = scheduler.submit(&market);
     wait_until("the unit runs", || reports.running() == 1);
-    // Well inside the kernels.
-    std::thread::sleep(Duration::from_millis(700));
+    // Well inside the kernels: the bars have been read.
+    std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!(reports.running(), 1, "the unit is too short for this test");
     let asked = Instant::now();
     scheduler.cancel(&job);
@@ -77,8 +77,8 @@ fn a_sweep_that_the_scheduler_calls_cancelled_stops() {
     let job = scheduler.submit(&market);
     wait_until("the unit runs", || reports.running() == 1);
     reports.cancel("another-sweep");
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(reports.running(), 1);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(reports.running(), 1, "the unit is too short for this test");
     let asked = Instant::now();
     reports.cancel(&market.sweep_id());
     wait_until("the unit's end is reported", || !reports.with_outcome(Outcome::Cancelled).is_empty());

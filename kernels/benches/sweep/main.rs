@@ -1,5 +1,5 @@
 //! The sweep beside a bar-by-bar loop, in one process: `cargo bench -p polybolos-kernels --bench sweep [FILTER] [--profile]`.
-//! A filter is a part of a line's title: `W1 bar`, `single`, `growth`.
+//! A filter is a part of a line's title: `W1 bar`, `single`, `growth`, `series`.
 //!
 //! W1 and W2 are the house's reference workloads: 43,800 bars; an SMA cross over 50 x 100 combinations, and an RSI reversion
 //! with stop and target over 20 x 4 x 5 x 4 x 5. The sweep computes its indicators and every metric's statistics; the loop gets
@@ -90,6 +90,9 @@ fn main() {
     if "growth".contains(&filter) {
         growth();
     }
+    if "series".contains(&filter) {
+        series();
+    }
 }
 
 /// One combination alone after another one on the same bars: the tables over them are made once, its series are its own.
@@ -132,18 +135,36 @@ fn growth() {
     for count in [4_380, 43_800, 438_000] {
         let bars = market::bars(count, 7);
         for slow in [10, 100, 1_000] {
-            let work = workload::averages(slow, true, false, Terms::Plain);
-            let mut out = vec![Stats::default(); work.combinations()];
-            let config = SimConfig { returns: Returns::Bar, ..SimConfig::default() };
-            let work_of = (count * work.combinations()) as f64;
-            let runs = if work_of > 5e9 { 1 } else { RUNS };
-            let time = || sweep_once(&bars, &work, &config, Isa::detect(), &mut out);
-            let seconds = median(std::iter::repeat_with(time).take(runs).collect());
-            let (ms, per_thousand, rate) = (seconds * 1e3, seconds * 1e12 / work_of, work_of / seconds / 1e9);
-            let combinations = work.combinations();
-            println!("{count:<12} {combinations:>12} {ms:>10.2} {per_thousand:>12.1} {rate:>10.2}");
+            timed(&count.to_string(), &bars, &workload::averages(slow, true, false, Terms::Plain));
         }
     }
+}
+
+/// W1's rule in blocks of 8,000 combinations by the number of series they are made of: units of wide grids have few rows for each.
+fn series() {
+    println!(
+        "\n{:<12} {:>12} {:>10} {:>12} {:>10}",
+        "series", "combinations", "ms", "ns per 1000", "G bars/s"
+    );
+    let bars = market::bars(BARS, 7);
+    for fast in [80, 20, 4, 1] {
+        // Spread over the same periods: short averages trade more often.
+        let fasts = (0..fast).map(|i| 5 + (2 * i + 1) * 40 / fast);
+        let work = workload::averages_of(fasts, 8_000 / fast, true, false, Terms::Plain);
+        timed(&(fast + 8_000 / fast).to_string(), &bars, &work);
+    }
+}
+
+/// A line with what a workload takes.
+fn timed(title: &str, bars: &Bars, work: &Workload) {
+    let mut out = vec![Stats::default(); work.combinations()];
+    let config = SimConfig { returns: Returns::Bar, ..SimConfig::default() };
+    let work_of = (bars.len() * work.combinations()) as f64;
+    let runs = if work_of > 5e9 { 1 } else { RUNS };
+    let time = || sweep_once(bars, work, &config, Isa::detect(), &mut out);
+    let seconds = median(std::iter::repeat_with(time).take(runs).collect());
+    let (ms, per_thousand, rate) = (seconds * 1e3, seconds * 1e12 / work_of, work_of / seconds / 1e9);
+    println!("{title:<12} {:>12} {ms:>10.2} {per_thousand:>12.1} {rate:>10.2}", work.combinations());
 }
 
 /// Measures a workload and its yardstick, and holds one against the other.

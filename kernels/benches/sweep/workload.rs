@@ -69,11 +69,21 @@ pub(crate) enum Terms {
 
 /// W1: 50 fast x `slow` slow averages crossing; long, short or both.
 pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool, terms: Terms) -> Workload {
+    averages_of(5..55, slow, is_long, is_short, terms)
+}
+
+/// The same with other fast averages.
+pub(crate) fn averages_of(
+    fasts: impl IntoIterator<Item = u32>,
+    slow: u32,
+    is_long: bool,
+    is_short: bool,
+    terms: Terms,
+) -> Workload {
     let mut builder = ProgramBuilder::new(2);
-    let fast = indicator(&mut builder, "sma", 0);
-    let other = indicator(&mut builder, "sma", 1);
-    let above = Some(builder.push(Op::CrossesAbove, &[fast, other], 0).unwrap());
-    let below = Some(builder.push(Op::CrossesBelow, &[fast, other], 0).unwrap());
+    let (first, other) = (indicator(&mut builder, "sma", 0), indicator(&mut builder, "sma", 1));
+    let above = Some(builder.push(Op::CrossesAbove, &[first, other], 0).unwrap());
+    let below = Some(builder.push(Op::CrossesBelow, &[first, other], 0).unwrap());
     let mut rules = rules(&mut builder);
     if is_long {
         (rules.long_enter, rules.long_exit) = (above, below);
@@ -92,8 +102,9 @@ pub(crate) fn averages(slow: u32, is_long: bool, is_short: bool, terms: Terms) -
         (rules.stop_loss, rules.take_profit) = (Some(constant(STOP)), Some(constant(TARGET)));
     }
     let slows = (0..slow).map(|i| 60 + 2 * i);
-    let values =
-        (5..55).flat_map(|fast| slows.clone().flat_map(move |slow| [f64::from(fast), f64::from(slow)]));
+    let values = fasts
+        .into_iter()
+        .flat_map(|fast| slows.clone().flat_map(move |slow| [f64::from(fast), f64::from(slow)]));
     Workload { program: builder.finish(rules), values: values.collect() }
 }
 

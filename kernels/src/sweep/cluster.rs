@@ -34,6 +34,16 @@ pub(super) struct Budget {
     pub(super) tile_bytes: usize,
 }
 
+impl Budget {
+    /// Whether the series of so many instances of a leaf are on their way to memory and back longer than they take to make again.
+    fn is_large(self, leaves: usize) -> bool {
+        leaves.saturating_mul(self.leaf) > CACHED
+    }
+}
+
+/// Bytes of whole series that may be found in the caches by the next cluster.
+const CACHED: usize = 16 << 20;
+
 impl Instances {
     /// Numbers the instances of leaves and shared steps in the rows of `values`.
     pub(super) fn new(program: &Program, tiles: &TileProgram, values: &[f64], rows: usize) -> Instances {
@@ -66,7 +76,13 @@ impl Instances {
     }
 
     /// The leaves among `rows` whose series are written whole, and those that are made tile by tile.
-    fn leaves(&self, distinct: &[Vec<u32>], rows: &[u32], tiles: &TileProgram) -> (usize, usize) {
+    fn leaves(
+        &self,
+        distinct: &[Vec<u32>],
+        rows: &[u32],
+        tiles: &TileProgram,
+        budget: Budget,
+    ) -> (usize, usize) {
         let mut pairs = 0;
         let mut is_coded = vec![false; tiles.leaves.len()];
         for step in &tiles.steps {
@@ -77,15 +93,15 @@ impl Instances {
                 if step.is_shared { distinct[tiles.leaves.len() + step.place].len() } else { rows.len() };
             (is_coded[a], is_coded[b]) = (true, true);
         }
-        let (mut all, mut coded, mut made) = (0, 0, 0);
-        for (column, ids) in distinct[..tiles.leaves.len()].iter().enumerate() {
-            all += ids.len();
-            if is_coded[column] {
-                coded += ids.len();
-                made += if tiles.in_parts[column] { ids.len() } else { 0 };
-            }
+        let counts = || distinct.iter().map(Vec::len).zip(&is_coded);
+        let has_codes =
+            is_worth_codes(pairs, counts().filter(|(_, coded)| **coded).map(|(ids, _)| ids).sum());
+        let (mut whole, mut made) = (0, 0);
+        for ((ids, is_coded), in_parts) in counts().zip(&tiles.in_parts) {
+            let is_made = *in_parts && (has_codes && *is_coded || budget.is_large(ids));
+            *if is_made { &mut made } else { &mut whole } += ids;
         }
-        if is_worth_codes(pairs, coded) { (all - made, made) } else { (all, 0) }
+        (whole, made)
     }
 
     /// Cuts `rows` until each part is within the budget or a single combination: the column with the most
@@ -102,7 +118,7 @@ impl Instances {
             .sum::<usize>();
         let tile_bytes =
             count(&distinct[leaves..]) * size_of::<WordTile>() + numbers * TILE * size_of::<f64>();
-        let (whole, made) = self.leaves(&distinct, &rows, tiles);
+        let (whole, made) = self.leaves(&distinct, &rows, tiles, budget);
         let fits = whole * budget.leaf <= budget.bytes
             && made * TILE_LEAF <= budget.tile_leaves
             && tile_bytes <= budget.tile_bytes;
@@ -284,9 +300,7 @@ impl<'b> Cluster<'b> {
             let row = |place: &u32| self.rows[*place as usize] as usize * width;
             let rows: Vec<&[f64]> =
                 first.iter().map(|place| &values[row(place)..row(place) + width]).collect();
-            let most = if self.rows.len() > 1 { budget.bytes } else { usize::MAX };
-            let most = most / budget.leaf.max(1);
-            let has_fitted = self.load_leaves(evaluator, column, &rows, most, cancel);
+            let has_fitted = self.load_leaves(evaluator, column, &rows, budget, cancel);
             let has_fitted = has_fitted.map_err(|error| match error {
                 EvalError::Cancelled => Stop::Cancelled,
                 _ => Stop::Failed,
@@ -298,24 +312,26 @@ impl<'b> Cluster<'b> {
         Ok(true)
     }
 
-    /// Adds the instances of one leaf. What is used so often on every tile that it gets codes is made there; where it cannot be,
-    /// and there would be more than `most` whole leaves, gives `false`.
+    /// Adds the instances of one leaf. What is used so often on every tile that it gets codes is made there, and what would not stay
+    /// in the caches; where it cannot be, and the whole leaves would not be within the budget, gives `false`.
     fn load_leaves(
         &mut self,
         evaluator: &mut Evaluator<'_>,
         column: usize,
         rows: &[&[f64]],
-        most: usize,
+        budget: Budget,
         cancel: &AtomicBool,
     ) -> Result<bool, EvalError> {
         let node = self.tiles.leaves[column];
-        if self.coded.binary_search(&self.leaves.len()).is_ok() && self.tiles.in_parts[column] {
+        let is_coded = self.coded.binary_search(&self.leaves.len()).is_ok();
+        if self.tiles.in_parts[column] && (is_coded || budget.is_large(rows.len())) {
             if let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)? {
                 self.batches.push(TileBatch::new(batch, &mut self.leaves));
                 return Ok(true);
             }
             let in_parts: usize = self.batches.iter().map(TileBatch::len).sum();
-            if self.leaves.len() - in_parts + rows.len() > most {
+            let whole = self.leaves.len() - in_parts + rows.len();
+            if self.rows.len() > 1 && whole > budget.bytes / budget.leaf.max(1) {
                 return Ok(false);
             }
         }

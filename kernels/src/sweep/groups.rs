@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 
 use super::account::{entry_price, first_bar};
-use super::block::fills;
+use super::block::{Stop, fills};
 use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{Entries, ExitRule, Key, NEVER, SignalPassages, passages_of_levels, passages_of_time};
@@ -261,7 +262,11 @@ impl GroupMarket<'_, '_> {
     }
 
     /// The tables over all entries of some pairs of entry signals, long and short; `None` if they would not fit.
-    pub(super) fn tables(&self, enters: impl Iterator<Item = [u32; 2]>) -> Option<LevelTables> {
+    pub(super) fn tables(
+        &self,
+        enters: impl Iterator<Item = [u32; 2]>,
+        cancel: &AtomicBool,
+    ) -> Result<Option<LevelTables>, Stop> {
         let words = self.signals.words_per_signal;
         let [mut longs, mut shorts] = [vec![0u64; words], vec![0u64; words]];
         for enters in enters {
@@ -276,12 +281,12 @@ impl GroupMarket<'_, '_> {
         let unions = [BarSet::new(longs), BarSet::new(shorts)];
         let entries: usize = unions.iter().map(BarSet::len).sum();
         if rules.len() * entries * size_of::<u64>() > MAX_BYTES && self.rows.len() > 1 {
-            return None;
+            return Ok(None);
         }
         let [longs, shorts] = unions;
-        let sides = [(Side::Long, longs), (Side::Short, shorts)]
-            .map(|(side, union)| self.side_table(side, union, &rules));
-        Some(LevelTables { rules, sides })
+        let longs = self.side_table(Side::Long, longs, &rules, cancel)?;
+        let shorts = self.side_table(Side::Short, shorts, &rules, cancel)?;
+        Ok(Some(LevelTables { rules, sides: [longs, shorts] }))
     }
 
     /// The distinct exits that anybody has, signals apart.
@@ -303,7 +308,13 @@ impl GroupMarket<'_, '_> {
         rules
     }
 
-    fn side_table(&self, side: Side, decisions: BarSet, rules: &[ExitRule]) -> SideTable {
+    fn side_table(
+        &self,
+        side: Side,
+        decisions: BarSet,
+        rules: &[ExitRule],
+        cancel: &AtomicBool,
+    ) -> Result<SideTable, Stop> {
         let (delay, prices) = fills(self.market, self.config);
         let mut entries = Entries::default();
         decisions.for_each(|t| {
@@ -315,7 +326,7 @@ impl GroupMarket<'_, '_> {
             }
         });
         let mut passages = match self.view(side) {
-            Some(view) => passages_of_levels(rules, view, &entries),
+            Some(view) => passages_of_levels(rules, view, &entries, cancel)?,
             None => vec![Vec::new(); rules.len()],
         };
         for (rule, passages) in rules.iter().zip(&mut passages) {
@@ -324,7 +335,7 @@ impl GroupMarket<'_, '_> {
             }
         }
         let places = passages.iter().map(|keys| vec![Cell::new(0); keys.len()]).collect();
-        SideTable { decisions, keys: passages, places }
+        Ok(SideTable { decisions, keys: passages, places })
     }
 
     /// The group of some combinations with these entry signals, long and short.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::block::{Stop, fills, measure_sides};
 use super::books::EIGHT;
@@ -15,6 +15,7 @@ use super::passage::Key;
 use super::records::{Maker, Records, SharedAccounts};
 use super::rules::Sizing;
 use super::sampled::{SampledAccounts, SampledMarket};
+use super::signals::check;
 use crate::sim::Side;
 use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
@@ -42,7 +43,7 @@ impl Kernel for Jumps<'_, '_> {
         }
         let mut groups: Vec<([u32; 2], Vec<usize>)> = groups.into_iter().collect();
         groups.sort_unstable_by_key(|(enters, _)| *enters);
-        let tables = self.of.tables(groups.iter().map(|(enters, _)| *enters)).map(Rc::new);
+        let tables = self.of.tables(groups.iter().map(|(enters, _)| *enters), self.cancel)?.map(Rc::new);
         let Some(tables) = tables else { return Ok(false) };
         let (market, config, most) = (self.of.market, self.of.config, tables.len());
         let mut dense = DenseMarket::new(market, config)
@@ -54,9 +55,7 @@ impl Kernel for Jumps<'_, '_> {
         // Eight at a time, from as many groups as it takes: where every combination has its own entries, a group is one.
         let mut waiting = [Vec::with_capacity(EIGHT), Vec::with_capacity(EIGHT)];
         for (enters, places) in &groups {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(Stop::Cancelled);
-            }
+            check(self.cancel)?;
             let has_records = dense.is_some() || sampled.is_some();
             let is_all_in = |place: &usize| has_records && self.sizing(*place) == Sizing::Equity(1.0);
             let (all_in, others): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(is_all_in);
@@ -67,9 +66,9 @@ impl Kernel for Jumps<'_, '_> {
                 Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, is_shared, tables: &tables }));
             for places in shared.chunks(OCTETS * EIGHT) {
                 if let Some(shared) = &mut dense {
-                    self.share::<L, DenseAccounts<'_, L>>(lanes, shared, &group, places);
+                    self.share::<L, DenseAccounts<'_, L>>(lanes, shared, &group, places)?;
                 } else if let Some(shared) = &mut sampled {
-                    self.share::<L, SampledAccounts<'_, L>>(lanes, shared, &group, places);
+                    self.share::<L, SampledAccounts<'_, L>>(lanes, shared, &group, places)?;
                 }
             }
             let wait = |place: &usize| (Rc::clone(&group), *place);
@@ -155,7 +154,7 @@ impl<'j> Jumps<'j, '_> {
         (maker, records): &mut (Maker<'j, A::Market>, Records<A::Record>),
         group: &Group,
         places: &[usize],
-    ) {
+    ) -> Result<(), Stop> {
         let octets = places.chunks(EIGHT);
         let mut states: Vec<(A, [Jumper<'_>; EIGHT])> = Vec::with_capacity(octets.len());
         for octet in octets.clone() {
@@ -166,13 +165,14 @@ impl<'j> Jumps<'j, '_> {
             }
             states.push((A::new(lanes, maker.of), jumpers));
         }
-        maker.share::<L, A>(&mut states, group, records);
+        maker.share::<L, A>(&mut states, group, records, self.cancel)?;
         for ((accounts, jumpers), octet) in states.iter().zip(octets) {
             let stats = accounts.finish(|i| jumpers[i].end(maker.delay, maker.prices));
             for (stats, &place) in stats.into_iter().zip(octet) {
                 self.out[self.of.rows[place] as usize] = stats;
             }
         }
+        Ok(())
     }
 
     fn jumper<'g>(&self, group: &'g Group, place: usize) -> Jumper<'g> {

@@ -6,8 +6,12 @@
 //! a combination's rules is its exit; where several levels share the bar, [`LevelView::touch`] says which comes first. So a
 //! combination jumps from entry to exit to next entry, and touches no bar in between.
 
+use std::sync::atomic::AtomicBool;
+
+use super::block::Stop;
 use super::levels::LevelView;
 use super::rules::Rules;
+use super::signals::check;
 use crate::bits::next_set;
 
 /// A moment within the bars: twice the bar for its inside, one more for the decision at its close. [`NEVER`] sorts last.
@@ -47,7 +51,12 @@ pub(super) struct Entries {
 }
 
 /// The passages of levels, in their order; `view` is the side's.
-pub(super) fn passages_of_levels(rules: &[ExitRule], view: &LevelView, entries: &Entries) -> Vec<Vec<Key>> {
+pub(super) fn passages_of_levels(
+    rules: &[ExitRule],
+    view: &LevelView,
+    entries: &Entries,
+    cancel: &AtomicBool,
+) -> Result<Vec<Vec<Key>>, Stop> {
     let none = Rules::NONE;
     let mut keys = vec![Vec::new(); rules.len()];
     // From the level that is met first to the one that is met last.
@@ -62,15 +71,18 @@ pub(super) fn passages_of_levels(rules: &[ExitRule], view: &LevelView, entries: 
     let meets = |low: f64, price: f64, stop: f64| {
         low <= view.levels(price, &Rules { stop_loss: Some(stop), ..none }).stop
     };
+    check(cancel)?;
     nearest(view.lowest(), entries, &stops, (is_covered, meets), &mut keys);
     let targets = ascending(|rule| if let ExitRule::Target(target) = rule { Some(*target) } else { None });
     let is_covered = |older: f64, newer: f64| newer >= older;
     let meets = |high: f64, price: f64, target: f64| {
         high >= view.levels(price, &Rules { take_profit: Some(target), ..none }).target
     };
+    check(cancel)?;
     nearest(view.highest(), entries, &targets, (is_covered, meets), &mut keys);
     for (rule, keys) in rules.iter().zip(&mut keys) {
         if let ExitRule::Trailing(trailing) = *rule {
+            check(cancel)?;
             let rules = Rules { trailing_stop: Some(trailing), ..none };
             let entries = entries.first_bars.iter().zip(&entries.prices);
             let met = |(&first, &price): (&u32, &f64)| {
@@ -79,7 +91,7 @@ pub(super) fn passages_of_levels(rules: &[ExitRule], view: &LevelView, entries: 
             *keys = entries.map(met).collect();
         }
     }
-    keys
+    Ok(keys)
 }
 
 /// The passages of a time exit of `held` bars among `bars`, by the first bars that entries are held in.

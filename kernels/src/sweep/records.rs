@@ -7,8 +7,10 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::account::{entry_price, first_bar};
+use super::block::Stop;
 use super::books::EIGHT;
 use super::dense::AHEAD;
 use super::extremes::Extremes;
@@ -18,6 +20,7 @@ use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{ExitRule, Key, NEVER};
 use super::rules::Rules;
+use super::signals::check;
 use crate::sim::{ExitReason, Side, SimConfig};
 use crate::simd::{Isa, Kernel, Lanes};
 use crate::stats::Stats;
@@ -351,12 +354,14 @@ impl<'m, M: Copy> Maker<'m, M> {
         states: &mut [(A, [Jumper<'_>; EIGHT])],
         group: &Group,
         records: &mut Records<A::Record>,
-    ) {
+        cancel: &AtomicBool,
+    ) -> Result<(), Stop> {
         group.forget();
         let step = entries_of_block(group.rules.len());
         let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
         let mut from = 0;
         while from < group.decisions.len() {
+            check(cancel)?;
             let until = group.decisions.len().min(from + step);
             records.next = SPOTS;
             if states.len() >= signals {
@@ -367,5 +372,6 @@ impl<'m, M: Copy> Maker<'m, M> {
             }
             from = until;
         }
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::market::Market;
 use super::ordered::Ordered;
 use super::path::opposite;
 use super::rules::{Rules, Sizing};
-use super::signals::{Events, TileSink, Walk};
+use super::signals::{Events, TileSink, Walk, check};
 use super::tile::{Span, View};
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Kernel, Lanes};
@@ -159,8 +159,9 @@ impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
 
     /// Makes the trades of a stretch.
     #[inline(always)]
-    fn advance(&mut self) {
+    fn advance(&mut self, cancel: &AtomicBool) -> Result<(), Stop> {
         for group in 0..self.groups.len() {
+            check(cancel)?;
             self.gather(group);
             match self.side {
                 Some(side) => self.advance_one_side(group, side),
@@ -168,6 +169,7 @@ impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
             }
         }
         self.events.clear();
+        Ok(())
     }
 
     #[inline(always)]
@@ -273,10 +275,11 @@ impl<L: Lanes> TileSink for Accounts<'_, '_, L> {
     }
 
     #[inline(always)]
-    fn end_tile(&mut self, is_last: bool) {
+    fn end_tile(&mut self, is_last: bool, cancel: &AtomicBool) -> Result<(), Stop> {
         if is_last || self.events.tiles() == STRETCH {
-            self.advance();
+            self.advance(cancel)?;
         }
+        Ok(())
     }
 }
 

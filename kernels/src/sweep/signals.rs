@@ -27,13 +27,24 @@ pub(super) trait TileSink {
     /// Takes the positions of one combination on one tile.
     fn take_ordered<L: Lanes>(&mut self, _lanes: L, _leaves: [&NumberLeaf; 2], _span: Span, _place: usize) {}
     /// Every combination of a tile, or of the last one, has been taken.
-    fn end_tile(&mut self, _is_last: bool) {}
+    fn end_tile(&mut self, _is_last: bool, _cancel: &AtomicBool) -> Result<(), Stop> {
+        Ok(())
+    }
 }
 
 /// A combination of an ordered strategy, and its two series.
 struct Visit {
     place: usize,
     leaves: [u32; 2],
+}
+
+/// Visits between two looks at the cancel flag: some microseconds.
+const VISITS: usize = 64;
+
+/// Stops where somebody has cancelled.
+#[inline(always)]
+pub(super) fn check(cancel: &AtomicBool) -> Result<(), Stop> {
+    if cancel.load(Ordering::Relaxed) { Err(Stop::Cancelled) } else { Ok(()) }
 }
 
 /// Series whose codes of a tile stay in the first-level cache together.
@@ -69,27 +80,30 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
         let ordered = sink.ordered();
         let visits = ordered.map(|ordered| visits(ordered, cluster)).unwrap_or_default();
         for first_bar in (0..bars).step_by(TILE) {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(Stop::Cancelled);
-            }
+            check(cancel)?;
             let span = Span::new(first_bar, bars);
             cluster.begin_tile(span);
             Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
-            for visit in &visits {
-                let [a, b] = visit.leaves.map(|leaf| &cluster.leaves[leaf as usize]);
-                if let (Leaf::Numbers(a), Leaf::Numbers(b)) = (a, b) {
-                    sink.take_ordered(lanes, [a, b], span, visit.place);
+            for visits in visits.chunks(VISITS) {
+                check(cancel)?;
+                for visit in visits {
+                    let [a, b] = visit.leaves.map(|leaf| &cluster.leaves[leaf as usize]);
+                    if let (Leaf::Numbers(a), Leaf::Numbers(b)) = (a, b) {
+                        sink.take_ordered(lanes, [a, b], span, visit.place);
+                    }
                 }
             }
             if ordered.is_none() {
                 let every_bar = span.every_bar();
                 let source = Source { program: tiles, leaves: &cluster.leaves, span, every_bar: &every_bar };
                 for (instance, &(step, place)) in cluster.shared.iter().enumerate() {
+                    check(cancel)?;
                     let bindings = cluster.bindings(place as usize);
                     let carry = &mut shared_carry[instance];
                     room.compute_shared(lanes, source, (step, instance), bindings, carry);
                 }
                 for place in 0..cluster.rows.len() {
+                    check(cancel)?;
                     let bindings = cluster.bindings(place);
                     let carries = &mut private_carry[place * tiles.private.len()..][..tiles.private.len()];
                     for (index, carry) in carries.iter_mut().enumerate() {
@@ -101,7 +115,7 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
             if !sink.fits() && cluster.rows.len() > 1 {
                 return Ok(false);
             }
-            sink.end_tile(first_bar + TILE >= bars);
+            sink.end_tile(first_bar + TILE >= bars, cancel)?;
         }
         Ok(true)
     }

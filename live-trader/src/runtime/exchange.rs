@@ -21,6 +21,7 @@ use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueEr
 use super::clock::{MarketClock, is_of_the_past};
 use super::closes::Closes;
 use super::error::RuntimeError;
+use super::patience::{patiently, patiently_at_first};
 use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
 
@@ -123,10 +124,10 @@ impl Exchange {
             ));
         }
         let connector = Connector::new(settings, Some(credentials), metrics)?;
-        let asked = |what: &str, error| RuntimeError::Venue { what: what.to_owned(), error };
-        connector.sync_clock().await.map_err(|error| asked("the exchange's clock", error))?;
-        let account =
-            connector.execute(&Command::Account).await.map_err(|error| asked("the account", error))?;
+        // First of all its limits: its answers tell how much has been used, and what that leaves depends on them.
+        patiently_at_first("the exchange's rules", async || connector.exchange_info().await).await?;
+        patiently("the exchange's clock", async || connector.sync_clock().await).await?;
+        let account = patiently("the account", async || connector.execute(&Command::Account).await).await?;
         let Response::Account(account) = account else {
             return Err(RuntimeError::CannotTrade);
         };
@@ -135,12 +136,11 @@ impl Exchange {
         }
         if mode == Mode::Live {
             // What the account says of withdrawals holds for the account; where the exchange says it of keys, that counts.
-            let may_withdraw = match connector.key_may_withdraw().await {
-                Ok(may_withdraw) => may_withdraw,
-                Err(VenueError::Refused { .. } | VenueError::NotFound { .. }) => account.can_withdraw,
-                Err(error) => return Err(asked("what the key may do", error)),
-            };
-            if may_withdraw {
+            let said = patiently("what the key may do", async || match connector.key_may_withdraw().await {
+                Err(VenueError::Refused { .. } | VenueError::NotFound { .. }) => Ok(account.can_withdraw),
+                said => said,
+            });
+            if said.await? {
                 return Err(RuntimeError::KeyMayWithdraw);
             }
         }

@@ -25,6 +25,7 @@ use crate::venue::{AccountEvent, MarketEvent, VenueError};
 use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
 use super::paper::PaperExchange;
+use super::patience::{patiently, patiently_at_first};
 use super::venue::{Dispatch, Feed, Venue};
 
 /// Name of the account's file in the state's folder.
@@ -101,8 +102,8 @@ impl LivePaper {
         cash: Decimal,
         state_dir: &Path,
     ) -> Result<LivePaper, RuntimeError> {
-        let asked = |error| RuntimeError::Venue { what: "the exchange's clock".to_owned(), error };
-        connector.sync_clock().await.map_err(asked)?;
+        patiently_at_first("the exchange's rules", async || connector.exchange_info().await).await?;
+        patiently("the exchange's clock", async || connector.sync_clock().await).await?;
         Ok(LivePaper {
             connector,
             interval,

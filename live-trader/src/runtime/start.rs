@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use polybolos_engine::interval::Interval;
 
@@ -12,12 +11,12 @@ use crate::journal::{Journal, Wrap};
 use crate::promotion::BotStrategy;
 use crate::symbol::Symbol;
 use crate::trader::{Event, Goal, Record, State, Trader};
-use crate::venue::VenueError;
 
 use super::desk::{Desk, Parts};
 use super::error::RuntimeError;
 use super::flow::{Batch, Flow};
 use super::halt::Watch;
+use super::patience::patiently;
 use super::plan::{cash_per_symbol, signals, trader_plan};
 use super::report::Reporter;
 use super::selector::{Looks, Selector};
@@ -30,10 +29,6 @@ const FEWEST_WARMUP_BARS: usize = 1_000;
 /// So many times the bars until its signals are defined: what a recursive average remembers of what was before is then below
 /// the precision of its numbers.
 const WARMUP_FACTOR: usize = 40;
-
-/// How often a start asks again for what it needs, and the pause before it does: more than a minute of the exchange's limits.
-const ASK_AGAIN: u32 = 15;
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What a bot is started with.
 pub struct Setup {
@@ -108,25 +103,6 @@ async fn begin<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeE
         symbols.iter().map(|symbol| (symbol.clone(), desk.newest_open_ms(symbol))).collect();
     desk.venue.open(&pairs);
     Ok(desk)
-}
-
-/// Asks again for a while where the exchange's limits, or a connection that is not there, are all that stands in the way.
-async fn patiently<T>(
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Result<T, VenueError>,
-) -> Result<T, RuntimeError> {
-    let mut pauses = ASK_AGAIN;
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(VenueError::NotDone { reason, .. }) if pauses > 0 => {
-                tracing::warn!(what, reason, "the start waits");
-                pauses -= 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(RuntimeError::Venue { what: what.to_owned(), error }),
-        }
-    }
 }
 
 /// The symbols that are traded from the start: what is chosen now, and what the journal says is held.

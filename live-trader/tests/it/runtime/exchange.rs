@@ -173,6 +173,25 @@ async fn a_paper_account_and_an_exchange_s_are_found_again_after_restarts() {
     }
 }
 
+/// What an exchange with higher limits says was used is not measured by the usual ones: a bot that starts late would wait for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_starts_on_an_exchange_of_which_more_was_used_than_others_allow() {
+    let market = market(23, 50);
+    let sim = simulator(&market, 0).await;
+    let address = sim.address();
+    let used = async || {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("http://{address}/api/v3/depth?symbol={}&limit=5000", SYMBOLS[0]));
+        let answer = request.send().await.unwrap();
+        answer.headers()["x-mbx-used-weight-1m"].to_str().unwrap().parse::<u32>().unwrap()
+    };
+    while used().await <= 6_000 {}
+    let began = std::time::Instant::now();
+    connect(&sim, Mode::Testnet).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_a_live_address_and_an_unknown_pair_are_refused_before_anything_is_sent() {
     let market = market(23, 50);
