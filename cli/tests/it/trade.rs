@@ -98,3 +98,33 @@ fn live_trading_needs_more_than_a_file() {
     let ran = place.run(&["trade", "live.yaml", "--mode", "live", "--confirm-live", "up", "--data", "data"]);
     assert!(ran.code == Some(2) && ran.stderr.contains("paper mode"), "{ran:?}");
 }
+
+#[test]
+fn a_session_is_compared_with_the_backtest_of_its_own_candles() {
+    let (place, symbol) = place();
+    let parity = ["parity", "bot.yaml", "--state-dir", "state/replay"];
+    let json = [&parity[..], &["--json"]].concat();
+    let nothing = place.run(&parity);
+    assert!(nothing.code == Some(1) && nothing.stderr.contains("state/replay"), "{nothing:?}");
+    let negative = place.run(&[&parity[..], &["--tolerance-bps=-1"]].concat());
+    assert!(negative.code == Some(2) && negative.stderr.contains("at least 0, not -1"), "{negative:?}");
+
+    place.run(&["trade", "bot.yaml", "--data", "data"]).ok();
+    let report = place.run(&json).json();
+    let of_symbol = &report["symbols"][0];
+    assert_eq!((&of_symbol["symbol"], &report["unexplained"]), (&symbol.as_str().into(), &0.into()));
+    let trades = of_symbol["matched_trades"].as_u64().unwrap();
+    assert!(trades > 5, "{report}");
+    assert_eq!((&of_symbol["live_trades"], &of_symbol["backtest_trades"]), (&trades.into(), &trades.into()));
+    assert_eq!(of_symbol["differences"], serde_json::json!([]));
+    let text = place.run(&parity).ok();
+    assert!(text.contains(&format!("{trades} matched")), "{text}");
+    assert!(text.contains("0 differences, 0 without a cause"), "{text}");
+
+    // A backtest with another fee is not the session's.
+    place.write("up.yaml", &STRATEGY.replace("fee: 0.001", "fee: 0.002"));
+    let dearer = place.run(&json).json();
+    let found = dearer["symbols"][0]["differences"].as_array().unwrap();
+    let fees = found.iter().filter(|found| found["what"] == "fee_rate");
+    assert!(fees.clone().count() > 5 && fees.clone().all(|found| found["cause"] == "commission"), "{dearer}");
+}
