@@ -94,13 +94,13 @@ async fn its_bars_rules_and_prices_are_the_sources() {
         step(&source, &sim, &["BTCUSDT"]).await;
         assert_eq!(klines(&sim, "BTCUSDT").await, klines(&source, "BTCUSDT").await);
     }
-    while seen.len() < 4 {
+    while seen.len() < 5 {
         if let Some(MarketEvent::Bar { bar, .. }) = market.next().await {
             seen.push(bar.open_time_ms / HOUR_MS);
         }
     }
-    assert_eq!(seen, [1, 2, 3, 4], "what closed is told to its own clients");
-    assert_eq!(sim.progress().steps, 4);
+    assert_eq!(seen, [1, 2, 3, 4, 5], "what closed is told to its own clients");
+    assert_eq!(sim.progress().steps, 5);
 }
 
 #[tokio::test]
@@ -181,14 +181,14 @@ async fn lost_connections_leave_no_bar_out_and_none_twice() {
         source.step().await;
     }
     let mut seen = Vec::new();
-    while seen.len() < 4 {
+    while seen.len() < 5 {
         let event = tokio::time::timeout(LONGEST, market.next()).await.unwrap();
         if let Some(MarketEvent::Bar { bar, .. }) = event {
             seen.push(bar.open_time_ms / HOUR_MS);
         }
     }
-    assert_eq!(seen, [1, 2, 3, 4]);
-    until(&sim, "all of them", |core| closed(core, "BTCUSDT") == [0, 1, 2, 3, 4]).await;
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    until(&sim, "all of them", |core| closed(core, "BTCUSDT") == [0, 1, 2, 3, 4, 5]).await;
     assert_eq!(status(&sim, "stop").0, OrderStatus::Filled, "the order stayed and met the bars");
     let more = tokio::time::timeout(Duration::from_millis(100), async {
         while !matches!(market.next().await, Some(MarketEvent::Bar { .. })) {}
