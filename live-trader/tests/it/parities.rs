@@ -208,7 +208,7 @@ fn an_entry_that_was_not_made_names_what_held_it_back() {
         (
             "the least quantity is more than all the money",
             |world| tell_rules(world, |rules| rules.lot.min = 1_000_000.into()),
-            Cause::Filter(String::new()),
+            Cause::Filter("filter LOT_SIZE: 104.84255 against a limit of 1000000".to_owned()),
         ),
         (
             "the exchange refuses, and nobody had said so",

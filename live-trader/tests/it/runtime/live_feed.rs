@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use polybolos_live_trader::binance::{self, ConnectorConfig, Credentials, Endpoints, KeyKind};
 use polybolos_live_trader::config::Mode;
-use polybolos_live_trader::control::Status;
 use polybolos_live_trader::exchange_sim::{ExchangeSim, LiveMarket, LiveSource, SimConfig, Speed};
 use polybolos_live_trader::order::OrderSide;
 use polybolos_live_trader::runtime::{Exchange, Outcome, Setup, StopRequest, closed_trades, start};
@@ -16,7 +15,7 @@ use rust_decimal::Decimal;
 use super::bot::{HOUR_MS, SYMBOLS, file, inputs, load, market};
 use super::exchange::continuous;
 
-const ROWS: usize = 120;
+const ROWS: usize = 80;
 
 /// An exchange that plays a market step by step, and one that follows it.
 async fn exchanges() -> (ExchangeSim, ExchangeSim) {
@@ -38,11 +37,13 @@ async fn exchanges() -> (ExchangeSim, ExchangeSim) {
     (source, sim)
 }
 
-/// Whether the bot has acted on the close of the newest bar of every pair, and nothing is on its way.
-fn is_done(status: &Status, newest_ms: i64) -> bool {
-    use polybolos_live_trader::control::Reason;
-    let is_quiet = |reason: &Reason| !matches!(reason, Reason::OrderPending { .. });
-    status.symbols.iter().all(|symbol| symbol.last_bar_ms >= Some(newest_ms) && is_quiet(&symbol.reason))
+/// Waits until the bot has nothing more to ask of the exchange for a while.
+async fn until_quiet(sim: &ExchangeSim) {
+    let mut asked = u64::MAX;
+    while asked != sim.progress().requests {
+        asked = sim.progress().requests;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,22 +63,25 @@ async fn a_bot_trades_on_a_followed_market() {
     let mut desk = start(setup, venue).await.unwrap();
     let (mut inputs, mut ends) = inputs();
     let running = tokio::spawn(async move { desk.run(&mut inputs).await });
+    let is_running = ends.status.wait_for(|status| !status.symbols.is_empty());
+    tokio::time::timeout(Duration::from_secs(20), is_running).await.unwrap().unwrap();
     for _ in 20..ROWS {
         source.step().await;
-        let newest_ms = source.inspect(|core| {
-            let bars = core.bars(&Symbol::new(SYMBOLS[0]), None, None, 1).unwrap();
-            bars.last().unwrap().open_time_ms
-        });
-        // Before the first close of its life the bot has nothing to act on.
-        if newest_ms >= 20 * HOUR_MS {
-            let done = ends.status.wait_for(|status| is_done(status, newest_ms));
-            tokio::time::timeout(Duration::from_secs(20), done).await.unwrap().unwrap();
+        let newest = |sim: &ExchangeSim| {
+            let symbols = SYMBOLS.map(Symbol::new);
+            sim.inspect(|core| symbols.map(|symbol| core.bars(&symbol, None, None, 1).unwrap()))
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while newest(&sim) != newest(&source) {
+            assert!(tokio::time::Instant::now() < deadline, "a bar of the source does not come");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        until_quiet(&sim).await;
     }
     ends.stop.send_replace(StopRequest::Orderly { flatten: false });
     assert_eq!(running.await.unwrap().unwrap(), Outcome::Stopped { is_settled: true });
     let told = closed_trades(dir.path(), "walker", "1h".parse().unwrap()).unwrap();
-    assert!(told.len() >= 10, "{}", told.len());
+    assert!(told.len() >= 8, "{}", told.len());
     for name in SYMBOLS {
         let symbol = Symbol::new(name);
         assert_eq!(

@@ -190,12 +190,12 @@ enum News {
 fn news(rows: &[Vec<[i64; 4]>; 2]) -> VecDeque<News> {
     let mut news = VecDeque::new();
     for step in 1..rows[0].len() {
-        for pair in 0..2 {
-            let (at, bars) = (step - pair, bars(&rows[pair]));
+        for (pair, rows) in rows.iter().enumerate() {
+            let (at, bars) = (step - pair, bars(rows));
             if at == 0 {
                 continue;
             }
-            for ticks in [rows[pair][at][0], rows[pair][at][3]] {
+            for ticks in [rows[at][0], rows[at][3]] {
                 news.push_back(News::Quote(pair, Decimal::new(ticks, 2)));
             }
             news.push_back(News::Bar(pair, Bar::at(&bars, at).unwrap()));
