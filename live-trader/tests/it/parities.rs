@@ -37,13 +37,15 @@ fn session(
 
 /// A session whose strategy wants in and out at the closes of these bars, and nothing else.
 fn scripted(setup: &Setup, enter: &[usize], exit: &[usize]) -> World {
+    scripted_by(EntryStyle::Market, setup, enter, exit)
+}
+
+fn scripted_by(entry: EntryStyle, setup: &Setup, enter: &[usize], exit: &[usize]) -> World {
     let mut bars = walk(SEED, 60, 0, 0);
     enter.iter().for_each(|t| bars.volume[*t] = 1.0);
     exit.iter().for_each(|t| bars.quote_volume[*t] = 1.0);
     let pairs = vec![(symbol(), bars)];
-    World::with(setup, pairs, EntryStyle::Market, Faults::default(), SEED, |plan, _| {
-        plan.collar_bps = 0.into();
-    })
+    World::with(setup, pairs, entry, Faults::default(), SEED, |plan, _| plan.collar_bps = 0.into())
 }
 
 /// Plays `world` up to the opening of bar `hour`.
@@ -217,7 +219,7 @@ fn an_entry_that_was_not_made_names_what_held_it_back() {
         ),
         (
             "the money is gone",
-            |world| assert!(world.simulator.transfer("USDT", (-9_900).into())),
+            |world| assert!(world.simulator.transfer("USDT", (-5_000).into())),
             Cause::NotTaken("-2010: Account has insufficient balance for requested action.".to_owned()),
         ),
         (
@@ -254,6 +256,19 @@ fn an_entry_that_was_not_made_names_what_held_it_back() {
             "{about}: {found:?}"
         );
     }
+}
+
+#[test]
+fn an_entry_that_did_not_fill_says_so() {
+    let mut world = scripted_by(EntryStyle::Protected, &PLAIN, &[10, 30], &[15, 35]);
+    play_until(&mut world, 20);
+    // There is never enough on the other side for all of it, and it takes nothing less.
+    world.faults.partial = 100;
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert_eq!(missing, [Cause::NotTaken("its order ended without a fill".to_owned())]);
 }
 
 #[test]
