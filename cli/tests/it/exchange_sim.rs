@@ -128,7 +128,7 @@ fn a_live_market_has_no_use_for_what_is_said_of_a_dataset() {
         ),
         ("all", nowhere.to_vec(), 2, "name some, as --symbols BTCUSDT,ETHUSDT"),
     ] {
-        let ran = place.run(&[live.as_slice(), &[symbols], &more].concat());
+        let ran = place.run(&[live.as_slice(), &[symbols], more.as_slice()].concat());
         assert_eq!(ran.code, Some(code), "{more:?}\n{ran:?}");
         assert!(ran.stderr.contains(expected), "{more:?}\n{}", ran.stderr);
     }

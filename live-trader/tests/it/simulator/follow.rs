@@ -3,7 +3,7 @@
 use polybolos_engine::signals::Bar;
 use polybolos_live_trader::filters::SymbolStatus;
 use polybolos_live_trader::order::{Bracket, Leg, NewList, OrderStatus};
-use polybolos_live_trader::simulator::{Phase, SimulatorError};
+use polybolos_live_trader::simulator::{PartialFill, Phase, SimulatorError};
 use polybolos_live_trader::venue::MarketEvent;
 
 use super::*;
@@ -172,6 +172,30 @@ fn a_closed_bar_is_met_by_what_was_there_when_it_opened() {
         &[At(121), Sell("s", stop("96")), Close(1, [10_000; 4]), Close(2, deep)],
         &[],
     );
+}
+
+#[test]
+fn the_rest_of_a_split_order_waits_for_the_next_quote_or_bar() {
+    let start = || {
+        let mut exchange = followed(&["BTCUSDT"]);
+        let split = PartialFill { fraction: dec("0.5"), expires_rest: false };
+        let sell = order("l", OrderSide::Sell, limit("102"), "1");
+        exchange.place(&sell, Some(split)).unwrap();
+        act(&mut exchange, &Close(1, [10_000; 4]));
+        exchange
+    };
+    let filled = |exchange: &Simulator| exchange.trades(&symbol()).unwrap().count();
+    let far = [10_000, 10_300, 10_000, 10_000];
+    let mut exchange = start();
+    for (news, expected) in [(Quote("103"), 1), (Quote("101"), 1), (Close(2, far), 1), (Close(3, far), 2)] {
+        act(&mut exchange, &news);
+        assert_eq!(filled(&exchange), expected);
+    }
+    let mut exchange = start();
+    for (news, expected) in [(Close(2, far), 1), (Quote("101.99"), 1), (Quote("102"), 2)] {
+        act(&mut exchange, &news);
+        assert_eq!(filled(&exchange), expected);
+    }
 }
 
 #[test]
