@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Ask and tell a running bot through its control port.
     #[command(subcommand)]
     Bot(BotCommand),
-    /// Serve an exchange that speaks Binance's spot protocol on loopback, over a dataset's bars.
+    /// Serve an exchange that speaks Binance's spot protocol on loopback, over a dataset's bars or the live market.
     ExchangeSim(ExchangeSimArgs),
     /// Compare a bot's session with the backtest of its own candles, and name every difference and its cause.
     Parity(ParityArgs),

@@ -7,6 +7,9 @@
 //! signed requests and the windows of limits are the wall clock's, at any speed: a signed request stays valid while the market
 //! rushes by, and a client's clock agrees with the server's. Bars must therefore lie in the past.
 //!
+//! **A live market** ([`ExchangeSim::start_live`]) comes from another exchange that speaks the same protocol: real rules, the bars of the
+//! past, and then quotes and closes as they come. Both times are the source's then, unless it plays bars of the past itself.
+//!
 //! **Lockstep** ([`Speed::Lockstep`]). A client that has finished with all bars that opened at a time says so on its market
 //! connection: `{"method": "SETTLED", "params": [open_time_ms], "id": 1}`. Nothing moves before the first such message; then
 //! the market takes its next step whenever every connection that has ever said it has settled the newest close that it was
@@ -21,6 +24,7 @@ mod endpoints;
 mod exchange;
 mod faults;
 mod limits;
+mod live;
 mod pace;
 mod params;
 mod refusal;
@@ -31,5 +35,6 @@ mod sockets;
 
 pub use config::{ApiKey, PublicKey, RateLimits, SimConfig, Speed};
 pub use faults::{Action, Connections, Failure, FaultPlan, Partial, Rule, Silence};
+pub use live::{LiveError, LiveMarket, LiveSource};
 pub use pace::Progress;
 pub use server::{ExchangeSim, StartError};

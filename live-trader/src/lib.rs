@@ -18,6 +18,7 @@ pub mod exchange_sim;
 pub mod filters;
 pub mod journal;
 pub mod ledger;
+mod market_clock;
 pub mod metrics;
 pub mod order;
 pub mod parity;

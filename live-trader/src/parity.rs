@@ -186,7 +186,7 @@ pub fn compare(
         };
         let backtest = reference::run(seen, first, settings)
             .map_err(|error| ParityError::Backtest { symbol: symbol.clone(), error })?;
-        symbols.push(compare::compare(symbol, seen, first, &backtest, settings));
+        symbols.push(compare::compare(symbol, seen, first, &backtest, settings, &session.standings));
     }
     if symbols.is_empty() {
         return Err(ParityError::Empty);

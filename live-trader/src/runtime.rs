@@ -6,7 +6,6 @@
 //!
 //! A [`Venue`] is where commands go and news come from: an exchange, or a simulated one ([`Paper`]).
 
-mod clock;
 mod closes;
 mod desk;
 mod error;
@@ -25,6 +24,8 @@ mod start;
 mod trades;
 mod trend;
 mod venue;
+
+use crate::market_clock as clock;
 
 pub use desk::{Desk, Inputs, Outcome, StopRequest};
 pub use error::RuntimeError;

@@ -2,11 +2,12 @@
 //!
 //! It keeps one account, its orders and its lists by the exchange's rules, and fills orders against bars by the rules of the
 //! backtest ([`polybolos_kernels::sim`]). No clock, no socket, no thread: the same bars and requests give the same answers,
-//! numbers and events every time. Its time is *market time*, which bars alone move.
+//! numbers and events every time. Its time is *market time*, which bars alone move, or who follows a market.
 //!
 //! A bar is played in two halves. [`Simulator::open_step`] publishes the closes before it and moves the last prices to its
 //! open: market orders that arrive now fill there. [`Simulator::play_step`] lets the resting orders meet the bar and moves the
-//! last prices to its close.
+//! last prices to its close. A market that is still going on is followed instead ([`Simulator::follow`]): bars are taken when they have closed, and
+//! the time comes from outside.
 //!
 //! It does not match clients with each other, and it has as much of everything as an order wants.
 
@@ -14,6 +15,7 @@ mod book;
 mod cancel;
 mod event;
 mod execute;
+mod follow;
 mod ledger;
 mod lists;
 mod live;
@@ -39,6 +41,7 @@ use crate::symbol::Symbol;
 use crate::venue::MarketEvent;
 
 use book::Instrument;
+use follow::Closing;
 use ledger::Ledger;
 
 pub use book::{Contingency, List, Order, PartialFill};
@@ -136,6 +139,8 @@ pub enum Phase {
     },
     /// Behind the last bar; its close is published and its price stays.
     Ended,
+    /// Inside bars that are going on and not known yet: a market that is followed ([`Simulator::follow`]).
+    Live,
 }
 
 /// The exchange.
@@ -147,6 +152,8 @@ pub struct Simulator {
     lists: BTreeMap<i64, List>,
     ledger: Ledger,
     phase: Phase,
+    /// The bar of a followed market that meets the orders.
+    closing: Option<Closing>,
     now_ms: i64,
     generated_ids: u64,
     events: Vec<Event>,
@@ -194,6 +201,7 @@ impl Simulator {
             lists: BTreeMap::new(),
             ledger,
             phase: Phase::Closed,
+            closing: None,
             now_ms: first.unwrap_or(start_ms).saturating_sub(1),
             generated_ids: 0,
             events: Vec::new(),
@@ -216,14 +224,16 @@ impl Simulator {
         self.interval_ms
     }
 
-    /// Open time of the bar that [`Simulator::open_step`] opens next; `None` behind the last one.
+    /// Open time of the bar that [`Simulator::open_step`] opens next; `None` behind the last one and in a followed market.
     pub fn next_open_ms(&self) -> Option<i64> {
         self.instruments.values().filter_map(|i| i.bars.open_time_ms.get(i.next)).min().copied()
     }
 
-    /// Lets market time pass up to `to_ms`, as far as the half of the bar reaches in which the market is. Prices stay.
+    /// Lets market time pass up to `to_ms`, as far as the half of the bar reaches in which the market is; in a followed market
+    /// as far as it is told. Prices stay.
     pub fn pass_time(&mut self, to_ms: i64) {
-        if let Some(end) = self.half_end() {
+        let end = self.half_end().or((self.phase == Phase::Live).then_some(i64::MAX));
+        if let Some(end) = end {
             self.now_ms = self.now_ms.max(to_ms.min(end));
         }
     }
@@ -274,10 +284,15 @@ impl Simulator {
     fn stamp(&mut self) -> i64 {
         self.now_ms = match self.half_end() {
             Some(end) => (self.now_ms + 1).min(end).max(self.now_ms),
-            None if self.phase == Phase::Ended => self.now_ms + 1,
+            None if matches!(self.phase, Phase::Ended | Phase::Live) => self.now_ms.saturating_add(1),
             None => self.now_ms,
         };
         self.now_ms
+    }
+
+    /// Market time from which what comes to life now can meet prices: of a bar that is looked at after it has closed, its end.
+    fn alive_from_ms(&self) -> i64 {
+        self.closing.map_or(self.now_ms, |closing| closing.end_ms)
     }
 
     /// Last millisecond of the half of the bar in which the market is.
@@ -285,7 +300,7 @@ impl Simulator {
         match self.phase {
             Phase::Opened { open_ms } => Some(open_ms + (self.interval_ms / 2 - 1).max(0)),
             Phase::Played { open_ms } => Some(open_ms + (self.interval_ms - 1).max(0)),
-            Phase::Closed | Phase::Ended => None,
+            Phase::Closed | Phase::Ended | Phase::Live => None,
         }
     }
 

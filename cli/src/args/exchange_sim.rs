@@ -11,31 +11,41 @@ use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 use rust_decimal::Decimal;
 
-use super::{DataDir, LogFormat, intrabar_parser};
+use super::{LogFormat, intrabar_parser};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExchangeSimArgs {
-    #[command(flatten)]
-    pub data: DataDir,
-    /// Symbols to trade, comma separated, or all.
+    /// Dataset folder, or s3://BUCKET/PREFIX. Default: POLYBOLOS_DATA, else ./data.
+    #[arg(long, value_name = "DIR", conflicts_with = "live")]
+    pub data: Option<String>,
+    /// Follow the live market instead of a dataset: prices, bars and filters come from Binance's public data, orders never go there.
+    #[arg(long)]
+    pub live: bool,
+    /// Where the live market comes from instead of Binance: REST address of an exchange that speaks its protocol.
+    #[arg(long, value_name = "URL", requires_all = ["live", "stream_url"])]
+    pub rest_url: Option<String>,
+    /// Address of that exchange's market streams.
+    #[arg(long, value_name = "URL", requires_all = ["live", "rest_url"])]
+    pub stream_url: Option<String>,
+    /// Symbols to trade, comma separated, or all of a dataset.
     #[arg(long, value_name = "A,B|all")]
     pub symbols: Symbols,
     /// Bar interval, 1m to 1w.
     #[arg(long)]
     pub interval: Interval,
     /// Bars to use by open time, UTC: 20230101-20231231 (both days included), 20230101-, -20231231.
-    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true, conflicts_with = "live")]
     pub timerange: Option<TimeRange>,
     /// Where to listen, on loopback: one port for REST, streams and the WebSocket API. Port 0: a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9380")]
     pub listen: SocketAddr,
     /// Times real time, or max: as fast as clients say that they have settled a bar.
-    #[arg(long, value_name = "N|max", default_value = "1")]
+    #[arg(long, value_name = "N|max", default_value = "1", conflicts_with = "live")]
     pub speed: SpeedArg,
     /// First bar that is played, by its open time: 20240101; the bars before are history. Default: by --history.
-    #[arg(long, value_name = "DAY", conflicts_with = "history")]
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["history", "live"])]
     pub start: Option<String>,
-    /// Bars of the longest series that are history from the beginning; at most half of it.
+    /// Bars of the longest series that are history from the beginning, at most half of it; with --live of every series, before the start.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub history: usize,
     /// What the account holds: USDT=100000. Repeatable; default: 100000 of every quote currency.
@@ -66,7 +76,7 @@ pub(crate) struct ExchangeSimArgs {
     #[arg(long, value_name = "N")]
     pub orders_per_10_seconds: Option<u32>,
     /// End after the last bar instead of serving on.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "live")]
     pub exit_at_end: bool,
     /// How log lines look.
     #[arg(long, env = "POLYBOLOS_LOG_FORMAT", value_enum, default_value = "text")]

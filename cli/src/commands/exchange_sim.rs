@@ -1,4 +1,4 @@
-//! `polybolos exchange-sim`: an exchange on loopback over a dataset's bars, until it is told to stop.
+//! `polybolos exchange-sim`: an exchange on loopback over a dataset's bars or the live market, until it is told to stop.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use polybolos_engine::kernels::bars::Bars;
 use polybolos_engine::strategy::{Format, Source};
 use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
+use polybolos_live_trader::binance::{ConnectorConfig, Endpoints};
 use polybolos_live_trader::exchange_sim::{
-    ApiKey, ExchangeSim, FaultPlan, Progress, RateLimits, SimConfig, Speed,
+    ApiKey, ExchangeSim, FaultPlan, LiveMarket, LiveSource, Progress, RateLimits, SimConfig, Speed,
 };
 use polybolos_live_trader::filters::SymbolRules;
 use polybolos_live_trader::simulator::{Settings, synthetic_rules};
@@ -24,6 +25,10 @@ use crate::output::{message, thousands};
 use crate::signals::Signals;
 use crate::{logs, progress};
 
+/// Where bars lie unless the command line says otherwise: the variable of all commands, and their default.
+const DATA_VARIABLE: &str = "POLYBOLOS_DATA";
+const DEFAULT_DATA: &str = "./data";
+
 /// Units of every quote currency that an account has unless it is told otherwise.
 const DEFAULT_BALANCE: i64 = 100_000;
 
@@ -35,31 +40,60 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(args: &ExchangeSimArgs, style: Style) -> Result<(), CliError> {
     logs::start(args.log_format);
+    if args.live {
+        let source = source(args)?;
+        return block_on(serve_live(args, source));
+    }
     let pairs = pairs(args)?;
     let start_ms = start_ms(args, &pairs)?;
     let is_played = |bars: &&Bars| bars.open_time_ms.last().is_some_and(|last| *last >= start_ms);
     if !pairs.iter().map(|(_, bars)| bars).any(|bars| is_played(&bars)) {
         return Err(CliError::Usage("no bar opens at --start or after it".to_owned()));
     }
-    let config = config(args, &pairs, start_ms)?;
+    let config = config(args, pairs.iter().map(|(rules, _)| rules), start_ms)?;
     let steps = steps(&pairs, start_ms);
     block_on(serve(config, pairs, steps, args.exit_at_end, style))
 }
 
 /// Rules and bars of every symbol.
 fn pairs(args: &ExchangeSimArgs) -> Result<Vec<(SymbolRules, Bars)>, CliError> {
-    let dataset = Dataset::open(&args.data.data)?;
+    let data = args.data.clone().or_else(|| std::env::var(DATA_VARIABLE).ok());
+    let dataset = Dataset::open(data.as_deref().unwrap_or(DEFAULT_DATA))?;
     let names = match &args.symbols {
         Symbols::All => dataset.symbols(args.interval)?,
-        Symbols::Listed(names) => {
-            names.iter().map(|name| symbol_name(name)).collect::<Result<Vec<_>, _>>()?
-        }
+        Symbols::Listed(names) => raised(names)?,
     };
     let pair = |name: String| -> Result<(SymbolRules, Bars), CliError> {
         let bars = dataset.load(&name, args.interval, args.timerange)?;
         Ok((synthetic_rules(&Symbol::new(&name), &bars), bars))
     };
     names.into_iter().map(pair).collect()
+}
+
+fn raised(names: &[String]) -> Result<Vec<String>, CliError> {
+    Ok(names.iter().map(|name| symbol_name(name)).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// The live market that is asked for.
+fn source(args: &ExchangeSimArgs) -> Result<LiveSource, CliError> {
+    let Symbols::Listed(names) = &args.symbols else {
+        return Err(CliError::Usage(
+            "--symbols all is for a dataset; a live market has thousands of pairs: name some, as --symbols BTCUSDT,ETHUSDT"
+                .to_owned(),
+        ));
+    };
+    let endpoints = match (&args.rest_url, &args.stream_url) {
+        // No order goes there, so it has no address for them.
+        (Some(rest), Some(streams)) => Endpoints::custom(rest, streams, streams)
+            .map_err(|error| CliError::Usage(format!("--rest-url, --stream-url: {error}")))?,
+        _ => Endpoints::live(),
+    };
+    Ok(LiveSource {
+        connector: ConnectorConfig::new(endpoints),
+        symbols: raised(names)?.iter().map(|name| Symbol::new(name)).collect(),
+        interval: args.interval,
+        history: args.history,
+    })
 }
 
 /// Open time of the first bar that is played.
@@ -91,9 +125,9 @@ fn steps(pairs: &[(SymbolRules, Bars)], start_ms: i64) -> u64 {
     times.len() as u64
 }
 
-fn config(
+fn config<'a>(
     args: &ExchangeSimArgs,
-    pairs: &[(SymbolRules, Bars)],
+    rules: impl Iterator<Item = &'a SymbolRules>,
     start_ms: i64,
 ) -> Result<SimConfig, CliError> {
     let limits = match args.speed {
@@ -112,7 +146,7 @@ fn config(
             slippage: args.slippage,
             intrabar: args.intrabar,
             bnb_fees: false,
-            balances: balances(args, pairs),
+            balances: balances(args, rules),
         },
         start_ms,
         speed: speed(args.speed, args.interval),
@@ -135,11 +169,14 @@ fn fault_plan(file: &Path) -> Result<FaultPlan, CliError> {
     Ok(FaultPlan::parse(&Source { name, text, format: Format::Yaml })?)
 }
 
-fn balances(args: &ExchangeSimArgs, pairs: &[(SymbolRules, Bars)]) -> Vec<(String, Decimal)> {
+fn balances<'a>(
+    args: &ExchangeSimArgs,
+    rules: impl Iterator<Item = &'a SymbolRules>,
+) -> Vec<(String, Decimal)> {
     if !args.balance.is_empty() {
         return args.balance.iter().map(|balance| (balance.asset.clone(), balance.amount)).collect();
     }
-    let mut quotes: Vec<&str> = pairs.iter().map(|(rules, _)| rules.quote_asset.as_str()).collect();
+    let mut quotes: Vec<&str> = rules.map(|rules| rules.quote_asset.as_str()).collect();
     quotes.sort_unstable();
     quotes.dedup();
     quotes.into_iter().map(|asset| (asset.to_owned(), Decimal::from(DEFAULT_BALANCE))).collect()
@@ -204,9 +241,30 @@ async fn serve(
             signals.next().await;
         }
     }
+    end(&sim).await;
+    Ok(())
+}
+
+async fn serve_live(args: &ExchangeSimArgs, source: LiveSource) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let mut signals = Signals::new()?;
+    let market = tokio::select! {
+        market = LiveMarket::load(source) => market.map_err(|error| failed(&error))?,
+        () = signals.next() => return Ok(()),
+    };
+    let config = config(args, market.rules(), i64::MIN)?;
+    let (key, place) = (config.key.key.clone(), market.place().to_owned());
+    let sim = ExchangeSim::start_live(config, market).await.map_err(|error| failed(&error))?;
+    message(&format!("exchange simulator on {} with the key {key}, live from {place}", sim.base_url()));
+    signals.next().await;
+    end(&sim).await;
+    Ok(())
+}
+
+/// Tells the clients that the server goes away, and gives them time to hear it.
+async fn end(sim: &ExchangeSim) {
     sim.announce_shutdown();
     tokio::time::sleep(FAREWELL).await;
-    Ok(())
 }
 
 /// A line of progress for a pipe, if there was any.

@@ -70,3 +70,69 @@ fn it_refuses_what_it_cannot_be() {
         assert!(ran.stderr.contains(expected), "{more:?}\n{}", ran.stderr);
     }
 }
+
+#[test]
+fn a_live_market_is_followed_through_another_exchange() {
+    let place = Place::with_market(1_200);
+    let start = |more: &[&str]| {
+        let mut child = place
+            .command(&[&["exchange-sim", "--interval", "1h", "--listen", "127.0.0.1:0"], more].concat())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut logs = BufReader::new(child.stderr.take().unwrap());
+        while !line.contains("exchange simulator on") {
+            line.clear();
+            assert!(logs.read_line(&mut line).unwrap() > 0, "it ended before it listened");
+        }
+        std::thread::spawn(move || std::io::copy(&mut logs, &mut std::io::sink()));
+        let address = line.strip_prefix("exchange simulator on http://").unwrap_or_else(|| panic!("{line}"));
+        let address = address.split_once(' ').unwrap().0.to_owned();
+        (child, address, line)
+    };
+    let (mut source, from, _) = start(&["--symbols", "all", "--history", "100"]);
+    let (rest, streams) = (format!("http://{from}"), format!("ws://{from}"));
+    let live =
+        ["--live", "--symbols", "bbbusdt", "--history", "30", "--rest-url", &rest, "--stream-url", &streams];
+    let (mut follower, address, line) = start(&live);
+    assert!(line.contains("sim-key") && line.trim_end().ends_with(&format!("live from {rest}")), "{line}");
+    let target = "/api/v3/klines?symbol=BBBUSDT&interval=1h&limit=30";
+    assert_eq!(get(&address, target), get(&from, target), "the past");
+    let info = get(&address, "/api/v3/exchangeInfo");
+    assert!(info.contains("\"BBBUSDT\"") && !info.contains("\"AAAUSDT\""), "{info}");
+    for child in [&mut follower, &mut source] {
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_live_market_has_no_use_for_what_is_said_of_a_dataset() {
+    let place = Place::empty();
+    let live = ["exchange-sim", "--live", "--interval", "1h", "--listen", "127.0.0.1:0", "--symbols"];
+    // Nobody listens on port 9.
+    let nowhere = ["--rest-url", "http://127.0.0.1:9", "--stream-url", "ws://127.0.0.1:9"];
+    for (symbols, more, code, expected) in [
+        ("BTCUSDT", vec!["--data", "data"], 2, "--data"),
+        ("BTCUSDT", vec!["--speed", "max"], 2, "--speed"),
+        ("BTCUSDT", vec!["--start", "20240101"], 2, "--start"),
+        ("BTCUSDT", vec!["--timerange", "20240101-"], 2, "--timerange"),
+        ("BTCUSDT", vec!["--exit-at-end"], 2, "--exit-at-end"),
+        ("BTCUSDT", vec!["--rest-url", "http://127.0.0.1:9"], 2, "--stream-url"),
+        (
+            "BTCUSDT",
+            vec!["--rest-url", "http://192.168.0.1", "--stream-url", "wss://a.example"],
+            2,
+            "not encrypted",
+        ),
+        ("all", nowhere.to_vec(), 2, "name some, as --symbols BTCUSDT,ETHUSDT"),
+    ] {
+        let ran = place.run(&[live.as_slice(), &[symbols], more.as_slice()].concat());
+        assert_eq!(ran.code, Some(code), "{more:?}\n{ran:?}");
+        assert!(ran.stderr.contains(expected), "{more:?}\n{}", ran.stderr);
+    }
+    let unasked = ["exchange-sim", "--symbols", "all", "--interval", "1h"];
+    let ran = place.run(&[unasked.as_slice(), &nowhere].concat());
+    assert!(ran.code == Some(2) && ran.stderr.contains("--live"), "{ran:?}");
+}

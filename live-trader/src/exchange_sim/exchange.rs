@@ -9,6 +9,7 @@ use super::auth;
 use super::config::{ApiKey, SimConfig};
 use super::faults::{Faults, Instead, Silence, Told, Trouble};
 use super::limits::Counters;
+use super::live::LiveClock;
 use super::pace::Pace;
 use super::params::Params;
 use super::refusal::Refusal;
@@ -16,8 +17,7 @@ use super::render::events::user_event;
 use super::routes::Endpoint;
 use super::sockets::Hub;
 use crate::binance::LocalClock;
-use crate::filters::SymbolRules;
-use crate::simulator::{Change, Event, PartialFill, Simulator, SimulatorError};
+use crate::simulator::{Change, Event, PartialFill, Simulator};
 use crate::symbol::Symbol;
 
 /// A request as it came over either transport.
@@ -50,6 +50,15 @@ impl Outcome {
     }
 }
 
+/// What tells the time.
+#[derive(Debug)]
+pub(super) enum Clock {
+    /// The wall; the market's time is the dataset's.
+    Wall(LocalClock),
+    /// The source of a live market, for the server and the market.
+    Live(Box<LiveClock>),
+}
+
 /// The exchange.
 pub(super) struct Exchange {
     pub(super) core: Simulator,
@@ -63,7 +72,7 @@ pub(super) struct Exchange {
     /// Requests that have come in.
     pub(super) arrived: u64,
     faults: Faults,
-    clock: LocalClock,
+    clock: Clock,
     /// What the server's clock is ahead of the wall's.
     skew_ms: i64,
     /// How long queries do not find orders of the request in work.
@@ -73,12 +82,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(
-        config: &SimConfig,
-        pairs: Vec<(SymbolRules, polybolos_kernels::bars::Bars)>,
-    ) -> Result<Exchange, SimulatorError> {
-        Ok(Exchange {
-            core: Simulator::new(config.settings.clone(), pairs, config.start_ms)?,
+    pub(super) fn new(config: &SimConfig, core: Simulator, clock: Clock) -> Exchange {
+        Exchange {
+            core,
             interval: config.interval,
             counters: Counters::new(&config.limits),
             key: config.key.clone(),
@@ -87,16 +93,37 @@ impl Exchange {
             partial: None,
             arrived: 0,
             faults: Faults::new(&config.faults, config.seed),
-            clock: LocalClock::start(),
+            clock,
             skew_ms: 0,
             lag_ms: 0,
             lagging: BTreeMap::new(),
-        })
+        }
     }
 
-    /// The server's clock: the wall's, unless a fault has moved it.
+    /// The server's clock: the wall's or the source's, unless a fault has moved it.
     pub(super) fn server_ms(&self) -> i64 {
-        self.clock.now_ms().saturating_add(self.skew_ms)
+        self.clock_ms().saturating_add(self.skew_ms)
+    }
+
+    fn clock_ms(&self) -> i64 {
+        match &self.clock {
+            Clock::Wall(clock) => clock.now_ms(),
+            Clock::Live(clock) => clock.server_ms(),
+        }
+    }
+
+    pub(super) fn live_clock(&mut self) -> Option<&mut LiveClock> {
+        match &mut self.clock {
+            Clock::Wall(_) => None,
+            Clock::Live(clock) => Some(clock),
+        }
+    }
+
+    /// Tells the core the time of a live market.
+    pub(super) fn keep_time(&mut self) {
+        if let Clock::Live(clock) = &self.clock {
+            self.core.pass_time(clock.market_ms());
+        }
     }
 
     /// Says what goes wrong with a request that has come in, and begins what goes wrong for all.
@@ -125,6 +152,7 @@ impl Exchange {
         if let Some(instead) = &trouble.refused {
             return Outcome::of(instead);
         }
+        self.keep_time();
         self.partial = trouble
             .partial
             .as_ref()
@@ -193,7 +221,7 @@ impl Exchange {
 
     /// Notes orders that the request in work has placed.
     pub(super) fn note_placed(&mut self, symbol: &Symbol, orders: &[i64]) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock_ms();
         self.lagging.retain(|_, until| now_ms < *until);
         if self.lag_ms > 0 {
             let until = now_ms + self.lag_ms;
@@ -204,7 +232,7 @@ impl Exchange {
     /// Whether a query must not find an order yet.
     pub(super) fn is_lagging(&self, symbol: &Symbol, order_id: i64) -> bool {
         let until = self.lagging.get(&(symbol.clone(), order_id));
-        until.is_some_and(|until| self.clock.now_ms() < *until)
+        until.is_some_and(|until| self.clock_ms() < *until)
     }
 
     /// Tells the users' connections what happened to the account.

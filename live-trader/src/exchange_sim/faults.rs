@@ -32,7 +32,7 @@ pub struct Rule {
     /// Methods that the rule is about, by their names in the WebSocket API over either transport: `order.place`; `*` for all.
     #[serde(default)]
     pub on: Vec<String>,
-    /// The step of the market that the rule is about instead, from 1: the one that opens the Nth bar.
+    /// The step of the market that the rule is about instead, from 1: the one that opens the Nth bar, of a live market the Nth close.
     #[schemars(range(min = 1))]
     pub at_step: Option<i64>,
     /// Only the Nth of the matching requests, from 1.

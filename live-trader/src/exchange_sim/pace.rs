@@ -10,18 +10,19 @@ use super::config::Speed;
 use super::exchange::Exchange;
 use super::faults::Trouble;
 use super::server::Shared;
+use crate::filters::SymbolRules;
 use crate::simulator::Phase;
 
 /// Longest wait for the answer to a ping behind the events of a step; a connection that takes longer is closed.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two messages about bars that are still open, as the exchange has it.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// How far the market has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Steps of the market so far: times at which bars opened.
+    /// Steps of the market so far: times at which bars opened; of a live market, at which bars closed.
     pub steps: u64,
     /// Market time, UTC milliseconds.
     pub now_ms: i64,
@@ -35,6 +36,8 @@ pub struct Progress {
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     steps: u64,
+    /// Newest bar of a live market whose close was a step.
+    closed_ms: Option<i64>,
     /// Whether users were told something since the newest ping: by the step, or by what a client asked for before it.
     pub(super) has_news: bool,
     /// Number of the newest ping that stands behind a step's events.
@@ -75,6 +78,16 @@ impl Exchange {
             }
             None => Trouble::default(),
         }
+    }
+
+    /// A bar of a live market has closed. The first close of a time is a step; says what goes wrong in it.
+    pub(super) fn note_close(&mut self, open_ms: i64) -> Trouble {
+        if self.pace.closed_ms >= Some(open_ms) {
+            return Trouble::default();
+        }
+        self.pace.closed_ms = Some(open_ms);
+        self.pace.steps += 1;
+        self.step_trouble(self.pace.steps)
     }
 
     /// A connection has answered a ping, or is gone.
@@ -165,16 +178,16 @@ async fn timed(shared: &Shared, bar: Duration) {
 }
 
 /// Says that the bars in work are still open.
-fn beat(shared: &Shared) {
+pub(super) fn beat(shared: &Shared) {
     let mut exchange = shared.lock();
-    let now_ms = exchange.core.now_ms();
-    let interval = exchange.interval;
-    let prices: Vec<_> = exchange
-        .core
-        .rules()
-        .filter_map(|rules| Some((rules.symbol.clone(), exchange.core.price(&rules.symbol)?)))
-        .collect();
-    for (symbol, price) in prices {
-        exchange.hub.tell_open_bar(&symbol, price, interval, now_ms);
+    exchange.keep_time();
+    let (now_ms, interval) = (exchange.core.now_ms(), exchange.interval);
+    let open = |rules: &SymbolRules| {
+        let symbol = &rules.symbol;
+        Some((symbol.clone(), exchange.core.open_bar_ms(symbol)?, exchange.core.price(symbol)?))
+    };
+    let open: Vec<_> = exchange.core.rules().filter_map(open).collect();
+    for (symbol, open_ms, price) in open {
+        exchange.hub.tell_open_bar(&symbol, open_ms, price, interval, now_ms);
     }
 }

@@ -22,13 +22,15 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::auth::rest_payload;
 use super::config::SimConfig;
-use super::exchange::{Call, Exchange, Outcome};
+use super::exchange::{Call, Clock, Exchange, Outcome};
 use super::faults::{Silence, Told};
+use super::live::LiveMarket;
 use super::pace::{self, Progress};
 use super::params::{Params, percent_decode};
 use super::refusal::Refusal;
 use super::routes;
 use super::sockets::{api, market};
+use crate::binance::LocalClock;
 use crate::filters::SymbolRules;
 use crate::simulator::{Simulator, SimulatorError};
 
@@ -67,6 +69,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(exchange: Exchange) -> Arc<Shared> {
+        Arc::new(Shared {
+            exchange: Mutex::new(exchange),
+            moved: Notify::new(),
+            ended: watch::Sender::new(false),
+            stop: watch::Sender::new(false),
+        })
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
         // Every change is made whole before the lock is given back; a panic elsewhere does not spoil it.
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,23 +116,37 @@ impl ExchangeSim {
         config: SimConfig,
         pairs: Vec<(SymbolRules, Bars)>,
     ) -> Result<ExchangeSim, StartError> {
-        if !config.listen.ip().is_loopback() {
-            return Err(StartError::NotLoopback(config.listen));
-        }
-        let failed = |source| StartError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared {
-            exchange: Mutex::new(Exchange::new(&config, pairs)?),
-            moved: Notify::new(),
-            ended: watch::Sender::new(false),
-            stop: watch::Sender::new(false),
-        });
-        let tasks = vec![
-            tokio::spawn(accept(Arc::clone(&shared), listener)),
-            tokio::spawn(pace::run(Arc::clone(&shared), config.speed)),
-        ];
-        Ok(ExchangeSim { address, shared, tasks })
+        let (listener, address) = listen(config.listen).await?;
+        let core = Simulator::new(config.settings.clone(), pairs, config.start_ms)?;
+        let shared = Shared::new(Exchange::new(&config, core, Clock::Wall(LocalClock::start())));
+        let pace = tokio::spawn(pace::run(Arc::clone(&shared), config.speed));
+        Ok(ExchangeSim::serve(listener, address, shared, vec![pace]))
+    }
+
+    /// Starts an exchange on a live market. Interval and pairs are the market's, and so is the time; start and speed of `config`
+    /// do not count.
+    ///
+    /// # Errors
+    /// An address off loopback or in use; bars, rules or settings that make no exchange.
+    pub async fn start_live(config: SimConfig, market: LiveMarket) -> Result<ExchangeSim, StartError> {
+        let (listener, address) = listen(config.listen).await?;
+        let (interval, clock) = (market.interval, market.clock());
+        let now_ms = clock.market_ms();
+        let core = Simulator::follow(config.settings.clone(), interval.ms(), market.pairs.clone(), now_ms)?;
+        let config = SimConfig { interval, ..config };
+        let shared = Shared::new(Exchange::new(&config, core, Clock::Live(Box::new(clock))));
+        let followers = market.follow(&shared);
+        Ok(ExchangeSim::serve(listener, address, shared, followers))
+    }
+
+    fn serve(
+        listener: TcpListener,
+        address: SocketAddr,
+        shared: Arc<Shared>,
+        mut tasks: Vec<JoinHandle<()>>,
+    ) -> ExchangeSim {
+        tasks.push(tokio::spawn(accept(Arc::clone(&shared), listener)));
+        ExchangeSim { address, shared, tasks }
     }
 
     /// Where it listens.
@@ -139,7 +164,7 @@ impl ExchangeSim {
         self.shared.lock().progress()
     }
 
-    /// Returns once the last bar is over.
+    /// Returns once the last bar is over; never on a live market.
     pub async fn ended(&self) {
         let mut ended = self.shared.ended.subscribe();
         // The sender lives as long as `self`.
@@ -159,6 +184,7 @@ impl ExchangeSim {
     /// Changes the core from outside, as a deposit does, and tells the clients.
     pub fn change<T>(&self, change: impl FnOnce(&mut Simulator) -> T) -> T {
         let mut exchange = self.shared.lock();
+        exchange.keep_time();
         let result = change(&mut exchange.core);
         exchange.tell_users(Told::default());
         result
@@ -168,6 +194,16 @@ impl ExchangeSim {
     pub fn announce_shutdown(&self) {
         self.shared.lock().announce_shutdown();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    if !address.ip().is_loopback() {
+        return Err(StartError::NotLoopback(address));
+    }
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Closes a connection instead of an answer.

@@ -128,9 +128,15 @@ impl Hub {
     }
 
     /// Tells the price of a bar that is still open.
-    pub(super) fn tell_open_bar(&mut self, symbol: &Symbol, price: Decimal, interval: Interval, now_ms: i64) {
+    pub(super) fn tell_open_bar(
+        &mut self,
+        symbol: &Symbol,
+        open_time_ms: i64,
+        price: Decimal,
+        interval: Interval,
+        now_ms: i64,
+    ) {
         let price = crate::simulator::number(price);
-        let open_time_ms = now_ms.div_euclid(interval.ms()) * interval.ms();
         let bar = Bar {
             open_time_ms,
             open: price,

@@ -1,7 +1,7 @@
 //! Causes, and the evidence for them in the journal.
 
 use super::reference::Backtest;
-use super::session::{Exit, Seen, Trade};
+use super::session::{Exit, Seen, Standings, Trade};
 use super::{Cause, Settings};
 use crate::trader::Why;
 
@@ -14,6 +14,7 @@ pub(super) struct Evidence<'a> {
     backtest: &'a Backtest,
     live: &'a [Trade],
     settings: &'a Settings<'a>,
+    standings: &'a Standings,
 }
 
 impl<'a> Evidence<'a> {
@@ -22,8 +23,9 @@ impl<'a> Evidence<'a> {
         backtest: &'a Backtest,
         settings: &'a Settings<'a>,
         live: &'a [Trade],
+        standings: &'a Standings,
     ) -> Evidence<'a> {
-        Evidence { seen, backtest, live, settings }
+        Evidence { seen, backtest, live, settings, standings }
     }
 
     pub(super) fn is_beyond(&self, bps: f64) -> bool {
@@ -146,7 +148,12 @@ impl<'a> Evidence<'a> {
         let decided_ms = exit.bar_ms - self.settings.interval.ms();
         let of_bar = |open_ms| self.of_decision(open_ms);
         let hole = self.hole(decided_ms, exit.bar_ms).map(Cause::MissingCandle);
-        of_bar(decided_ms).or_else(|| of_bar(exit.bar_ms)).or(hole).unwrap_or(Cause::Unexplained)
+        let of_candles = of_bar(decided_ms).or_else(|| of_bar(exit.bar_ms)).or(hole);
+        // Levels wait at the exchange; what a close decides must be sent.
+        let end_ms = exit.bar_ms + self.settings.interval.ms() - 1;
+        let is_decided = exit.reason.is_decided();
+        let of_standing = || self.standings.bars_exits_at(end_ms).filter(|_| is_decided);
+        of_candles.or_else(|| of_standing().map(Cause::NotTrading)).unwrap_or(Cause::Unexplained)
     }
 }
 

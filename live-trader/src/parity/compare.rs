@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::causes::Evidence;
 use super::reference::Backtest;
-use super::session::{Exit, Seen, Trade};
+use super::session::{Exit, Seen, Standings, Trade};
 use super::{Cause, Difference, Settings, SymbolReport, What};
 use crate::symbol::Symbol;
 
@@ -15,6 +15,7 @@ pub(super) fn compare(
     first: usize,
     backtest: &Backtest,
     settings: &Settings<'_>,
+    standings: &Standings,
 ) -> SymbolReport {
     let candles = seen.candles.get(first..).unwrap_or_default();
     let open = |candle: Option<&super::session::Candle>| candle.map_or(0, |candle| candle.bar.open_time_ms);
@@ -27,7 +28,7 @@ pub(super) fn compare(
         .map(|trade| until(trade, to_ms))
         .collect();
     let mut differences = Vec::new();
-    let evidence = Evidence::new(seen, backtest, settings, &live);
+    let evidence = Evidence::new(seen, backtest, settings, &live, standings);
     let mut matched = 0;
     let by_decision: BTreeMap<i64, &Trade> = live.iter().map(|trade| (trade.decided_ms, trade)).collect();
     for expected in &backtest.trades {

@@ -10,7 +10,7 @@ use crate::decimals::{decimal, number};
 use crate::ledger::CloseReason;
 use crate::order::{Fill, OrderSide};
 use crate::symbol::Symbol;
-use crate::trader::{Record, State, Why};
+use crate::trader::{Record, Standing, State, Why};
 
 /// A candle as the bot saw it.
 #[derive(Debug, Clone, Copy)]
@@ -97,12 +97,29 @@ impl Seen {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) symbols: BTreeMap<Symbol, Seen>,
+    pub(super) standings: Standings,
+}
+
+/// What the bot was allowed to do, and from when on.
+#[derive(Debug, Default)]
+pub(super) struct Standings(Vec<(i64, Standing)>);
+
+impl Standings {
+    /// Why no exit could be sent at this time, if none could.
+    pub(super) fn bars_exits_at(&self, at_ms: i64) -> Option<String> {
+        match &self.0.iter().rfind(|(from_ms, _)| *from_ms <= at_ms)?.1 {
+            Standing::Halted { reason, .. } => Some(reason.clone()),
+            Standing::Refused { .. } => Some("journal and exchange differ".to_owned()),
+            Standing::Starting => Some("starting".to_owned()),
+            Standing::Trading | Standing::Paused { .. } => None,
+        }
+    }
 }
 
 impl Session {
     pub(super) fn read(records: impl IntoIterator<Item = Record>, interval: Interval) -> Session {
         let mut state = State::new(interval);
-        let mut session = Session { symbols: BTreeMap::new() };
+        let mut session = Session { symbols: BTreeMap::new(), standings: Standings::default() };
         for record in records {
             let applied = state.apply(&record);
             session.take(&record, &state);
@@ -144,6 +161,7 @@ impl Session {
                 self.fills(&report.symbol, &report.fills, state);
             }
             Record::Fills { symbol, fills, .. } => self.fills(symbol, fills, state),
+            Record::Standing { standing, at_ms } => self.standings.0.push((*at_ms, standing.clone())),
             Record::Checkpoint { state } => {
                 for (symbol, member) in &state.members {
                     let seen = self.of(symbol);

@@ -65,6 +65,10 @@ pub struct Order {
     pub updated_ms: i64,
     /// Market time from which it stood on the book; `None` before.
     pub working_ms: Option<i64>,
+    /// Market time from which it can meet prices: its placement, its list's call, its trigger or its newest part fill. Counts in
+    /// a followed market only; a snapshot does not keep it.
+    #[serde(skip)]
+    pub(crate) alive_ms: i64,
     /// Why it ended by itself, in the exchange's word. A snapshot does not keep it.
     #[serde(skip)]
     pub reason: Option<&'static str>,
@@ -171,6 +175,8 @@ pub(crate) struct Instrument {
     /// Rows whose close has been published.
     pub(crate) published: usize,
     pub(crate) last: Option<Decimal>,
+    /// The newest quote of a followed market, and when it came.
+    pub(crate) quoted: Option<(Decimal, i64)>,
     pub(crate) orders: BTreeMap<i64, Order>,
     pub(crate) open: BTreeSet<i64>,
     pub(crate) by_client: BTreeMap<ClientId, Vec<i64>>,
@@ -189,6 +195,7 @@ impl Instrument {
             next: 0,
             published: 0,
             last: None,
+            quoted: None,
             orders: BTreeMap::new(),
             open: BTreeSet::new(),
             by_client: BTreeMap::new(),

@@ -52,12 +52,13 @@ impl Simulator {
     /// taken from what was bought can be the reason.
     pub(super) fn activate_pending(&mut self, symbol: &Symbol, order_id: i64) {
         let pending = self.pending_of(symbol, order_id);
-        let now_ms = self.now_ms;
+        let (now_ms, alive_ms) = (self.now_ms, self.alive_from_ms());
         let mut locks = Vec::new();
         for &id in &pending {
             let Some(order) = self.order_mut(symbol, id) else { continue };
             order.status = OrderStatus::New;
             order.working_ms = order.is_triggered.then_some(now_ms);
+            order.alive_ms = alive_ms;
             locks.push((order.lock_key, order.side));
         }
         let is_paid = locks.iter().all(|&(key, side)| self.relock(symbol, key, side));

@@ -74,12 +74,13 @@ impl Simulator {
             self.trade(symbol, order_id, price, true);
             return;
         }
-        let now_ms = self.now_ms;
+        let (now_ms, alive_ms) = (self.now_ms, self.alive_from_ms());
         let Some(order) = self.order_mut(symbol, order_id) else {
             return;
         };
         order.is_triggered = true;
         order.working_ms = Some(now_ms);
+        order.alive_ms = alive_ms;
         self.tell(symbol, order_id, Change::New, Told::default());
         self.end_other_leg(symbol, order_id);
         self.match_now(symbol, order_id);
@@ -161,7 +162,7 @@ impl Simulator {
         // Before the funds move: both legs hold the same lock.
         self.end_other_leg(symbol, order_id);
         let quote = floor(price * quantity);
-        let time_ms = self.stamp();
+        let (time_ms, alive_ms) = (self.stamp(), self.alive_from_ms());
         let (commission, commission_asset) = self.commission(symbol, side, quantity, quote, is_maker);
         let Some(instrument) = self.instruments.get_mut(symbol) else {
             return;
@@ -173,6 +174,7 @@ impl Simulator {
         let Some(order) = instrument.orders.get_mut(&order_id) else {
             return;
         };
+        order.alive_ms = alive_ms;
         order.executed_quantity += quantity;
         order.executed_quote += quote;
         order.status = match order.remaining().is_zero() {

@@ -172,6 +172,7 @@ impl Simulator {
         list: Option<(i64, bool)>,
     ) -> i64 {
         let now_ms = self.stamp();
+        let alive_ms = self.alive_from_ms();
         let Some(instrument) = self.instruments.get_mut(&new.symbol) else {
             return 0;
         };
@@ -196,6 +197,7 @@ impl Simulator {
             created_ms: now_ms,
             updated_ms: now_ms,
             working_ms: (is_triggered && status == OrderStatus::New).then_some(now_ms),
+            alive_ms,
             reason: None,
             fills: Vec::new(),
             partial,

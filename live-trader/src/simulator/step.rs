@@ -1,10 +1,13 @@
 //! Bars: the two halves of a step, and which resting orders a bar reaches.
 
+use std::collections::BTreeSet;
+
 use polybolos_engine::signals::Bar;
 use polybolos_kernels::sim::Intrabar;
 use rust_decimal::Decimal;
 
 use super::book::{Instrument, List, Order};
+use super::follow::Closing;
 use super::{Phase, Simulator, decimal, number};
 use crate::order::{OrderSide, OrderStatus};
 use crate::symbol::Symbol;
@@ -19,6 +22,9 @@ struct Prices {
     close: Decimal,
 }
 
+/// The prices that an order meets which is done with a bar: none.
+const NOWHERE: (Decimal, Decimal) = (Decimal::MAX, Decimal::MIN);
+
 /// An order that a bar reaches, and the price at which.
 #[derive(Debug, Clone, Copy)]
 struct Touch {
@@ -32,8 +38,11 @@ struct Touch {
 impl Simulator {
     /// Publishes the closes of the bars before, moves last prices to the opens of the bars at the next time, and gives that
     /// time; `None` behind the last bar, where the last closes are published. A pair's close is published when its own next
-    /// bar opens: over a hole in its bars it waits, as the fills of the backtest do.
+    /// bar opens: over a hole in its bars it waits, as the fills of the backtest do. A followed market has no steps: `None`.
     pub fn open_step(&mut self) -> Option<i64> {
+        if self.phase == Phase::Live {
+            return None;
+        }
         let next_open = |instrument: &Instrument| instrument.bars.open_time_ms.get(instrument.next).copied();
         let Some(open_ms) = self.instruments.values().filter_map(next_open).min() else {
             if self.phase != Phase::Ended {
@@ -84,7 +93,7 @@ impl Simulator {
     }
 
     /// Publishes the closes of all bars that were played.
-    fn publish(&mut self, symbol: &Symbol) {
+    pub(super) fn publish(&mut self, symbol: &Symbol) {
         let Some(instrument) = self.instruments.get_mut(symbol) else {
             return;
         };
@@ -96,13 +105,15 @@ impl Simulator {
         }
     }
 
-    fn quote(&mut self, symbol: &Symbol) {
+    pub(super) fn quote(&mut self, symbol: &Symbol) {
         if let Some(last) = self.last_price(symbol) {
             self.market.push_back(MarketEvent::Quote { symbol: symbol.clone(), bid: last, ask: last });
         }
     }
 
-    fn play(&mut self, symbol: &Symbol) {
+    /// Lets the resting orders meet the next bar.
+    pub(super) fn play(&mut self, symbol: &Symbol) {
+        let closing = self.closing;
         let Some(instrument) = self.instruments.get_mut(symbol) else {
             return;
         };
@@ -111,8 +122,9 @@ impl Simulator {
         let Some(prices) = prices(instrument, t) else {
             return;
         };
-        instrument.ranges.clear();
-        let before = instrument.open.clone();
+        let young = young(instrument, closing);
+        let before: Vec<i64> = instrument.open.difference(&young).copied().collect();
+        instrument.ranges = young.into_iter().map(|order_id| (order_id, NOWHERE)).collect();
         for order_id in before {
             self.meet_open(symbol, order_id, prices.open);
         }
@@ -212,13 +224,16 @@ impl Simulator {
         let Some(order) = self.order_by_number(symbol, order_id) else {
             return;
         };
-        let Phase::Played { open_ms } = self.phase else {
-            return;
+        let has_met = match (self.phase, self.closing) {
+            (Phase::Played { open_ms }, _) => {
+                order.fills.last().is_some_and(|fill| fill.time_ms >= open_ms + self.interval_ms / 2)
+            }
+            (_, Some(closing)) => order.alive_ms >= closing.end_ms,
+            _ => return,
         };
-        let has_met = order.fills.last().is_some_and(|fill| fill.time_ms >= open_ms + self.interval_ms / 2);
         let has_rest = order.status == OrderStatus::PartiallyFilled;
         if let Some(instrument) = self.instruments.get_mut(symbol).filter(|_| has_met && has_rest) {
-            instrument.ranges.insert(order_id, (Decimal::MAX, Decimal::MIN));
+            instrument.ranges.insert(order_id, NOWHERE);
         }
     }
 
@@ -230,6 +245,13 @@ impl Simulator {
     }
 }
 
+/// Orders that came to life during a bar which is looked at after it has closed: nobody knows what of it came after them.
+fn young(instrument: &Instrument, closing: Option<Closing>) -> BTreeSet<i64> {
+    let is_young = |order: &&Order| closing.is_some_and(|closing| order.alive_ms >= closing.open_ms);
+    let live = instrument.open_orders().filter(|order| order.is_live());
+    live.filter(is_young).map(|order| order.order_id).collect()
+}
+
 /// Whether an order's level means a loss to who holds what it closes: stops do, take profits and limits do not.
 fn is_loss(order: &Order) -> bool {
     use crate::order::OrderKind;
@@ -237,7 +259,7 @@ fn is_loss(order: &Order) -> bool {
 }
 
 /// The level of `order` if prices from `low` to `high` reach it: its stop price before it is triggered, its limit after.
-fn reaches(order: &Order, low: Decimal, high: Decimal) -> Option<Decimal> {
+pub(super) fn reaches(order: &Order, low: Decimal, high: Decimal) -> Option<Decimal> {
     let (level, is_from_above) = match order.is_triggered {
         false => (order.kind.stop_price()?, !triggers_above(order)),
         true => (order.kind.price()?, order.side == OrderSide::Buy),

@@ -79,7 +79,12 @@ impl Trader {
                 self.absent(client_ids, &reason);
                 self.not_done(symbol, intent, &reason, retry_at_ms);
             }
-            Err(VenueError::Halt { reason, .. }) => self.absent(client_ids, &reason),
+            Err(VenueError::Halt { reason, .. }) => {
+                self.absent(client_ids, &reason);
+                if intent == Intent::Entry {
+                    self.give_up_entry(symbol, Why::NotTaken(reason));
+                }
+            }
             Err(VenueError::Unknown { reason, settles_at_ms }) => {
                 self.doubt(client_ids, settles_at_ms, &reason)
             }

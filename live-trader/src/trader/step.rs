@@ -128,7 +128,8 @@ impl Trader {
         } else if has_part {
             self.set_goal(symbol, Goal::Hold);
         } else {
-            self.set_goal(symbol, Goal::Flat);
+            let reason = "its order ended without a fill".to_owned();
+            self.give_up_entry(symbol, Why::NotTaken(reason));
         }
     }
 

@@ -18,6 +18,7 @@ use super::simulator::{bars, dec, id, limit};
 mod accounts;
 mod client;
 mod faults;
+mod live_feed;
 mod lockstep;
 mod protocol;
 

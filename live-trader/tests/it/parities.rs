@@ -2,8 +2,10 @@
 
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::sim::SimConfig;
+use polybolos_engine::simulation::SizeValue;
+use polybolos_live_trader::filters::{SymbolRules, SymbolStatus};
 use polybolos_live_trader::ledger::CloseReason;
-use polybolos_live_trader::parity::{Cause, ParityError, Report, Settings, What, compare};
+use polybolos_live_trader::parity::{Cause, Difference, ParityError, Report, Settings, What, compare};
 use polybolos_live_trader::risk::Limits;
 use polybolos_live_trader::trader::{EntryStyle, Event, Operator, Plan, Record};
 use serde_json::json;
@@ -31,6 +33,27 @@ fn session(
             change(plan, settings);
         },
     )
+}
+
+/// A session whose strategy wants in and out at the closes of these bars, and nothing else.
+fn scripted(setup: &Setup, enter: &[usize], exit: &[usize]) -> World {
+    scripted_by(EntryStyle::Market, setup, enter, exit)
+}
+
+fn scripted_by(entry: EntryStyle, setup: &Setup, enter: &[usize], exit: &[usize]) -> World {
+    let mut bars = walk(SEED, 60, 0, 0);
+    enter.iter().for_each(|t| bars.volume[*t] = 1.0);
+    exit.iter().for_each(|t| bars.quote_volume[*t] = 1.0);
+    let pairs = vec![(symbol(), bars)];
+    World::with(setup, pairs, entry, Faults::default(), SEED, |plan, _| plan.collar_bps = 0.into())
+}
+
+/// Plays `world` up to the opening of bar `hour`.
+fn play_until(world: &mut World, hour: usize) {
+    world.settle();
+    while world.bars_published() < hour {
+        assert!(world.step());
+    }
 }
 
 fn report_with(
@@ -157,6 +180,144 @@ fn a_paused_bot_s_entries_say_so() {
     assert_explained(&report);
     let missing = causes(&report, |what| *what == What::EntryMissing);
     assert!(missing.contains(&Cause::NotTrading("paused: lunch".to_owned())), "{missing:?}");
+}
+
+/// A pair's rules as they are, changed.
+fn changed_rules(world: &World, change: impl FnOnce(&mut SymbolRules)) -> SymbolRules {
+    let mut rules = world.plan.symbols[&symbol()].rules.clone();
+    change(&mut rules);
+    rules
+}
+
+fn tell_rules(world: &mut World, change: impl FnOnce(&mut SymbolRules)) {
+    let rules = Box::new(changed_rules(world, change));
+    world.tell(Event::Rules { rules });
+}
+
+fn is_halted(rules: &mut SymbolRules) {
+    rules.status = SymbolStatus::Halted;
+}
+
+#[test]
+fn an_entry_that_was_not_made_names_what_held_it_back() {
+    type Incident = fn(&mut World);
+    let cases: [(&str, Incident, Cause); 7] = [
+        (
+            "the exchange said that the pair is halted",
+            |world| tell_rules(world, is_halted),
+            Cause::Filter("the pair is not trading".to_owned()),
+        ),
+        (
+            "the least quantity is more than all the money",
+            |world| tell_rules(world, |rules| rules.lot.min = 1_000_000.into()),
+            Cause::Filter("filter LOT_SIZE: 104.84255 against a limit of 1000000".to_owned()),
+        ),
+        (
+            "the exchange refuses, and nobody had said so",
+            |world| assert!(world.simulator.revise_rules(&changed_rules(world, is_halted))),
+            Cause::NotTaken("-2010: Market is closed.".to_owned()),
+        ),
+        (
+            "the money is gone",
+            |world| assert!(world.simulator.transfer("USDT", (-5_000).into())),
+            Cause::NotTaken("-2010: Account has insufficient balance for requested action.".to_owned()),
+        ),
+        (
+            "the exchange has shut the bot out",
+            |world| {
+                world.is_banned = true;
+                world.tell(Event::Operator(Operator::Reconcile));
+            },
+            Cause::NotTrading("418".to_owned()),
+        ),
+        (
+            "the exchange shuts the bot out when it wants in",
+            |world| world.is_banned = true,
+            Cause::NotTaken("418".to_owned()),
+        ),
+        (
+            "the market's stream is gone",
+            |world| world.tell(Event::Market { is_connected: false }),
+            Cause::NotTrading("a stream is gone".to_owned()),
+        ),
+    ];
+    for (about, incident, expected) in cases {
+        let mut world = scripted(&PLAIN, &[10, 30], &[15, 35]);
+        play_until(&mut world, 20);
+        incident(&mut world);
+        while world.bars_published() < 50 && world.step() {}
+        let report = report(&PLAIN, &world);
+        let found = &report.symbols[0].differences;
+        let is_rounding = |found: &&Difference| found.cause != Cause::Rounding;
+        let found: Vec<&Difference> = found.iter().filter(is_rounding).collect();
+        assert!(
+            matches!(found.as_slice(), [one] if one.what == What::EntryMissing && one.cause == expected
+                && one.bar_open_ms == 30 * HOUR_MS),
+            "{about}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_entry_that_did_not_fill_says_so() {
+    let mut world = scripted_by(EntryStyle::Protected, &PLAIN, &[10, 30], &[15, 35]);
+    play_until(&mut world, 20);
+    // There is never enough on the other side for all of it, and it takes nothing less.
+    world.faults.partial = 100;
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert_eq!(missing, [Cause::NotTaken("its order ended without a fill".to_owned())]);
+}
+
+#[test]
+fn an_exit_that_could_not_be_made_says_so() {
+    let mut world = scripted(&PLAIN, &[10, 30], &[15, 35]);
+    play_until(&mut world, 33);
+    world.is_banned = true;
+    world.tell(Event::Operator(Operator::Reconcile));
+    while world.bars_published() < 50 && world.step() {}
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::ExitMissing);
+    assert_eq!(missing, [Cause::NotTrading("418".to_owned())]);
+}
+
+#[test]
+fn too_little_money_for_anything_is_named() {
+    // A size that no decimal can hold buys nothing; the backtest has no such grid.
+    let setup = Setup { size: SizeValue::Quote(1e-27), ..PLAIN };
+    let mut world = scripted(&setup, &[10], &[15]);
+    world.run();
+    let report = report(&setup, &world);
+    assert_explained(&report);
+    let missing = causes(&report, |what| *what == What::EntryMissing);
+    assert!(matches!(missing.as_slice(), [Cause::Funds(_)]), "{missing:?}");
+}
+
+#[test]
+fn a_candle_that_the_bot_never_heard_of_is_named() {
+    // Decided at the close of bar 29: the bot fills in bar 30, of which its journal knows nothing.
+    for (enter, exit, is_meant) in [
+        (29, 40, (|what| matches!(what, What::EntryBar { .. })) as fn(&What) -> bool),
+        (20, 29, |what| matches!(what, What::ExitBar { .. })),
+    ] {
+        let mut world = scripted(&PLAIN, &[10, enter], &[15, exit]);
+        world.unheard = 30..33;
+        world.run();
+        let report = report(&PLAIN, &world);
+        assert_explained(&report);
+        assert_eq!(report.symbols[0].missing_bars, 3);
+        assert_eq!(causes(&report, is_meant), [Cause::MissingCandle(33 * HOUR_MS)], "{enter} to {exit}");
+    }
+    // What was decided at the close of such a candle was decided by nobody.
+    let mut world = scripted(&PLAIN, &[10, 31], &[15, 40]);
+    world.unheard = 30..33;
+    world.run();
+    let report = report(&PLAIN, &world);
+    assert_explained(&report);
+    assert_eq!(report.symbols[0].matched_trades, 1);
 }
 
 #[test]

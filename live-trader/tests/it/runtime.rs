@@ -3,5 +3,6 @@
 mod bot;
 mod crashes;
 mod exchange;
+mod live_feed;
 mod operators;
 mod paper;

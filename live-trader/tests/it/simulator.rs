@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 mod backtest;
 mod books;
+mod follow;
 mod orders;
 mod refusals;
 

@@ -11,15 +11,28 @@ use crate::simulator::Reject;
 /// Longest time between `startTime` and `endTime`.
 const LONGEST_SPAN_MS: i64 = 86_400_000;
 
-/// First and last moment of a page, both inclusive, at most a day apart where both are given.
-pub(super) fn span(params: &Params) -> Result<(Option<i64>, Option<i64>), Refusal> {
-    let (from, to) = (params.integer("startTime")?, params.integer("endTime")?);
-    if let (Some(from), Some(to)) = (from, to)
+/// First and last moment of a page, both inclusive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) from_ms: Option<i64>,
+    to_ms: Option<i64>,
+}
+
+impl Span {
+    pub(super) fn holds(&self, time_ms: i64) -> bool {
+        self.from_ms.is_none_or(|from| time_ms >= from) && self.to_ms.is_none_or(|to| time_ms <= to)
+    }
+}
+
+/// The span of a request, at most a day where both of its ends are given.
+pub(super) fn span(params: &Params) -> Result<Span, Refusal> {
+    let (from_ms, to_ms) = (params.integer("startTime")?, params.integer("endTime")?);
+    if let (Some(from), Some(to)) = (from_ms, to_ms)
         && to.saturating_sub(from) > LONGEST_SPAN_MS
     {
         return Err(Refusal::bad(-1127, "More than 24 hours between startTime and endTime."));
     }
-    Ok((from, to))
+    Ok(Span { from_ms, to_ms })
 }
 
 /// The first rows of an ascending page where its beginning was named, else the last ones.
@@ -84,9 +97,9 @@ pub(in crate::exchange_sim) fn trades_weight(params: &Params) -> u32 {
 
 pub(in crate::exchange_sim) fn my_trades(exchange: &mut Exchange, params: &Params) -> Result<Value, Refusal> {
     let symbol = params.symbol()?;
-    let (from_ms, to_ms) = span(params)?;
+    let span = span(params)?;
     let (from_id, order_id) = (params.integer("fromId")?, params.integer("orderId")?);
-    if from_id.is_some() && (from_ms.is_some() || to_ms.is_some()) {
+    if from_id.is_some() && (span.from_ms.is_some() || span.to_ms.is_some()) {
         let words = "Combination of optional parameters invalid.";
         return Err(Refusal::bad(-1128, words));
     }
@@ -98,10 +111,9 @@ pub(in crate::exchange_sim) fn my_trades(exchange: &mut Exchange, params: &Param
             let fill = &trade.fill;
             from_id.is_none_or(|from| fill.trade_id >= from)
                 && order_id.is_none_or(|id| fill.order_id == id)
-                && from_ms.is_none_or(|from| fill.time_ms >= from)
-                && to_ms.is_none_or(|to| fill.time_ms <= to)
+                && span.holds(fill.time_ms)
         })
         .map(|trade| orders::trade(&trade))
         .collect();
-    Ok(page(rows, limit, from_id.is_some() || from_ms.is_some()))
+    Ok(page(rows, limit, from_id.is_some() || span.from_ms.is_some()))
 }

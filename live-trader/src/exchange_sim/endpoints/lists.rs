@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::account::page;
+use super::account::{page, span};
 use super::orders::{client_id, detail, kind, prefixed, side};
 use crate::client_id::ClientId;
 use crate::exchange_sim::exchange::Exchange;
@@ -139,6 +139,10 @@ fn member(
     })
 }
 
+fn list_id(exchange: &mut Exchange, params: &Params) -> Result<ClientId, Refusal> {
+    client_id(exchange, params, "listClientOrderId")
+}
+
 fn place(exchange: &mut Exchange, params: &Params, list: &NewList) -> Result<Value, Refusal> {
     let detail = detail(params, Detail::Result)?;
     let number = exchange.core.place_list(list, exchange.partial)?;
@@ -153,7 +157,7 @@ pub(in crate::exchange_sim) fn oco(exchange: &mut Exchange, params: &Params) -> 
     let symbol = params.symbol()?;
     let sized = (side(params, "side")?, params.amount("quantity")?);
     let bracket = bracket(exchange, params, sized, ("above", "below"))?;
-    let list_id = client_id(exchange, params, "listClientOrderId")?;
+    let list_id = list_id(exchange, params)?;
     place(exchange, params, &NewList::Oco { symbol, list_id, bracket })
 }
 
@@ -161,7 +165,7 @@ pub(in crate::exchange_sim) fn oto(exchange: &mut Exchange, params: &Params) -> 
     let symbol = params.symbol()?;
     let working = member(exchange, params, &symbol, "working")?;
     let pending = member(exchange, params, &symbol, "pending")?;
-    let list_id = client_id(exchange, params, "listClientOrderId")?;
+    let list_id = list_id(exchange, params)?;
     place(exchange, params, &NewList::Oto { symbol, list_id, working, pending })
 }
 
@@ -170,7 +174,7 @@ pub(in crate::exchange_sim) fn otoco(exchange: &mut Exchange, params: &Params) -
     let working = member(exchange, params, &symbol, "working")?;
     let sized = (side(params, "pendingSide")?, params.amount("pendingQuantity")?);
     let bracket = bracket(exchange, params, sized, ("pendingAbove", "pendingBelow"))?;
-    let list_id = client_id(exchange, params, "listClientOrderId")?;
+    let list_id = list_id(exchange, params)?;
     place(exchange, params, &NewList::Otoco { symbol, list_id, working, bracket })
 }
 
@@ -204,17 +208,13 @@ pub(in crate::exchange_sim) fn open(exchange: &mut Exchange, _: &Params) -> Resu
 
 pub(in crate::exchange_sim) fn all(exchange: &mut Exchange, params: &Params) -> Result<Value, Refusal> {
     let from_id = params.integer("fromId")?;
-    let (from_ms, to_ms) = super::account::span(params)?;
+    let span = span(params)?;
     let limit = params.limit(500, 1_000)?;
     let core = &exchange.core;
     let rows: Vec<Value> = core
         .all_lists()
-        .filter(|list| {
-            from_id.is_none_or(|from| list.order_list_id >= from)
-                && from_ms.is_none_or(|from| list.updated_ms >= from)
-                && to_ms.is_none_or(|to| list.updated_ms <= to)
-        })
+        .filter(|list| from_id.is_none_or(|from| list.order_list_id >= from) && span.holds(list.updated_ms))
         .map(|list| render::list(core, list, None))
         .collect();
-    Ok(page(rows, limit, from_id.is_some() || from_ms.is_some()))
+    Ok(page(rows, limit, from_id.is_some() || span.from_ms.is_some()))
 }

@@ -151,7 +151,11 @@ fn new_order(exchange: &mut Exchange, params: &Params) -> Result<(NewOrder, Deta
 
 pub(in crate::exchange_sim) fn place(exchange: &mut Exchange, params: &Params) -> Result<Value, Refusal> {
     let (order, detail) = new_order(exchange, params)?;
-    let order_id = exchange.core.place(&order, exchange.partial)?;
+    placed(exchange, &order, detail)
+}
+
+fn placed(exchange: &mut Exchange, order: &NewOrder, detail: Detail) -> Result<Value, Refusal> {
+    let order_id = exchange.core.place(order, exchange.partial)?;
     exchange.note_placed(&order.symbol, &[order_id]);
     Ok(render::placed(exchange.core.order(&order.symbol, &OrderRef::Number(order_id))?, detail))
 }
@@ -238,14 +242,7 @@ pub(in crate::exchange_sim) fn cancel_replace(
     };
     let new = match cancel.is_err() && stops {
         true => None,
-        false => Some(match exchange.core.place(&order, exchange.partial) {
-            Ok(order_id) => {
-                exchange.note_placed(&order.symbol, &[order_id]);
-                let order = exchange.core.order(&order.symbol, &OrderRef::Number(order_id))?;
-                Ok(render::placed(order, detail))
-            }
-            Err(reject) => Err(Refusal::from(reject)),
-        }),
+        false => Some(placed(exchange, &order, detail)),
     };
     replaced(&cancel, new.as_ref())
 }
@@ -319,18 +316,14 @@ pub(in crate::exchange_sim) fn open(exchange: &mut Exchange, params: &Params) ->
 
 pub(in crate::exchange_sim) fn all(exchange: &mut Exchange, params: &Params) -> Result<Value, Refusal> {
     let symbol = params.symbol()?;
-    let (from_ms, to_ms) = span(params)?;
+    let span = span(params)?;
     let from_id = params.integer("orderId")?;
     let limit = params.limit(500, 1_000)?;
     let rows: Vec<Value> = exchange
         .core
         .all_orders(&symbol)?
-        .filter(|order| {
-            from_id.is_none_or(|from| order.order_id >= from)
-                && from_ms.is_none_or(|from| order.created_ms >= from)
-                && to_ms.is_none_or(|to| order.created_ms <= to)
-        })
+        .filter(|order| from_id.is_none_or(|from| order.order_id >= from) && span.holds(order.created_ms))
         .map(render::queried)
         .collect();
-    Ok(page(rows, limit, from_id.is_some() || from_ms.is_some()))
+    Ok(page(rows, limit, from_id.is_some() || span.from_ms.is_some()))
 }

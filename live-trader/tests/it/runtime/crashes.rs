@@ -17,28 +17,28 @@ use tokio::sync::Notify;
 
 use super::bot::{SYMBOLS, backtest, exchange, inputs, market, setup, traded};
 
-/// A venue before which the program ends at its `fatal`th word to it, the command still on its way or already done.
-struct Dying {
-    inner: Paper,
-    words: u64,
-    fatal: u64,
-    arrives: bool,
-    death: Arc<Notify>,
-    is_dead: bool,
-}
+/// What stands between a program and its venue.
+trait Between: Send {
+    /// Whether a command goes on to the venue.
+    fn passes(&mut self) -> bool;
 
-impl Dying {
-    fn dies(&mut self) -> bool {
-        self.words += 1;
-        if self.words == self.fatal {
-            self.is_dead = true;
-            self.death.notify_one();
-        }
-        self.is_dead
+    /// Whether the program still hears what comes next.
+    fn hears(&mut self) -> bool {
+        true
+    }
+
+    fn is_dead(&self) -> bool {
+        false
     }
 }
 
-impl Venue for Dying {
+/// A venue with something between it and the program.
+struct Guarded<B> {
+    inner: Paper,
+    between: B,
+}
+
+impl<B: Between> Venue for Guarded<B> {
     fn now_ms(&self) -> i64 {
         self.inner.now_ms()
     }
@@ -64,27 +64,61 @@ impl Venue for Dying {
     }
 
     fn dispatch(&mut self, dispatch: Dispatch) {
-        let was_dead = self.is_dead;
-        if !self.dies() || (self.arrives && !was_dead) {
+        if self.between.passes() {
             self.inner.dispatch(dispatch);
         }
     }
 
     async fn next(&mut self, due_ms: i64) -> Feed {
-        if self.dies() {
+        if !self.between.hears() {
             return std::future::pending().await;
         }
         self.inner.next(due_ms).await
     }
 
     fn ready(&mut self) -> Option<Feed> {
-        if self.is_dead { None } else { self.inner.ready() }
+        if self.between.is_dead() { None } else { self.inner.ready() }
     }
 
     fn settled(&mut self, newest_open_ms: Option<i64>) {
-        if !self.is_dead {
+        if !self.between.is_dead() {
             self.inner.settled(newest_open_ms);
         }
+    }
+}
+
+/// Ends the program at its `fatal`th word to the venue, the command still on its way or already done.
+struct Dying {
+    words: u64,
+    fatal: u64,
+    arrives: bool,
+    death: Arc<Notify>,
+    is_dead: bool,
+}
+
+impl Dying {
+    fn dies(&mut self) -> bool {
+        self.words += 1;
+        if self.words == self.fatal {
+            self.is_dead = true;
+            self.death.notify_one();
+        }
+        self.is_dead
+    }
+}
+
+impl Between for Dying {
+    fn passes(&mut self) -> bool {
+        let was_dead = self.is_dead;
+        !self.dies() || (self.arrives && !was_dead)
+    }
+
+    fn hears(&mut self) -> bool {
+        !self.dies()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.is_dead
     }
 }
 
@@ -98,14 +132,14 @@ async fn a_program_that_ends_again_and_again_loses_and_doubles_nothing() {
         loop {
             lives += 1;
             let death = Arc::new(Notify::new());
-            let venue = Dying {
-                inner: Paper::new(exchange.clone(), Pace::Max),
+            let between = Dying {
                 words: 0,
                 fatal: 20 + lives * 17 % 61,
                 arrives,
                 death: Arc::clone(&death),
                 is_dead: false,
             };
+            let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
             let mut desk = start(setup(dir.path()), venue).await.unwrap();
             let (mut inputs, _ends) = inputs();
             let ended = tokio::select! {
@@ -174,53 +208,16 @@ impl Sink for Full {
 
 /// Counts what leaves after the disk has failed.
 struct Watched {
-    inner: Paper,
     has_failed: Arc<AtomicBool>,
     sent_after: Arc<AtomicU64>,
 }
 
-impl Venue for Watched {
-    fn now_ms(&self) -> i64 {
-        self.inner.now_ms()
-    }
-
-    fn waits_for_desk(&self) -> bool {
-        true
-    }
-
-    fn is_of_the_present(&self) -> bool {
-        false
-    }
-
-    async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
-        self.inner.rules().await
-    }
-
-    async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
-        self.inner.history(symbol, from_ms).await
-    }
-
-    fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
-        self.inner.open(pairs);
-    }
-
-    fn dispatch(&mut self, dispatch: Dispatch) {
+impl Between for Watched {
+    fn passes(&mut self) -> bool {
         if self.has_failed.load(Ordering::SeqCst) {
             self.sent_after.fetch_add(1, Ordering::SeqCst);
         }
-        self.inner.dispatch(dispatch);
-    }
-
-    async fn next(&mut self, due_ms: i64) -> Feed {
-        self.inner.next(due_ms).await
-    }
-
-    fn ready(&mut self) -> Option<Feed> {
-        self.inner.ready()
-    }
-
-    fn settled(&mut self, newest_open_ms: Option<i64>) {
-        self.inner.settled(newest_open_ms);
+        true
     }
 }
 
@@ -236,11 +233,8 @@ async fn nothing_is_sent_once_the_journal_has_failed_and_the_next_start_goes_on(
     setup_of_full.wrap = Some(Box::new(move |inner| {
         Box::new(Full { inner, left: Arc::clone(&left), has_failed: Arc::clone(&failed) })
     }));
-    let venue = Watched {
-        inner: Paper::new(exchange.clone(), Pace::Max),
-        has_failed: Arc::clone(&has_failed),
-        sent_after: Arc::clone(&sent_after),
-    };
+    let between = Watched { has_failed: Arc::clone(&has_failed), sent_after: Arc::clone(&sent_after) };
+    let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
     let mut desk = start(setup_of_full, venue).await.unwrap();
     let (mut first, ends) = inputs();
     let error = desk.run(&mut first).await.unwrap_err();

@@ -100,7 +100,7 @@ async fn a_session_over_sockets_trades_what_the_backtest_trades() {
 }
 
 /// A market whose bars open where the last one closed, as a market does that never sleeps.
-fn continuous(mut market: Vec<(Symbol, Bars)>) -> Vec<(Symbol, Bars)> {
+pub(super) fn continuous(mut market: Vec<(Symbol, Bars)>) -> Vec<(Symbol, Bars)> {
     for (_, bars) in &mut market {
         for t in 1..bars.len() {
             bars.open[t] = bars.close[t - 1];

@@ -1,20 +1,22 @@
 //! Random requests in random markets: the books balance, whatever is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use polybolos_engine::signals::Bar;
+use polybolos_kernels::bars::Bars;
 use polybolos_kernels::sim::Intrabar;
 use polybolos_live_trader::order::{
     Bracket, Leg, NewList, NewOrder, OrderKind, OrderSide, OrderStatus, Quantity, TimeInForce,
 };
 use polybolos_live_trader::simulator::{
-    Contingency, Event, OrderRef, PartialFill, Settings, Simulator, synthetic_rules,
+    Contingency, Event, OrderRef, PartialFill, Phase, Settings, Simulator, synthetic_rules,
 };
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::venue::Command;
 use proptest::prelude::*;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{bars, dec, id};
+use super::{HOUR_MS, bars, dec, id};
 
 const PAIRS: [(&str, &str); 2] = [("BNBUSDT", "BNB"), ("BTCUSDT", "BTC")];
 
@@ -174,10 +176,36 @@ struct Run {
     last_event_ms: i64,
     execution_ids: BTreeMap<Symbol, i64>,
     log: Vec<String>,
+    /// What a market that is followed brings next.
+    news: VecDeque<News>,
+}
+
+/// What comes from a market that goes on.
+enum News {
+    Quote(usize, Decimal),
+    Bar(usize, Bar),
+}
+
+/// Bars of both pairs from the second on, each after a quote at its open and one at its end; the second pair is a bar behind.
+fn news(rows: &[Vec<[i64; 4]>; 2]) -> VecDeque<News> {
+    let mut news = VecDeque::new();
+    for step in 1..rows[0].len() {
+        for (pair, rows) in rows.iter().enumerate() {
+            let (at, bars) = (step - pair, bars(rows));
+            if at == 0 {
+                continue;
+            }
+            for ticks in [rows[at][0], rows[at][3]] {
+                news.push_back(News::Quote(pair, Decimal::new(ticks, 2)));
+            }
+            news.push_back(News::Bar(pair, Bar::at(&bars, at).unwrap()));
+        }
+    }
+    news
 }
 
 impl Run {
-    fn new(rows: &[Vec<[i64; 4]>; 2], settings: Settings) -> Run {
+    fn new(rows: &[Vec<[i64; 4]>; 2], settings: Settings, is_followed: bool) -> Run {
         let pairs = PAIRS.iter().zip(rows).map(|((name, _), rows)| {
             let bars = bars(rows);
             let mut rules = synthetic_rules(&Symbol::new(name), &bars);
@@ -187,9 +215,30 @@ impl Run {
         let totals: BTreeMap<String, Decimal> = settings.balances.iter().cloned().collect();
         let told = totals.iter().map(|(asset, amount)| (asset.clone(), (*amount, Decimal::ZERO))).collect();
         let slippage = dec(&settings.slippage.to_string());
-        let exchange = Simulator::new(settings, pairs.collect(), 0).unwrap();
+        let exchange = match is_followed {
+            false => Simulator::new(settings, pairs.collect(), 0).unwrap(),
+            true => {
+                let past = |(rules, bars): (_, Bars)| (rules, Bar::at(&bars, 0).into_iter().collect());
+                Simulator::follow(settings, HOUR_MS, pairs.map(past).collect(), HOUR_MS).unwrap()
+            }
+        };
         let (last_event_ms, execution_ids) = (i64::MIN, BTreeMap::new());
-        Run { exchange, told, totals, slippage, last_event_ms, execution_ids, log: Vec::new() }
+        let news = news(rows);
+        Run { exchange, told, totals, slippage, last_event_ms, execution_ids, log: Vec::new(), news }
+    }
+
+    fn hear(&mut self) {
+        match self.news.pop_front() {
+            Some(News::Quote(pair, price)) => {
+                self.exchange.take_quote(&Symbol::new(PAIRS[pair].0), price, price);
+                assert_eq!(self.last(pair), price);
+            }
+            Some(News::Bar(pair, bar)) => {
+                let is_new = self.exchange.take_bar(&Symbol::new(PAIRS[pair].0), &bar);
+                assert_eq!(is_new, Ok(true));
+            }
+            None => {}
+        }
     }
 
     fn last(&self, pair: usize) -> Decimal {
@@ -229,7 +278,8 @@ impl Run {
             }
             Request::HalfStep => {
                 match self.exchange.phase() {
-                    polybolos_live_trader::simulator::Phase::Opened { .. } => self.exchange.play_step(),
+                    Phase::Opened { .. } => self.exchange.play_step(),
+                    Phase::Live => self.hear(),
                     _ => self.log.push(format!("{:?}", self.exchange.open_step())),
                 }
                 return true;
@@ -344,8 +394,9 @@ fn drive(
     rows: &[Vec<[i64; 4]>; 2],
     settings: &Settings,
     requests: &[Request],
+    is_followed: bool,
 ) -> Result<Vec<String>, TestCaseError> {
-    let mut run = Run::new(rows, settings.clone());
+    let mut run = Run::new(rows, settings.clone(), is_followed);
     for request in requests {
         let is_taken = run.apply(request);
         let events = run.read_events()?;
@@ -363,6 +414,7 @@ proptest! {
         requests in prop::collection::vec(request(), 1..60),
         bnb_fees: bool,
         slips: bool,
+        is_followed: bool,
         intrabar in prop::sample::select(vec![
             Intrabar::StopFirst,
             Intrabar::TargetFirst,
@@ -378,7 +430,7 @@ proptest! {
             ..Settings::default()
         };
         let rows = [first, second];
-        let log = drive(&rows, &settings, &requests)?;
-        prop_assert_eq!(log, drive(&rows, &settings, &requests)?);
+        let log = drive(&rows, &settings, &requests, is_followed)?;
+        prop_assert_eq!(log, drive(&rows, &settings, &requests, is_followed)?);
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) delay_ms: i64,
     /// The account's stream is gone: what happens is not told.
     pub(crate) is_deaf: bool,
+    /// Hours whose bars the bot never hears of.
+    pub(crate) unheard: std::ops::Range<i64>,
     pub(crate) faults: Faults,
     pub(crate) plan: Plan,
     /// Pairs that are to be traded.
@@ -104,6 +106,7 @@ impl World {
             is_banned: false,
             delay_ms: 0,
             is_deaf: false,
+            unheard: 0..0,
             faults,
             selected: plan.symbols.clone(),
             listed: plan.symbols.clone(),
@@ -444,6 +447,9 @@ impl World {
                 }
                 MarketEvent::Bar { symbol, bar } => {
                     self.published.entry(symbol.clone()).or_default().push(bar);
+                    if self.unheard.contains(&(bar.open_time_ms / HOUR_MS)) {
+                        continue;
+                    }
                     bars.push(Event::Bar { symbol, bar, is_live: true });
                 }
                 _ => {}
