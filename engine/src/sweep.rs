@@ -337,7 +337,7 @@ pub fn cluster_unit_rows(
     let bars = series.iter().map(|id| id.bars).max().unwrap_or(1).max(1);
     let all: u64 = series.iter().map(|id| id.bars.saturating_mul(space_rows)).fold(0, u64::saturating_add);
     let aimed = (bar_combos_per_second * CLUSTER_UNIT_SECONDS) as u64;
-    let shared = all / (slots.max(1) * UNITS_PER_SLOT);
+    let shared = all / (slots.max(FEWEST_SLOTS) * UNITS_PER_SLOT);
     (aimed.min(shared).max(UNIT_BAR_COMBOS) / bars).clamp(64, 1 << 24)
 }
 
@@ -346,6 +346,9 @@ const CLUSTER_UNIT_SECONDS: f64 = 10.0;
 
 /// Fewest units aimed at per slot of a cluster.
 const UNITS_PER_SLOT: u64 = 16;
+
+/// Slots that units are cut for at least: the smallest clusters cut alike, so that each finds the units of the others.
+const FEWEST_SLOTS: u64 = 4;
 
 /// Bar-combinations of a unit at least: some tenths of a second of one core, so that progress is smooth, a kill loses little and
 /// the cost of a unit's file stays small.

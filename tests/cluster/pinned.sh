@@ -1,12 +1,12 @@
 #!/bin/sh
 # Measures how a cluster scales on this machine: the same sweep on one executor and on two, each executor on a processor core of its own.
 #
-# pinned.sh [COMBINATIONS [BARS [RUNS]]]   default: 100000 combinations x 4 symbols x 60000 bars, three runs of each in turns
+# pinned.sh [COMBINATIONS [BARS [RUNS]]]   default: 400000 combinations x 4 symbols x 120000 bars, three runs of each in turns
 #
 # POLYBOLOS names the program; build it with --release. The scheduler may use any core, as it does beside executors of its machine.
 set -eu
-combinations=${1:-100000}
-bars=${2:-60000}
+combinations=${1:-400000}
+bars=${2:-120000}
 runs=${3:-3}
 binary=${POLYBOLOS:-$(cd "$(dirname "$0")/../.." && pwd)/target/release/polybolos}
 place=$(mktemp -d)
@@ -22,8 +22,8 @@ cd "$place"
 cat >w1.yaml <<YAML
 name: w1
 params:
-  fast: {from: 5, to: 54}
-  slow: {from: 60, to: $((60 + combinations / 50 - 1))}
+  fast: {from: 5, to: 204}
+  slow: {from: 210, to: $((210 + combinations / 200 - 1))}
 long:
   enter: crosses_above(sma(close, fast), sma(close, slow))
   exit: crosses_below(sma(close, fast), sma(close, slow))
