@@ -124,6 +124,10 @@ impl<'a> Evidence<'a> {
         if is_near(by_price) {
             return Cause::FillPrice;
         }
+        // All the money buys less where the fee of the purchase is higher.
+        if is_near(by_price * (1.0 + backtest.fee_rate) / (1.0 + live.fee_rate)) {
+            return Cause::Commission;
+        }
         let with_collar = |quantity: f64| quantity / (1.0 + self.settings.collar_bps / 1e4);
         // What is paid for at the collar is at least this much, and the whole at most.
         let is_reserved = live.quantity < backtest.quantity
