@@ -37,6 +37,7 @@ mod risk;
 mod state;
 mod step;
 mod ticket;
+mod tickets;
 
 pub use event::{Action, CommandId, Event, Level, Notice, Operator, Standing, Why};
 pub use plan::{EntryStyle, OnDisconnect, Plan, SymbolPlan};
@@ -44,10 +45,12 @@ pub use reconcile::Difference;
 pub use record::{CommissionPrices, Goal, Record};
 pub use state::{Applied, Holding, Member, State, SymbolState};
 pub use ticket::{Stage, Ticket};
+pub use tickets::Tickets;
 
 use lookup::Lookup;
 use reconcile::Reconcile;
 use request::Request;
+use risk::Round;
 
 /// What a command that is under way was sent for.
 #[derive(Debug, Clone)]
@@ -131,6 +134,8 @@ pub struct Trader {
     /// Whether what is to be done without a stream has been done.
     is_disconnect_handled: bool,
     touched: BTreeSet<Symbol>,
+    /// `None` where pairs have come or gone since it was asked for.
+    round: Option<Round>,
     now_ms: i64,
     actions: Vec<Action>,
 }
@@ -163,6 +168,7 @@ impl Trader {
             disconnected_since_ms: None,
             is_disconnect_handled: false,
             touched: BTreeSet::new(),
+            round: None,
             now_ms: 0,
             actions: Vec::new(),
         }
@@ -298,6 +304,9 @@ impl Trader {
 
     fn record(&mut self, record: Record) {
         let applied = self.state.apply(&record);
+        if matches!(record, Record::Admitted { .. } | Record::Left { .. }) {
+            self.round = None;
+        }
         self.actions.push(Action::Journal(record));
         self.trades_closed(applied.closed.len());
         for error in applied.refused {
@@ -381,7 +390,7 @@ impl Trader {
     /// Takes in what the exchange says of an order, if it is one of ours.
     fn report(&mut self, report: OrderReport) {
         let symbol = report.symbol.clone();
-        if self.state.tickets.contains_key(&report.client_id) {
+        if self.state.tickets.contains(&report.client_id) {
             let prices = self.commission_prices(&symbol, &report.fills);
             self.record(Record::Report { report, prices, at_ms: self.now_ms });
             self.touched.insert(symbol);

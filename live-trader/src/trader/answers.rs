@@ -126,10 +126,7 @@ impl Trader {
 
     fn take_fills(&mut self, symbol: &Symbol, fills: Vec<Fill>) {
         let is_ours = |fill: &Fill| {
-            self.state
-                .tickets
-                .values()
-                .any(|ticket| ticket.order_id == Some(fill.order_id) && ticket.symbol == *symbol)
+            self.state.tickets.of(symbol).any(|(_, ticket)| ticket.order_id == Some(fill.order_id))
         };
         let (ours, others): (Vec<Fill>, Vec<Fill>) = fills.into_iter().partition(is_ours);
         for fill in others {

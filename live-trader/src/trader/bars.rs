@@ -34,6 +34,7 @@ impl Trader {
         }
         self.mark(Some(bar.open_time_ms));
         self.record(Record::Bar { symbol: symbol.clone(), bar: *bar, wanted, is_live, at_ms: self.now_ms });
+        self.saw_bar(symbol, bar.open_time_ms);
         self.mark(None);
         if is_live {
             self.decide(symbol);

@@ -56,6 +56,7 @@ impl Trader {
         self.allocate(symbol, &plan);
         self.plan.symbols.insert(symbol.clone(), plan);
         self.desks.entry(symbol.clone()).or_insert_with(|| Desk::new(signals));
+        self.round = None;
         self.notify(Level::Info, Some(symbol), "is traded from here on".to_owned());
         self.reconcile.want();
         self.touched.insert(symbol.clone());
@@ -82,6 +83,7 @@ impl Trader {
         }
         self.record(Record::Left { symbol: symbol.clone(), at_ms: self.now_ms });
         self.desks.remove(symbol);
+        self.round = None;
         self.plan.symbols.remove(symbol);
         self.notify(Level::Info, Some(symbol), "is not traded any more".to_owned());
     }

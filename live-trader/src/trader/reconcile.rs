@@ -191,7 +191,7 @@ impl Trader {
     fn open_orders(&mut self, reports: Vec<OrderReport>) {
         let mut open = BTreeSet::new();
         for report in reports {
-            if self.state.tickets.contains_key(&report.client_id) {
+            if self.state.tickets.contains(&report.client_id) {
                 open.insert(report.client_id.clone());
                 self.report(report);
             } else if report.client_id.is_of(&self.plan.bot) {
@@ -326,8 +326,7 @@ impl Trader {
             })
             .collect();
         let is_commission = differing.iter().any(|asset| self.state.commission_assets.contains(*asset));
-        let with_orders: BTreeSet<Symbol> =
-            self.state.tickets.values().map(|ticket| ticket.symbol.clone()).collect();
+        let with_orders: Vec<Symbol> = self.state.tickets.symbols().cloned().collect();
         for symbol in with_orders {
             let is_concerned = self.state.terms(&symbol).is_some_and(|terms| {
                 differing.contains(terms.base_asset.as_str())
@@ -336,7 +335,7 @@ impl Trader {
             if !is_concerned && !is_commission {
                 continue;
             }
-            let tickets = || self.state.tickets.values().filter(|ticket| ticket.symbol == symbol);
+            let tickets = || self.state.tickets.of(&symbol).map(|(_, ticket)| ticket);
             let from_id = tickets().map(|ticket| ticket.after_trade_id.map(|last| last + 1)).min().flatten();
             let from_ms = tickets().map(|ticket| ticket.sent_ms).min().unwrap_or(self.now_ms) - 1_000;
             let request = Request::fills(&symbol, from_id, from_ms);

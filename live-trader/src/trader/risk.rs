@@ -1,6 +1,6 @@
 //! The risk gate at work: what it looks at, and what is noted when it speaks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rust_decimal::Decimal;
 
@@ -12,7 +12,16 @@ use crate::symbol::Symbol;
 
 use super::record::{Goal, Record};
 use super::state::SymbolState;
-use super::{Level, Trader, Why};
+use super::{Level, Ticket, Trader, Why};
+
+/// How far the pairs have come with the newest bar time. It follows from the state, and is kept because every close asks for it.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// Open time of the newest bar of any pair.
+    open_ms: Option<i64>,
+    /// Pairs that are traded and have not closed it.
+    missing: BTreeSet<Symbol>,
+}
 
 impl Trader {
     /// Asks the gate for leave to enter. Stops that begin now are noted whatever it says.
@@ -32,11 +41,11 @@ impl Trader {
     /// Marks all pairs once for every bar time: when the last of them has its close, or at the first close of the next time.
     /// To be called before a bar is taken in, with its open time, and after.
     pub(super) fn mark(&mut self, next_open_ms: Option<i64>) {
-        let opens = |symbol: &Symbol| Some(self.state.symbols.get(symbol)?.last_bar?.open_time_ms);
-        let Some(newest) = self.state.members.keys().filter_map(opens).max() else {
+        let round = self.round();
+        let is_complete = round.missing.is_empty();
+        let Some(newest) = round.open_ms else {
             return;
         };
-        let is_complete = self.desks.keys().all(|symbol| opens(symbol) == Some(newest));
         let is_over = next_open_ms.is_some_and(|next| next > newest);
         let is_new = self.state.marked_ms.is_none_or(|marked| marked < newest);
         if is_new && (is_complete || is_over) {
@@ -44,6 +53,29 @@ impl Trader {
             let view = self.account_view();
             self.observe(&view);
         }
+    }
+
+    fn round(&mut self) -> &Round {
+        let opens = |symbol: &Symbol| Some(self.state.symbols.get(symbol)?.last_bar?.open_time_ms);
+        self.round.get_or_insert_with(|| {
+            let open_ms = self.state.members.keys().filter_map(opens).max();
+            let is_missing = |symbol: &&Symbol| opens(symbol) != open_ms;
+            Round { open_ms, missing: self.desks.keys().filter(is_missing).cloned().collect() }
+        })
+    }
+
+    /// Notes that a pair has taken in a bar that is newer than its last.
+    pub(super) fn saw_bar(&mut self, symbol: &Symbol, open_ms: i64) {
+        if !self.state.members.contains_key(symbol) {
+            self.round = None;
+        }
+        let Some(round) = self.round.as_mut().filter(|round| round.open_ms <= Some(open_ms)) else {
+            return;
+        };
+        if round.open_ms < Some(open_ms) {
+            *round = Round { open_ms: Some(open_ms), missing: self.desks.keys().cloned().collect() };
+        }
+        round.missing.remove(symbol);
     }
 
     fn observe(&mut self, view: &View) {
@@ -83,7 +115,7 @@ impl Trader {
     fn account_view(&self) -> View {
         let ledger = &self.state.ledger;
         let held = ledger.accounts().map(|(_, account)| value(account));
-        let waiting: Decimal = self.state.members.keys().map(|symbol| self.waiting_notional(symbol)).sum();
+        let waiting = self.waiting_of_all();
         let cash: Decimal = ledger.accounts().map(|(_, account)| account.cash()).sum();
         View {
             equity: ledger.equity(),
@@ -104,14 +136,14 @@ impl Trader {
     fn entry_view(&self, symbol: &Symbol, state: &SymbolState) -> View {
         let account = self.account_view();
         let others =
-            self.state.symbols.iter().filter(|(other, of)| *other != symbol && of.goal != Goal::Flat);
+            self.state.symbols.iter().filter(|(other, of)| of.goal != Goal::Flat && *other != symbol);
         let held = self.state.ledger.account(symbol).map_or(Decimal::ZERO, value);
         let seen = self.quotes.get(symbol);
         let bar_ms = self.desks.get(symbol).and_then(|desk| desk.bar_ms);
         let balance = self.state.terms(symbol).and_then(|terms| self.state.expected.get(&terms.quote_asset));
-        let waiting: Decimal = self.state.members.keys().map(|symbol| self.waiting_notional(symbol)).sum();
+        let free = |held: &Decimal| account.free_quote.min(held - self.waiting_of_all());
         View {
-            free_quote: balance.map_or(account.free_quote, |held| account.free_quote.min(held - waiting)),
+            free_quote: balance.map_or(account.free_quote, free),
             position_notional: held + self.waiting_notional(symbol),
             other_positions: u32::try_from(others.count()).unwrap_or(u32::MAX),
             last_close: state.last_bar.and_then(|bar| decimal(bar.close)).unwrap_or_default(),
@@ -123,14 +155,23 @@ impl Trader {
 
     /// What the orders that wait to open a position in `symbol` would cost.
     fn waiting_notional(&self, symbol: &Symbol) -> Decimal {
-        let state = self.state.symbol(symbol);
         let entries = self.state.live_tickets(symbol).filter(|(_, ticket)| ticket.intent == Intent::Entry);
-        entries
-            .map(|(_, ticket)| {
-                let price = ticket.kind.price().or_else(|| self.reference(symbol, &state));
-                ticket.remaining().saturating_mul(price.unwrap_or_default())
-            })
-            .fold(Decimal::ZERO, Decimal::saturating_add)
+        entries.map(|(_, ticket)| self.cost_of(ticket)).fold(Decimal::ZERO, Decimal::saturating_add)
+    }
+
+    /// The same of all pairs.
+    fn waiting_of_all(&self) -> Decimal {
+        let entries =
+            self.state.tickets.values().filter(|ticket| ticket.intent == Intent::Entry && ticket.is_live());
+        let of_members = entries.filter(|ticket| self.state.members.contains_key(&ticket.symbol));
+        of_members.map(|ticket| self.cost_of(ticket)).fold(Decimal::ZERO, Decimal::saturating_add)
+    }
+
+    /// What is left of an order at its price, or at the newest one that is known.
+    fn cost_of(&self, ticket: &Ticket) -> Decimal {
+        let newest = || self.reference(&ticket.symbol, &self.state.symbol(&ticket.symbol));
+        let price = ticket.kind.price().or_else(newest);
+        ticket.remaining().saturating_mul(price.unwrap_or_default())
     }
 }
 

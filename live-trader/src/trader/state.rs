@@ -17,6 +17,7 @@ use crate::venue::Balance;
 
 use super::record::{CommissionPrices, Goal, Record};
 use super::ticket::{Stage, Ticket};
+use super::tickets::Tickets;
 
 /// What the strategy must know of a position besides what the ledger knows. Empty while there is none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub struct State {
     /// The pairs of the bot.
     pub members: BTreeMap<Symbol, Member>,
     /// Orders of ours: those that are not settled, and those of recent bars.
-    pub tickets: BTreeMap<ClientId, Ticket>,
+    pub tickets: Tickets,
     /// What is known of the pairs.
     pub symbols: BTreeMap<Symbol, SymbolState>,
     /// What they hold and have earned.
@@ -112,7 +113,7 @@ impl State {
         State {
             interval_ms: interval.ms(),
             members: BTreeMap::new(),
-            tickets: BTreeMap::new(),
+            tickets: Tickets::default(),
             symbols: BTreeMap::new(),
             ledger: Ledger::new(interval.ms()),
             gate: GateState::default(),
@@ -162,13 +163,8 @@ impl State {
     }
 
     /// Orders of `symbol` that are open or unsettled.
-    pub fn live_tickets<'a>(
-        &'a self,
-        symbol: &'a Symbol,
-    ) -> impl Iterator<Item = (&'a ClientId, &'a Ticket)> {
-        self.tickets.iter().filter(move |(_, ticket)| {
-            ticket.symbol == *symbol && (ticket.is_open() || ticket.is_unsettled())
-        })
+    pub fn live_tickets(&self, symbol: &Symbol) -> impl Iterator<Item = (&ClientId, &Ticket)> {
+        self.tickets.of(symbol).filter(|(_, ticket)| ticket.is_live())
     }
 
     /// Takes in a fact. The same facts in the same order give the same state, whether they become known or are read.
@@ -285,11 +281,11 @@ impl State {
 
     fn set_stage(&mut self, client_ids: &[ClientId], stage: Stage) {
         for client_id in client_ids {
-            if let Some(ticket) = self.tickets.get_mut(client_id)
-                && !matches!(ticket.stage, Stage::Final { .. })
-            {
-                ticket.stage = stage;
-            }
+            self.tickets.change(client_id, |ticket| {
+                if !matches!(ticket.stage, Stage::Final { .. }) {
+                    ticket.stage = stage;
+                }
+            });
         }
     }
 
@@ -310,12 +306,7 @@ impl State {
         state.last_is_live = is_live;
         state.cancels = 0;
         let keep_from_ms = bar.open_time_ms;
-        self.tickets.retain(|_, ticket| {
-            ticket.symbol != *symbol
-                || ticket.is_open()
-                || ticket.is_unsettled()
-                || ticket.bar_open_ms >= keep_from_ms
-        });
+        self.tickets.retain_of(symbol, |ticket| ticket.is_live() || ticket.bar_open_ms >= keep_from_ms);
     }
 
     fn open_list(&mut self, list: &NewList, stop_reason: Option<CloseReason>, bar_open_ms: i64, at_ms: i64) {
@@ -374,11 +365,13 @@ impl State {
     }
 
     fn report(&mut self, report: &OrderReport, prices: &CommissionPrices, applied: &mut Applied) {
-        let Some(ticket) = self.tickets.get_mut(&report.client_id) else {
+        let updated = self.tickets.change(&report.client_id, |ticket| {
+            ticket.update(report);
+            ticket.symbol.clone()
+        });
+        let Some(symbol) = updated else {
             return;
         };
-        ticket.update(report);
-        let symbol = ticket.symbol.clone();
         for fill in &report.fills {
             self.fill(&symbol, fill, prices, applied);
         }
@@ -386,14 +379,11 @@ impl State {
 
     /// Counts a fill of an order of ours, once.
     fn fill(&mut self, symbol: &Symbol, fill: &Fill, prices: &CommissionPrices, applied: &mut Applied) {
-        let found = self
-            .tickets
-            .values_mut()
-            .find(|ticket| ticket.order_id == Some(fill.order_id) && ticket.symbol == *symbol);
-        let Some(ticket) = found else {
+        let of_order = |(_, ticket): &(&ClientId, &Ticket)| ticket.order_id == Some(fill.order_id);
+        let Some((client_id, ticket)) = self.tickets.of(symbol).find(of_order) else {
             return;
         };
-        let (side, reason) = (ticket.side, ticket.reason);
+        let (client_id, side, reason) = (client_id.clone(), ticket.side, ticket.reason);
         let booking = Booking {
             symbol,
             side,
@@ -406,8 +396,10 @@ impl State {
             Ok(_) => return,
             Err(error) => return applied.refused.push(error),
         }
-        ticket.filled += fill.quantity;
-        ticket.executed = ticket.executed.max(ticket.filled);
+        self.tickets.change(&client_id, |ticket| {
+            ticket.filled += fill.quantity;
+            ticket.executed = ticket.executed.max(ticket.filled);
+        });
         self.fills_counted += 1;
         self.move_balances(symbol, side, fill);
         let interval = Interval::from_ms(self.interval_ms);

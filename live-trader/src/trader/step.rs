@@ -344,14 +344,15 @@ impl Trader {
     /// The first id for this intention that no order of the journal has.
     pub(super) fn new_id(&self, symbol: &Symbol, bar_open_ms: i64, intent: Intent) -> ClientId {
         let id = |attempt| ClientId::new(&self.plan.bot, symbol, bar_open_ms, intent, attempt);
-        (0..u16::MAX).map(id).find(|id| !self.state.tickets.contains_key(id)).unwrap_or_else(|| id(u16::MAX))
+        (0..u16::MAX).map(id).find(|id| !self.state.tickets.contains(id)).unwrap_or_else(|| id(u16::MAX))
     }
 
     /// The first id for a list of this bar that no order of the journal belongs to.
     pub(super) fn new_list_id(&self, symbol: &Symbol, bar_open_ms: i64) -> ClientId {
         let id = |attempt| ClientId::new(&self.plan.bot, symbol, bar_open_ms, Intent::Protection, attempt);
-        let is_taken =
-            |id: &ClientId| self.state.tickets.values().any(|ticket| ticket.list_id.as_ref() == Some(id));
+        let is_taken = |id: &ClientId| {
+            self.state.tickets.of(symbol).any(|(_, ticket)| ticket.list_id.as_ref() == Some(id))
+        };
         (0..u16::MAX).map(id).find(|id| !is_taken(id)).unwrap_or_else(|| id(u16::MAX))
     }
 

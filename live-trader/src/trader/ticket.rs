@@ -78,6 +78,11 @@ impl Ticket {
         matches!(self.stage, Stage::Open { .. })
     }
 
+    /// Whether it may still change anything: open, or unsettled.
+    pub fn is_live(&self) -> bool {
+        self.is_open() || self.is_unsettled()
+    }
+
     /// Base units that it still holds back at the exchange.
     pub fn remaining(&self) -> Decimal {
         (self.quantity - self.executed).max(Decimal::ZERO)
