@@ -286,7 +286,7 @@ impl Trader {
 
     /// Whether every decision taken so far has been answered and nothing is under way.
     pub fn is_settled(&self) -> bool {
-        self.sent.is_empty() && self.state.tickets.values().all(|ticket| !ticket.is_unsettled())
+        self.sent.is_empty() && self.state.tickets.unsettled().next().is_none()
     }
 
     /// When [`Event::Tick`] is due at the latest.

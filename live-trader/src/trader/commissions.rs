@@ -20,7 +20,8 @@ impl Trader {
 
     /// Commissions without a price that `quote` gives one.
     fn newly_priced(&self, pair: &Symbol, quote: Quote) -> Vec<(Symbol, String, Decimal)> {
-        let Some(price) = middle(quote) else {
+        // Most bots pay in what they buy and sell: nothing is to be looked for with each of their quotes.
+        let Some(price) = middle(quote).filter(|_| !self.state.commission_assets.is_empty()) else {
             return Vec::new();
         };
         let mut priced = Vec::new();

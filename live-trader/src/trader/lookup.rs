@@ -35,13 +35,8 @@ impl Trader {
         if !self.may_send() {
             return;
         }
-        let unsettled: Vec<ClientId> = self
-            .state
-            .tickets
-            .iter()
-            .filter(|(_, ticket)| ticket.is_unsettled() && ticket.stage != Stage::Sent)
-            .map(|(client_id, _)| client_id.clone())
-            .collect();
+        let in_doubt = self.state.tickets.unsettled().filter(|(_, ticket)| ticket.stage != Stage::Sent);
+        let unsettled: Vec<ClientId> = in_doubt.map(|(client_id, _)| client_id.clone()).collect();
         self.lookups.retain(|client_id, lookup| lookup.is_under_way || unsettled.contains(client_id));
         for client_id in unsettled {
             self.look_up(client_id);

@@ -141,7 +141,7 @@ impl Trader {
                 }
             }
             Phase::Pausing { until_ms } if self.now_ms >= until_ms => self.begin_pass(),
-            Phase::Settling if self.state.tickets.values().all(|ticket| !ticket.is_unsettled()) => {
+            Phase::Settling if self.state.tickets.unsettled().next().is_none() => {
                 self.reconcile.phase = Phase::Balances;
                 let fills_counted = self.state.fills_counted;
                 self.send(None, Purpose::Account { fills_counted }, Request::account());

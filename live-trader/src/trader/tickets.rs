@@ -15,15 +15,17 @@ pub struct Tickets {
     by_id: BTreeMap<ClientId, Ticket>,
     /// The ids of each pair that has any.
     by_symbol: BTreeMap<Symbol, BTreeSet<ClientId>>,
+    /// Those whose answer, fate or fills are not known.
+    unsettled: BTreeSet<ClientId>,
 }
 
 impl From<BTreeMap<ClientId, Ticket>> for Tickets {
     fn from(by_id: BTreeMap<ClientId, Ticket>) -> Tickets {
-        let mut by_symbol: BTreeMap<Symbol, BTreeSet<ClientId>> = BTreeMap::new();
-        for (client_id, ticket) in &by_id {
-            by_symbol.entry(ticket.symbol.clone()).or_default().insert(client_id.clone());
+        let mut tickets = Tickets::default();
+        for (client_id, ticket) in by_id {
+            tickets.insert(client_id, ticket);
         }
-        Tickets { by_id, by_symbol }
+        tickets
     }
 }
 
@@ -60,6 +62,11 @@ impl Tickets {
         ids.filter_map(|client_id| self.by_id.get_key_value(client_id))
     }
 
+    /// The orders whose answer or fate is not known, or of which fills have not been seen, by their ids.
+    pub fn unsettled(&self) -> impl Iterator<Item = (&ClientId, &Ticket)> {
+        self.unsettled.iter().filter_map(|client_id| self.by_id.get_key_value(client_id))
+    }
+
     /// Pairs with orders.
     pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.by_symbol.keys()
@@ -68,6 +75,7 @@ impl Tickets {
     /// Adds an order, in place of one with the same id.
     pub(super) fn insert(&mut self, client_id: ClientId, ticket: Ticket) {
         let symbol = ticket.symbol.clone();
+        self.note_settled(&client_id, !ticket.is_unsettled());
         if let Some(old) = self.by_id.insert(client_id.clone(), ticket) {
             self.forget(&old.symbol, &client_id);
         }
@@ -80,7 +88,11 @@ impl Tickets {
         client_id: &ClientId,
         change: impl FnOnce(&mut Ticket) -> T,
     ) -> Option<T> {
-        self.by_id.get_mut(client_id).map(change)
+        let ticket = self.by_id.get_mut(client_id)?;
+        let changed = change(ticket);
+        let is_settled = !ticket.is_unsettled();
+        self.note_settled(client_id, is_settled);
+        Some(changed)
     }
 
     /// Keeps those orders of a pair that `is_kept` says.
@@ -89,7 +101,16 @@ impl Tickets {
         let gone: Vec<ClientId> = gone.map(|(client_id, _)| client_id.clone()).collect();
         for client_id in gone {
             self.by_id.remove(&client_id);
+            self.unsettled.remove(&client_id);
             self.forget(symbol, &client_id);
+        }
+    }
+
+    fn note_settled(&mut self, client_id: &ClientId, is_settled: bool) {
+        if is_settled {
+            self.unsettled.remove(client_id);
+        } else if !self.unsettled.contains(client_id) {
+            self.unsettled.insert(client_id.clone());
         }
     }
 
@@ -100,5 +121,75 @@ impl Tickets {
                 self.by_symbol.remove(symbol);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::Decimal;
+
+    use super::*;
+    use crate::client_id::Intent;
+    use crate::order::{OrderKind, OrderSide};
+    use crate::trader::Stage;
+
+    fn ticket(symbol: &Symbol, bar_open_ms: i64) -> Ticket {
+        Ticket {
+            symbol: symbol.clone(),
+            intent: Intent::Entry,
+            list_id: None,
+            bar_open_ms,
+            side: OrderSide::Buy,
+            reason: None,
+            after_trade_id: None,
+            kind: OrderKind::Market,
+            quantity: Decimal::ONE,
+            sent_ms: 0,
+            order_id: None,
+            executed: Decimal::ZERO,
+            filled: Decimal::ZERO,
+            stage: Stage::Sent,
+        }
+    }
+
+    /// What the indexes say, found the long way.
+    fn assert_consistent(tickets: &Tickets, symbols: &[Symbol]) {
+        for symbol in symbols {
+            let wanted = tickets.iter().filter(|(_, ticket)| ticket.symbol == *symbol);
+            assert!(tickets.of(symbol).eq(wanted), "{symbol}");
+        }
+        assert!(tickets.unsettled().eq(tickets.iter().filter(|(_, ticket)| ticket.is_unsettled())));
+        let with_orders: BTreeSet<&Symbol> = tickets.values().map(|ticket| &ticket.symbol).collect();
+        assert!(tickets.symbols().eq(with_orders));
+    }
+
+    #[test]
+    fn indexes_follow_every_change_and_are_made_again_when_read() {
+        let symbols = ["AAAUSDT", "BBBUSDT", "CCCUSDT"].map(Symbol::new);
+        let id = |number: usize| ClientId::from_wire(&format!("id-{number}"));
+        let mut tickets = Tickets::default();
+        // A small generator: every kind of change in an order that follows from nothing but its seed.
+        let mut seed = 7_usize;
+        let mut next = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for bar in 0..400 {
+            let (client_id, symbol) = (id(next(12)), &symbols[next(3)]);
+            match next(4) {
+                0 => tickets.insert(client_id, ticket(symbol, bar)),
+                1 => {
+                    tickets.change(&client_id, |ticket| ticket.stage = Stage::Absent);
+                }
+                2 => {
+                    tickets.change(&client_id, |ticket| ticket.executed += Decimal::ONE);
+                }
+                _ => tickets.retain_of(symbol, |ticket| ticket.is_live() || ticket.bar_open_ms > bar - 20),
+            }
+            assert_consistent(&tickets, &symbols);
+        }
+        let text = serde_json::to_string(&tickets).unwrap();
+        assert!(text.starts_with("{\"id-"), "{text}");
+        assert_eq!(serde_json::from_str::<Tickets>(&text).unwrap(), tickets);
     }
 }
