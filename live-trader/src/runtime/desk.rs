@@ -163,7 +163,10 @@ impl<V: Venue> Desk<V> {
         loop {
             let mut batch = Batch::default();
             self.look_around(&mut batch, inputs);
-            let due_ms = self.trader.next_due_ms();
+            // A market of the past has no time of its own for it: it goes on at once.
+            let rest_ms = self.flow.due_in_ms().filter(|_| self.venue.is_of_the_present());
+            let sync_due_ms = rest_ms.map_or(i64::MAX, |rest_ms| self.venue.now_ms().saturating_add(rest_ms));
+            let due_ms = self.trader.next_due_ms().min(sync_due_ms);
             let has_work = !batch.records.is_empty() || !batch.sends.is_empty() || !self.replies.is_empty();
             let feed = if has_work {
                 None
@@ -313,7 +316,10 @@ impl<V: Venue> Desk<V> {
     /// Journal first, then the commands, then people.
     fn commit(&mut self, batch: Batch, inputs: &mut Inputs) -> Result<(), RuntimeError> {
         if self.failure.is_none()
-            && let Err(error) = self.flow.commit(&batch).and_then(|()| self.flow.rotate_if_long(&self.trader))
+            && let Err(error) = self
+                .flow
+                .commit(&batch, !self.replies.is_empty())
+                .and_then(|()| self.flow.rotate_if_long(&self.trader))
         {
             self.journal_failed(error, inputs)?;
         }
@@ -352,7 +358,7 @@ impl<V: Venue> Desk<V> {
 
     /// [`Desk::commit`] before there is anybody to tell.
     pub(super) fn commit_before_trading(&mut self, batch: &Batch) -> Result<(), RuntimeError> {
-        self.flow.commit(batch)?;
+        self.flow.commit(batch, false)?;
         self.flow.rotate_if_long(&self.trader)?;
         self.reporter.tell(&self.trader, &batch.records, &batch.notices, None, self.venue.now_ms());
         Ok(())

@@ -41,25 +41,31 @@ impl Batch {
 /// The journal, and when it must be synced.
 pub(super) struct Flow {
     journal: Journal<Record>,
+    /// Records on whose strength nothing is sent wait a moment: the closes of hundreds of pairs would wait for as many syncs.
     unsynced_since: Option<Instant>,
-    /// Whether records may wait a moment where nothing is sent on their strength: a replay would spend its time syncing.
-    may_wait: bool,
     metrics: Metrics,
 }
 
 impl Flow {
-    pub(super) fn new(journal: Journal<Record>, may_wait: bool, metrics: Metrics) -> Flow {
-        Flow { journal, unsynced_since: None, may_wait, metrics }
+    pub(super) fn new(journal: Journal<Record>, metrics: Metrics) -> Flow {
+        Flow { journal, unsynced_since: None, metrics }
     }
 
-    /// Appends a batch's records, and makes everything durable if commands wait for it or it has waited long enough.
-    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), JournalError> {
+    /// In how many milliseconds [`Flow::commit`] is to be called for records that wait; `None` where none do.
+    pub(super) fn due_in_ms(&self) -> Option<i64> {
+        let rest = SYNC_WITHIN.saturating_sub(self.unsynced_since?.elapsed());
+        Some(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Appends a batch's records, and makes everything durable if commands or somebody (`is_awaited`) wait for it, or it has waited
+    /// long enough.
+    pub(super) fn commit(&mut self, batch: &Batch, is_awaited: bool) -> Result<(), JournalError> {
         for record in &batch.records {
             self.journal.append(record)?;
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
         let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_WITHIN);
-        if !batch.sends.is_empty() || !self.may_wait || is_due {
+        if !batch.sends.is_empty() || is_awaited || is_due {
             self.sync()?;
         }
         Ok(())

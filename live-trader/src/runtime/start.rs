@@ -80,7 +80,7 @@ async fn begin<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeE
     let of_symbol = |symbol: &Symbol| Ok((symbol.clone(), signals(&strategy)?));
     let strategies: BTreeMap<_, _> = symbols.iter().map(of_symbol).collect::<Result<_, RuntimeError>>()?;
     let trader = Trader::new(plan, strategies, &recovered.records);
-    let flow = Flow::new(journal, venue.waits_for_desk(), metrics.clone());
+    let flow = Flow::new(journal, metrics.clone());
     let mut reporter = Reporter::new(&config, &strategy, mode, cooldown_bars, venue.now_ms());
     listed.iter().for_each(|rules| reporter.rules(rules));
     let kill = Watch::new(&state_dir);

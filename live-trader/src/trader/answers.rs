@@ -154,7 +154,7 @@ impl Trader {
 
     fn doubt_unconfirmed(&mut self, client_ids: &[ClientId], reason: &str) {
         let is_sent = |id: &&ClientId| {
-            self.state.tickets.get(*id).is_some_and(|ticket| ticket.stage == super::Stage::Sent)
+            self.state.tickets.get(id).is_some_and(|ticket| ticket.stage == super::Stage::Sent)
         };
         let unconfirmed: Vec<ClientId> = client_ids.iter().filter(is_sent).cloned().collect();
         if !unconfirmed.is_empty() {
@@ -163,7 +163,7 @@ impl Trader {
     }
 
     fn doubt_open(&mut self, targets: &[ClientId], reason: &str) {
-        let is_open = |id: &&ClientId| self.state.tickets.get(*id).is_some_and(super::Ticket::is_open);
+        let is_open = |id: &&ClientId| self.state.tickets.get(id).is_some_and(super::Ticket::is_open);
         let open: Vec<ClientId> = targets.iter().filter(is_open).cloned().collect();
         if !open.is_empty() {
             self.doubt(&open, self.now_ms, reason);
