@@ -1,7 +1,7 @@
 //! How the combinations of a program are simulated. It follows from the program alone, so that a combination's bits do not
 //! depend on what else is in its block.
 
-use crate::program::Program;
+use crate::program::{NodeId, Op, Program};
 
 /// Combinations that are too few for tables of passages.
 const FEW: usize = 4;
@@ -16,11 +16,12 @@ pub enum SimulationPath {
 }
 
 impl SimulationPath {
-    /// The path of a program.
+    /// The path of a program. A cooldown that is said to be 0 is none.
     pub fn of(program: &Program) -> SimulationPath {
         let rules = &program.rules;
-        let others =
-            [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, rules.cooldown];
+        let is_some = |node: &NodeId| !matches!(program.node(*node).op, Op::Const(0.0));
+        let cooldown = rules.cooldown.filter(is_some);
+        let others = [rules.stop_loss, rules.take_profit, rules.trailing_stop, rules.max_bars, cooldown];
         if others.iter().all(Option::is_none) { SimulationPath::Signals } else { SimulationPath::Jumps }
     }
 

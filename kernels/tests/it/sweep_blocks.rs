@@ -552,6 +552,21 @@ fn the_path_follows_from_the_program() {
 }
 
 #[test]
+fn a_cooldown_said_to_be_none_costs_nothing() {
+    let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 1 << 4, by_param: 0, size: 0 };
+    let mut program = compile(&recipe);
+    let cooldown = program.rules.cooldown.unwrap();
+    program.nodes[cooldown.index()].op = Op::Const(0.0);
+    assert_eq!(SimulationPath::of(&program).name(), "signals");
+    let (bars, config) = (random_walk(900, 3, 0.001), SimConfig::default());
+    let row = [3.0, 9.0, 1.0, 4.0];
+    let out = run_block(&program, &bars, &config, Isa::detect(), &row);
+    check_against_naive(&program, &bars, &config, &row, &out[0]);
+    let without = run_block(&compile(&Recipe { rules: 0, ..recipe }), &bars, &config, Isa::detect(), &row);
+    assert_eq!(out, without);
+}
+
+#[test]
 fn a_strategy_of_hundreds_of_conditions_keeps_its_entry_and_its_exit_apart() {
     let mut b = ProgramBuilder::new(4);
     let (fast, slow) = (average(&mut b, 0), average(&mut b, 1));
