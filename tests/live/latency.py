@@ -37,6 +37,10 @@ risk: {{max_daily_loss: null, max_drawdown: null, price_collar_bps: null, max_op
 """
 
 
+# From the moment a close was read from its socket to the moment the signed request was written to another.
+WIRE = "polybolos_bot_connector_decision_to_wire_seconds"
+
+
 def resident_mb(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024
@@ -113,8 +117,8 @@ def watch(args, sim, bot, log):
             text = metrics(args.control)
         except OSError:
             continue
-        p50, p99 = (quantile(text, "polybolos_bot_decision_to_wire_seconds", share) for share in (0.5, 0.99))
-        count = re.search(r"polybolos_bot_decision_to_wire_seconds_count (\d+)", text)
+        p50, p99 = (quantile(text, WIRE, share) for share in (0.5, 0.99))
+        count = re.search(WIRE + r"_count (\d+)", text)
         shown = [f"{value * 1e3:8.3f}" if value else f"{'-':>8}" for value in (p50, p99)]
         print(f"{time.monotonic() - started:8.1f} {count.group(1) if count else '-':>8} {shown[0]} {shown[1]} "
               f"{resident_mb(bot.pid):8.1f} {resident_mb(sim.pid):8.1f}", flush=True)

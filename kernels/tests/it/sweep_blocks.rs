@@ -553,7 +553,8 @@ fn the_path_follows_from_the_program() {
 
 #[test]
 fn a_cooldown_said_to_be_none_costs_nothing() {
-    let recipe = Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 1 << 4, by_param: 0, size: 0 };
+    let recipe =
+        Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules: 1 << 4, by_param: 0, size: 0 };
     let mut program = compile(&recipe);
     let cooldown = program.rules.cooldown.unwrap();
     program.nodes[cooldown.index()].op = Op::Const(0.0);

@@ -1,6 +1,6 @@
 //! The desk: the one task that owns trader and journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,11 @@ mod operators;
 /// Most events of one batch: one write of the journal covers them all.
 const BATCH: usize = 256;
 
-/// Least time between two snapshots.
+/// Least time between two snapshots. One of hundreds of pairs takes a millisecond or two.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// While events wait, snapshots wait too, for so long at most.
+const SHOW_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for what is under way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,6 +107,10 @@ pub struct Desk<V> {
     looks: Option<Looks>,
     /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
     fed: BTreeMap<Symbol, i64>,
+    /// What has come and is not dealt with.
+    pending: VecDeque<Feed>,
+    /// Open time of the newest bar of each pair that has come, dealt with or not.
+    heard: BTreeMap<Symbol, i64>,
     orders_sent: BTreeMap<CommandId, Instant>,
     replies: Vec<Reply>,
     failure: Option<JournalError>,
@@ -125,6 +132,8 @@ impl<V: Venue> Desk<V> {
             cash,
             looks,
             fed: BTreeMap::new(),
+            pending: VecDeque::new(),
+            heard: BTreeMap::new(),
             orders_sent: BTreeMap::new(),
             replies: Vec::new(),
             failure: None,
@@ -154,7 +163,7 @@ impl<V: Venue> Desk<V> {
             Err(error) => format!("ended: {error}"),
         };
         self.reporter.lifecycle(inputs.alerts.as_ref(), &words, self.venue.now_ms());
-        self.show(inputs, true);
+        self.show(inputs);
         outcome
     }
 
@@ -167,7 +176,10 @@ impl<V: Venue> Desk<V> {
             let rest_ms = self.flow.due_in_ms().filter(|_| self.venue.is_of_the_present());
             let sync_due_ms = rest_ms.map_or(i64::MAX, |rest_ms| self.venue.now_ms().saturating_add(rest_ms));
             let due_ms = self.trader.next_due_ms().min(sync_due_ms);
-            let has_work = !batch.records.is_empty() || !batch.sends.is_empty() || !self.replies.is_empty();
+            let has_work = !batch.records.is_empty()
+                || !batch.sends.is_empty()
+                || !self.replies.is_empty()
+                || !self.pending.is_empty();
             let feed = if has_work {
                 None
             } else {
@@ -192,7 +204,8 @@ impl<V: Venue> Desk<V> {
                 }
             };
             let is_ended = matches!(feed, Some(Feed::Ended));
-            self.take(&mut batch, feed);
+            self.hear(feed);
+            self.take(&mut batch);
             self.commit(batch, inputs)?;
             if is_ended {
                 self.finish(inputs)?;
@@ -201,32 +214,38 @@ impl<V: Venue> Desk<V> {
             if let Some(outcome) = self.stopped(inputs)? {
                 return Ok(outcome);
             }
-            self.show(inputs, false);
+            self.show_at_leisure(inputs);
         }
     }
 
-    /// Handles an event and those that have come with it.
-    fn take(&mut self, batch: &mut Batch, first: Option<Feed>) {
-        let mut feeds: Vec<Feed> = first.into_iter().collect();
-        while !feeds.is_empty() && feeds.len() < BATCH {
-            match self.venue.ready() {
-                Some(feed) => feeds.push(feed),
-                None => break,
+    /// Takes an event, and those that have come with it, into the queue.
+    fn hear(&mut self, first: Option<Feed>) {
+        let mut next = first;
+        while let Some(feed) = next {
+            if let Feed::Market { event: MarketEvent::Bar { symbol, bar }, .. } = &feed {
+                let newest = self.heard.entry(symbol.clone()).or_insert(bar.open_time_ms);
+                *newest = bar.open_time_ms.max(*newest);
             }
-        }
-        let mut newest: BTreeMap<Symbol, i64> = BTreeMap::new();
-        for feed in &feeds {
-            if let Feed::Market { event: MarketEvent::Bar { symbol, bar }, .. } = feed {
-                newest.insert(symbol.clone(), bar.open_time_ms);
-            }
-        }
-        for feed in feeds {
-            self.handle(batch, feed, &newest);
+            self.pending.push_back(feed);
+            next = if self.pending.len() < BATCH { self.venue.ready() } else { None };
         }
     }
 
-    /// `newest`: open times of the newest bars that have come.
-    fn handle(&mut self, batch: &mut Batch, feed: Feed, newest: &BTreeMap<Symbol, i64>) {
+    /// Handles what waits. The closes of hundreds of pairs come at once, and the first one's order is not to wait for the last one's
+    /// decision: what is to be sent goes once handling has taken as long as a sync does. On a market that waits for the desk batches do not
+    /// depend on time.
+    fn take(&mut self, batch: &mut Batch) {
+        let began = Instant::now();
+        while let Some(feed) = self.pending.pop_front() {
+            self.handle(batch, feed);
+            let is_urgent = !batch.sends.is_empty() && !self.venue.waits_for_desk();
+            if is_urgent && began.elapsed() >= self.flow.sync_took() {
+                break;
+            }
+        }
+    }
+
+    fn handle(&mut self, batch: &mut Batch, feed: Feed) {
         let event = match feed {
             Feed::Account(event) => {
                 self.metrics.event();
@@ -248,7 +267,8 @@ impl<V: Venue> Desk<V> {
                     MarketEvent::Bar { .. } if self.stopping.is_some() => return,
                     MarketEvent::Bar { symbol, bar } => {
                         batch.bar_received.get_or_insert(received);
-                        let is_live = self.is_live(&bar) && newest.get(&symbol) <= Some(&bar.open_time_ms);
+                        let is_live =
+                            self.is_live(&bar) && self.heard.get(&symbol) <= Some(&bar.open_time_ms);
                         Event::Bar { symbol, bar, is_live }
                     }
                     MarketEvent::Quote { symbol, bid, ask } => Event::Quote { symbol, bid, ask },
@@ -391,14 +411,26 @@ impl<V: Venue> Desk<V> {
 
     fn finish(&mut self, inputs: &mut Inputs) -> Result<(), RuntimeError> {
         self.flow.rotate(&self.trader)?;
-        self.show(inputs, true);
+        self.show(inputs);
         Ok(())
     }
 
-    fn show(&mut self, inputs: &Inputs, is_last: bool) {
-        if !is_last && self.shown_at.is_some_and(|at| at.elapsed() < SHOW_EVERY) {
+    /// Shows a snapshot if one is due and nothing waits to be decided, or it has been due for long.
+    fn show_at_leisure(&mut self, inputs: &Inputs) {
+        let age = self.shown_at.map_or(SHOW_WITHIN, |at| at.elapsed());
+        if age < SHOW_EVERY {
             return;
         }
+        if self.pending.is_empty() && !self.venue.waits_for_desk() {
+            let feed = self.venue.ready();
+            self.hear(feed);
+        }
+        if self.pending.is_empty() || age >= SHOW_WITHIN {
+            self.show(inputs);
+        }
+    }
+
+    fn show(&mut self, inputs: &Inputs) {
         self.shown_at = Some(Instant::now());
         let mut status = self.reporter.status(&self.trader, self.kill.status(), self.venue.now_ms());
         if let Some(failure) = &self.failure {

@@ -43,18 +43,25 @@ pub(super) struct Flow {
     journal: Journal<Record>,
     /// Records on whose strength nothing is sent wait a moment: the closes of hundreds of pairs would wait for as many syncs.
     unsynced_since: Option<Instant>,
+    /// How long the last sync took.
+    sync_took: Duration,
     metrics: Metrics,
 }
 
 impl Flow {
     pub(super) fn new(journal: Journal<Record>, metrics: Metrics) -> Flow {
-        Flow { journal, unsynced_since: None, metrics }
+        Flow { journal, unsynced_since: None, sync_took: Duration::ZERO, metrics }
     }
 
     /// In how many milliseconds [`Flow::commit`] is to be called for records that wait; `None` where none do.
     pub(super) fn due_in_ms(&self) -> Option<i64> {
         let rest = SYNC_WITHIN.saturating_sub(self.unsynced_since?.elapsed());
         Some(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// How long the last sync took.
+    pub(super) fn sync_took(&self) -> Duration {
+        self.sync_took
     }
 
     /// Appends a batch's records, and makes everything durable if commands or somebody (`is_awaited`) wait for it, or it has waited
@@ -78,7 +85,8 @@ impl Flow {
         }
         let started = Instant::now();
         self.journal.sync()?;
-        self.metrics.took(Step::Journal, started.elapsed());
+        self.sync_took = started.elapsed();
+        self.metrics.took(Step::Journal, self.sync_took);
         self.unsynced_since = None;
         Ok(())
     }

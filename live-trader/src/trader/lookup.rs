@@ -35,10 +35,9 @@ impl Trader {
         if !self.may_send() {
             return;
         }
-        let in_doubt = self.state.tickets.unsettled().filter(|(_, ticket)| ticket.stage != Stage::Sent);
-        let unsettled: Vec<ClientId> = in_doubt.map(|(client_id, _)| client_id.clone()).collect();
-        self.lookups.retain(|client_id, lookup| lookup.is_under_way || unsettled.contains(client_id));
-        for client_id in unsettled {
+        let in_doubt = self.state.tickets.in_doubt();
+        self.lookups.retain(|client_id, lookup| lookup.is_under_way || in_doubt.contains(client_id));
+        for client_id in in_doubt.iter().cloned().collect::<Vec<_>>() {
             self.look_up(client_id);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::ticket::Ticket;
+use super::ticket::{Stage, Ticket};
 use crate::client_id::ClientId;
 use crate::symbol::Symbol;
 
@@ -17,6 +17,8 @@ pub struct Tickets {
     by_symbol: BTreeMap<Symbol, BTreeSet<ClientId>>,
     /// Those whose answer, fate or fills are not known.
     unsettled: BTreeSet<ClientId>,
+    /// Those of them whose answer is there: their fate or fills are to be asked for.
+    in_doubt: BTreeSet<ClientId>,
 }
 
 impl From<BTreeMap<ClientId, Ticket>> for Tickets {
@@ -67,6 +69,11 @@ impl Tickets {
         self.unsettled.iter().filter_map(|client_id| self.by_id.get_key_value(client_id))
     }
 
+    /// Those of [`Tickets::unsettled`] that no answer is waited for.
+    pub(super) fn in_doubt(&self) -> &BTreeSet<ClientId> {
+        &self.in_doubt
+    }
+
     /// Pairs with orders.
     pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
         self.by_symbol.keys()
@@ -75,7 +82,8 @@ impl Tickets {
     /// Adds an order, in place of one with the same id.
     pub(super) fn insert(&mut self, client_id: ClientId, ticket: Ticket) {
         let symbol = ticket.symbol.clone();
-        self.note_settled(&client_id, !ticket.is_unsettled());
+        keep(&mut self.unsettled, &client_id, ticket.is_unsettled());
+        keep(&mut self.in_doubt, &client_id, is_in_doubt(&ticket));
         if let Some(old) = self.by_id.insert(client_id.clone(), ticket) {
             self.forget(&old.symbol, &client_id);
         }
@@ -90,8 +98,8 @@ impl Tickets {
     ) -> Option<T> {
         let ticket = self.by_id.get_mut(client_id)?;
         let changed = change(ticket);
-        let is_settled = !ticket.is_unsettled();
-        self.note_settled(client_id, is_settled);
+        keep(&mut self.unsettled, client_id, ticket.is_unsettled());
+        keep(&mut self.in_doubt, client_id, is_in_doubt(ticket));
         Some(changed)
     }
 
@@ -102,15 +110,8 @@ impl Tickets {
         for client_id in gone {
             self.by_id.remove(&client_id);
             self.unsettled.remove(&client_id);
+            self.in_doubt.remove(&client_id);
             self.forget(symbol, &client_id);
-        }
-    }
-
-    fn note_settled(&mut self, client_id: &ClientId, is_settled: bool) {
-        if is_settled {
-            self.unsettled.remove(client_id);
-        } else if !self.unsettled.contains(client_id) {
-            self.unsettled.insert(client_id.clone());
         }
     }
 
@@ -124,6 +125,18 @@ impl Tickets {
     }
 }
 
+fn is_in_doubt(ticket: &Ticket) -> bool {
+    ticket.is_unsettled() && ticket.stage != Stage::Sent
+}
+
+fn keep(ids: &mut BTreeSet<ClientId>, client_id: &ClientId, is_in: bool) {
+    if !is_in {
+        ids.remove(client_id);
+    } else if !ids.contains(client_id) {
+        ids.insert(client_id.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rust_decimal::Decimal;
@@ -131,7 +144,6 @@ mod tests {
     use super::*;
     use crate::client_id::Intent;
     use crate::order::{OrderKind, OrderSide};
-    use crate::trader::Stage;
 
     fn ticket(symbol: &Symbol, bar_open_ms: i64) -> Ticket {
         Ticket {
@@ -159,6 +171,8 @@ mod tests {
             assert!(tickets.of(symbol).eq(wanted), "{symbol}");
         }
         assert!(tickets.unsettled().eq(tickets.iter().filter(|(_, ticket)| ticket.is_unsettled())));
+        let in_doubt = tickets.unsettled().filter(|(_, ticket)| ticket.stage != Stage::Sent);
+        assert!(tickets.in_doubt().iter().eq(in_doubt.map(|(client_id, _)| client_id)));
         let with_orders: BTreeSet<&Symbol> = tickets.values().map(|ticket| &ticket.symbol).collect();
         assert!(tickets.symbols().eq(with_orders));
     }
