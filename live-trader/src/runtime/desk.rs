@@ -1,6 +1,6 @@
 //! The desk: the one task that owns trader and journal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,9 @@ use super::venue::{Feed, Venue};
 
 mod members;
 mod operators;
+mod pending;
+
+use pending::Pending;
 
 /// Most events of one batch: one write of the journal covers them all.
 const BATCH: usize = 256;
@@ -107,10 +110,7 @@ pub struct Desk<V> {
     looks: Option<Looks>,
     /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
     fed: BTreeMap<Symbol, i64>,
-    /// What has come and is not dealt with.
-    pending: VecDeque<Feed>,
-    /// Open time of the newest bar of each pair that has come, dealt with or not.
-    heard: BTreeMap<Symbol, i64>,
+    pending: Pending,
     orders_sent: BTreeMap<CommandId, Instant>,
     replies: Vec<Reply>,
     failure: Option<JournalError>,
@@ -132,8 +132,7 @@ impl<V: Venue> Desk<V> {
             cash,
             looks,
             fed: BTreeMap::new(),
-            pending: VecDeque::new(),
-            heard: BTreeMap::new(),
+            pending: Pending::default(),
             orders_sent: BTreeMap::new(),
             replies: Vec::new(),
             failure: None,
@@ -218,15 +217,16 @@ impl<V: Venue> Desk<V> {
         }
     }
 
-    /// Takes an event, and those that have come with it, into the queue.
+    /// Takes an event, and those that have come with it, into the queue. On a market that waits for the desk their order does not depend
+    /// on time.
     fn hear(&mut self, first: Option<Feed>) {
+        let is_ordered = self.venue.waits_for_desk();
         let mut next = first;
+        if next.is_none() && !is_ordered {
+            next = self.venue.ready();
+        }
         while let Some(feed) = next {
-            if let Feed::Market { event: MarketEvent::Bar { symbol, bar }, .. } = &feed {
-                let newest = self.heard.entry(symbol.clone()).or_insert(bar.open_time_ms);
-                *newest = bar.open_time_ms.max(*newest);
-            }
-            self.pending.push_back(feed);
+            self.pending.push(feed, is_ordered);
             next = if self.pending.len() < BATCH { self.venue.ready() } else { None };
         }
     }
@@ -236,7 +236,7 @@ impl<V: Venue> Desk<V> {
     /// depend on time.
     fn take(&mut self, batch: &mut Batch) {
         let began = Instant::now();
-        while let Some(feed) = self.pending.pop_front() {
+        while let Some(feed) = self.pending.pop() {
             self.handle(batch, feed);
             let is_urgent = !batch.sends.is_empty() && !self.venue.waits_for_desk();
             if is_urgent && began.elapsed() >= self.flow.sync_took() {
@@ -267,8 +267,8 @@ impl<V: Venue> Desk<V> {
                     MarketEvent::Bar { .. } if self.stopping.is_some() => return,
                     MarketEvent::Bar { symbol, bar } => {
                         batch.bar_received.get_or_insert(received);
-                        let is_live =
-                            self.is_live(&bar) && self.heard.get(&symbol) <= Some(&bar.open_time_ms);
+                        let is_live = self.is_live(&bar)
+                            && self.pending.newest_open_ms(&symbol) <= Some(bar.open_time_ms);
                         Event::Bar { symbol, bar, is_live }
                     }
                     MarketEvent::Quote { symbol, bid, ask } => Event::Quote { symbol, bid, ask },
@@ -422,8 +422,7 @@ impl<V: Venue> Desk<V> {
             return;
         }
         if self.pending.is_empty() && !self.venue.waits_for_desk() {
-            let feed = self.venue.ready();
-            self.hear(feed);
+            self.hear(None);
         }
         if self.pending.is_empty() || age >= SHOW_WITHIN {
             self.show(inputs);
