@@ -37,8 +37,14 @@ risk: {{max_daily_loss: null, max_drawdown: null, price_collar_bps: null, max_op
 """
 
 
+FAULTS = """faults:
+  - on: ["*"]
+    every: 1
+    do: [{{answer_delay_ms: {ms}}}, {{delay_events_ms: {ms}}}]
+"""
+
 # From the moment a close was read from its socket to the moment the signed request was written to another.
-WIRE = "polybolos_bot_connector_decision_to_wire_seconds"
+WIRE = "polybolos_bot_decision_to_wire_seconds"
 
 
 def resident_mb(pid):
@@ -67,6 +73,8 @@ def main():
     parser.add_argument("--bars", type=int, default=1000)
     parser.add_argument("--speed", default="60")
     parser.add_argument("--control", type=int, default=19390)
+    parser.add_argument("--round-trip", type=int, default=0, metavar="MS", help="how much later the exchange answers and tells of fills")
+    parser.add_argument("--pin", action="store_true", help="the exchange on core 1 and the bot on core 0: an exchange is another machine")
     parser.add_argument("--folder", help="where the journal lies: its disk is part of what is measured")
     args = parser.parse_args()
     program = os.path.abspath(args.polybolos)
@@ -80,11 +88,17 @@ def run(args, program, folder):
 
     polybolos("data", "synth", "--symbols", str(args.symbols), "--bars", str(args.bars), "--interval", "1m", "--quiet")
     names = sorted(name.split("=")[1] for name in os.listdir(os.path.join(folder, "data", "bars", "interval=1m")))
+    with open(os.path.join(folder, "faults.yaml"), "w", encoding="utf-8") as file:
+        file.write(FAULTS.format(ms=args.round_trip) if args.round_trip else "faults: []\n")
+
+    def pinned(core):
+        return (lambda: os.sched_setaffinity(0, {core})) if args.pin else None
+
     log = open(os.path.join(folder, "sim.log"), "w+", encoding="utf-8")
     sim = subprocess.Popen(
         [program, "exchange-sim", "--symbols", "all", "--interval", "1m", "--listen", "127.0.0.1:0", "--speed", args.speed, "--history", "50",
-         "--weight-per-minute", "100000000", "--orders-per-10-seconds", "1000000", "--balance", f"USDT={args.symbols * 2000}"],
-        cwd=folder, stderr=log, stdout=subprocess.DEVNULL)
+         "--faults", "faults.yaml", "--weight-per-minute", "100000000", "--orders-per-10-seconds", "1000000", "--balance", f"USDT={args.symbols * 2000}"],
+        cwd=folder, stderr=log, stdout=subprocess.DEVNULL, preexec_fn=pinned(1))
     bot = None
     try:
         address = None
@@ -99,7 +113,8 @@ def run(args, program, folder):
             lockstep = "true" if args.speed == "max" else "false"
             file.write(BOT.format(symbols=", ".join(names), control=args.control, address=address, lockstep=lockstep))
         environment = dict(os.environ, POLYBOLOS_API_KEY="sim-key", POLYBOLOS_API_SECRET="sim-secret", POLYBOLOS_CONTROL_TOKEN="0123456789abcdef0123")
-        bot = subprocess.Popen([program, "trade", "bot.yaml", "--quiet"], cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        bot = subprocess.Popen([program, "trade", "bot.yaml", "--quiet"], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
+                               preexec_fn=pinned(0))
         watch(args, sim, bot, log)
     finally:
         for process in filter(None, [bot, sim]):
