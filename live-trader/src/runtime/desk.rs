@@ -179,32 +179,32 @@ impl<V: Venue> Desk<V> {
                 || !batch.sends.is_empty()
                 || !self.replies.is_empty()
                 || !self.pending.is_empty();
-            let feed = if has_work {
-                None
-            } else {
-                tokio::select! {
-                    biased;
-                    changed = inputs.stop.changed(), if is_stop_open => {
-                        is_stop_open = changed.is_ok();
-                        None
-                    }
-                    request = inputs.controls.recv(), if is_control_open => {
-                        match request {
-                            Some(request) => self.control(&mut batch, request),
-                            None => is_control_open = false,
-                        }
-                        None
-                    }
-                    Some(by) = inputs.kills.recv() => {
-                        self.kill(&by);
-                        None
-                    }
-                    feed = self.venue.next(due_ms) => Some(feed),
+            // People come first, also where the market's events never end: `None`, and what they want is done before anything is decided.
+            let news = tokio::select! {
+                biased;
+                changed = inputs.stop.changed(), if is_stop_open => {
+                    is_stop_open = changed.is_ok();
+                    None
                 }
+                request = inputs.controls.recv(), if is_control_open => {
+                    match request {
+                        Some(request) => self.control(&mut batch, request),
+                        None => is_control_open = false,
+                    }
+                    None
+                }
+                Some(by) = inputs.kills.recv() => {
+                    self.kill(&by);
+                    None
+                }
+                () = std::future::ready(()), if has_work => Some(None),
+                feed = self.venue.next(due_ms), if !has_work => Some(Some(feed)),
             };
-            let is_ended = matches!(feed, Some(Feed::Ended));
-            self.hear(feed);
-            self.take(&mut batch);
+            let is_ended = matches!(news, Some(Some(Feed::Ended)));
+            if let Some(feed) = news {
+                self.hear(feed);
+                self.take(&mut batch);
+            }
             self.commit(batch, inputs)?;
             if is_ended {
                 self.finish(inputs)?;
