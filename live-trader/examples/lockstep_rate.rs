@@ -61,7 +61,7 @@ async fn main() {
     let mut market = connector.market_stream(plan);
     while !matches!(market.next().await, Some(MarketEvent::Connected)) {}
     let started = Instant::now();
-    market.settled(0);
+    market.settled([(symbol.clone(), 0)]);
     let mut seen = 0_usize;
     while seen + 1 < count {
         let Some(MarketEvent::Bar { bar, .. }) = market.next().await else { continue };
@@ -78,7 +78,7 @@ async fn main() {
             };
             connector.execute(&Command::Place(order)).await.unwrap();
         }
-        market.settled(bar.open_time_ms);
+        market.settled([(symbol.clone(), bar.open_time_ms)]);
     }
     let seconds = started.elapsed().as_secs_f64();
     println!("{seen} bars in {seconds:.2} s: {:.0} bars/s", seen as f64 / seconds);

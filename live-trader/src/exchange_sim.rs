@@ -10,10 +10,10 @@
 //! **A live market** ([`ExchangeSim::start_live`]) comes from another exchange that speaks the same protocol: real rules, the bars of the
 //! past, and then quotes and closes as they come. Both times are the source's then, unless it plays bars of the past itself.
 //!
-//! **Lockstep** ([`Speed::Lockstep`]). A client that has finished with all bars that opened at a time says so on its market
-//! connection: `{"method": "SETTLED", "params": [open_time_ms], "id": 1}`. Nothing moves before the first such message; then
-//! the market takes its next step whenever every connection that has ever said it has settled the newest close that it was
-//! told. A step lets the resting orders meet the open bar, moves prices to the next open, tells the users' connections what
+//! **Lockstep** ([`Speed::Lockstep`]). A client that has finished with the bars that opened at a time says so on its market
+//! connection: `{"method": "SETTLED", "params": [open_time_ms], "id": 1}`, of all pairs or of those whose names follow the time. Nothing
+//! moves before the first such message; then the market takes its next step whenever every connection that has ever said it has settled
+//! all closes that it was told. A step lets the resting orders meet the open bar, moves prices to the next open, tells the users' connections what
 //! happened, waits until each of them has answered a ping that was sent behind it, and only then tells the closes. So a client
 //! knows the fills of a bar before its close, whatever it does about them trades at the next open, and a run is the same
 //! every time.

@@ -6,13 +6,13 @@
 //!
 //! A [`Venue`] is where commands go and news come from: an exchange, or a simulated one ([`Paper`]).
 
-mod closes;
 mod desk;
 mod error;
 mod exchange;
 mod flow;
 mod halt;
 mod live_paper;
+mod lockstep;
 mod paper;
 mod patience;
 mod plan;

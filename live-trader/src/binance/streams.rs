@@ -46,7 +46,7 @@ pub struct MarketPlan {
 #[derive(Debug)]
 pub struct MarketStream {
     events: mpsc::Receiver<(MarketEvent, Instant)>,
-    settled: watch::Sender<Option<i64>>,
+    settled: watch::Sender<Settled>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -61,10 +61,16 @@ impl MarketStream {
         self.events.recv().await
     }
 
-    /// Tells the exchange that everything about bars up to the one that opened at `open_time_ms` is done. Only an exchange
-    /// simulator in lockstep understands it; it plays the next bar when all its clients have said so.
-    pub fn settled(&self, open_time_ms: i64) {
-        self.settled.send_replace(Some(open_time_ms));
+    /// Tells the exchange of some pairs that everything about their bars up to the one that opened at a time is done. Only an
+    /// exchange simulator in lockstep understands it; it plays the next bar when its clients have said so of all that they were told.
+    pub fn settled(&self, newest_ms: impl IntoIterator<Item = (Symbol, i64)>) {
+        self.settled.send_if_modified(|settled| {
+            let mut is_news = false;
+            for (symbol, open_ms) in newest_ms {
+                is_news |= settled.insert(symbol, open_ms) != Some(open_ms);
+            }
+            is_news
+        });
     }
 }
 
@@ -75,6 +81,9 @@ impl Drop for MarketStream {
         }
     }
 }
+
+/// Open time of the newest bar of each pair that the taker has finished with.
+type Settled = BTreeMap<Symbol, i64>;
 
 /// What connections say to the hub.
 #[derive(Debug)]
@@ -88,7 +97,7 @@ enum Signal {
 /// Opens the streams of a plan.
 pub(crate) fn open(gateway: Arc<Gateway>, dialer: Dialer, plan: MarketPlan) -> MarketStream {
     let (sender, events) = mpsc::channel(256);
-    let (settled, settled_watch) = watch::channel(None);
+    let (settled, settled_watch) = watch::channel(Settled::new());
     let (signal, signals) = mpsc::channel(1_024);
     let groups = Group::split(&plan, gateway.config.streams_per_connection);
     let members: Vec<Vec<Symbol>> = groups.iter().map(|group| group.symbols.clone()).collect();

@@ -113,7 +113,7 @@ impl Hub {
                 let stream = kline_stream(symbol, interval);
                 let text = kline(symbol.as_str(), bar, interval, true, now_ms);
                 for client in self.markets.values_mut().filter(|client| client.has(&stream)) {
-                    client.owe(bar.open_time_ms);
+                    client.owe(symbol, bar.open_time_ms);
                     client.tell(&stream, &text);
                 }
             }

@@ -387,7 +387,7 @@ impl<V: Venue> Desk<V> {
     fn tell_settled(&mut self) {
         let is_waiting = matches!(self.trader.standing(), Standing::Starting | Standing::Refused { .. });
         if !is_waiting && self.trader.is_settled() && self.stopping.is_none() {
-            self.venue.settled(self.fed.values().max().copied());
+            self.venue.settled(&self.fed);
         }
     }
 

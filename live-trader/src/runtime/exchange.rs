@@ -1,5 +1,6 @@
 //! An exchange by its connector.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use crate::trader::CommandId;
 use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 
 use super::clock::{MarketClock, is_of_the_past};
-use super::closes::Closes;
 use super::error::RuntimeError;
+use super::lockstep::Lockstep;
 use super::patience::{patiently, patiently_at_first};
 use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
@@ -82,17 +83,14 @@ type Answers = (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedRecei
 pub struct Exchange {
     connector: Connector,
     interval: Interval,
-    is_lockstep: bool,
+    /// Where the market waits for the desk.
+    lockstep: Option<Lockstep>,
     /// Whether the exchange plays bars of the past: orders and fills then have the time of the bars, and not of the wall clock.
     has_market_time: bool,
     is_custom: bool,
     user: Option<UserStream>,
     market: Option<MarketStream>,
     answers: Answers,
-    told_settled: Option<i64>,
-    /// What may be told once all closes of its time have come.
-    settling: Option<i64>,
-    closes: Closes,
     market_clock: MarketClock,
     rules: Option<RulesWatch>,
 }
@@ -148,23 +146,19 @@ impl Exchange {
         Ok(Exchange {
             connector,
             interval,
-            is_lockstep: bot.exchange.lockstep,
+            lockstep: bot.exchange.lockstep.then(Lockstep::default),
             has_market_time: bot.exchange.lockstep,
             is_custom: bot.exchange.venue == VenueName::Custom,
             user: None,
             market: None,
             answers: (sender, receiver),
-            told_settled: None,
-            settling: None,
-            closes: Closes::default(),
             rules: None,
             market_clock: MarketClock::start(),
         })
     }
 
     fn heard(&mut self, (event, received): (MarketEvent, Instant)) -> Feed {
-        if let MarketEvent::Bar { symbol, bar } = &event {
-            self.closes.hear(symbol, bar.open_time_ms);
+        if let MarketEvent::Bar { bar, .. } = &event {
             self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
         }
         Feed::Market { event, received }
@@ -224,7 +218,7 @@ impl Venue for Exchange {
     }
 
     fn waits_for_desk(&self) -> bool {
-        self.is_lockstep
+        self.lockstep.is_some()
     }
 
     fn is_of_the_present(&self) -> bool {
@@ -250,7 +244,9 @@ impl Venue for Exchange {
     fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
         let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
         self.market = Some(self.connector.market_stream(plan));
-        self.closes = Closes::of(pairs);
+        if let Some(lockstep) = &mut self.lockstep {
+            lockstep.open(pairs);
+        }
         if self.user.is_none() {
             self.user = Some(self.connector.user_stream());
         }
@@ -267,8 +263,7 @@ impl Venue for Exchange {
 
     async fn next(&mut self, due_ms: i64) -> Feed {
         let wait = Duration::from_millis(u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0));
-        let rest = self.settling.and_then(|open_ms| self.closes.outstanding(open_ms));
-        let due = tokio::time::sleep(rest.map_or(wait, |rest| rest.min(wait)));
+        let due = tokio::time::sleep(wait);
         tokio::pin!(due);
         let Exchange { user: account, market: bars, answers, rules, .. } = self;
         tokio::select! {
@@ -291,16 +286,9 @@ impl Venue for Exchange {
         market(self.market.as_mut()).now_or_never().map(|event| self.heard(event))
     }
 
-    fn settled(&mut self, newest_open_ms: Option<i64>) {
-        // Before the first close the market waits for a first word.
-        let open_ms = newest_open_ms.unwrap_or(0);
-        if let (true, Some(market)) = (self.is_lockstep && self.told_settled < Some(open_ms), &self.market) {
-            // The word holds for all pairs: said after the first pair's close it would let the market go on before the last one's is decided.
-            self.settling = self.closes.outstanding(open_ms).map(|_| open_ms);
-            if self.settling.is_none() {
-                self.told_settled = Some(open_ms);
-                market.settled(open_ms);
-            }
+    fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>) {
+        if let (Some(lockstep), Some(market)) = (&self.lockstep, &self.market) {
+            lockstep.tell(market, newest_open_ms);
         }
     }
 }

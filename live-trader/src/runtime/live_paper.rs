@@ -24,6 +24,7 @@ use crate::venue::{AccountEvent, MarketEvent, VenueError};
 
 use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
+use super::lockstep::Lockstep;
 use super::paper::PaperExchange;
 use super::patience::{patiently, patiently_at_first};
 use super::venue::{Dispatch, Feed, Venue};
@@ -81,11 +82,11 @@ pub struct LivePaper {
     rules: BTreeMap<Symbol, SymbolRules>,
     opened: BTreeSet<Symbol>,
     market: Option<MarketStream>,
-    is_lockstep: bool,
+    /// Where the market waits for the desk.
+    lockstep: Option<Lockstep>,
     is_custom: bool,
     has_market_time: bool,
     market_clock: MarketClock,
-    told_settled: Option<i64>,
     queue: VecDeque<Feed>,
 }
 
@@ -114,11 +115,10 @@ impl LivePaper {
             rules: BTreeMap::new(),
             opened: BTreeSet::new(),
             market: None,
-            is_lockstep: exchange.lockstep,
+            lockstep: exchange.lockstep.then(Lockstep::default),
             is_custom: exchange.venue == VenueName::Custom,
             has_market_time: exchange.lockstep,
             market_clock: MarketClock::start(),
-            told_settled: None,
             queue: VecDeque::new(),
         })
     }
@@ -208,7 +208,7 @@ impl Venue for LivePaper {
     }
 
     fn waits_for_desk(&self) -> bool {
-        self.is_lockstep
+        self.lockstep.is_some()
     }
 
     fn is_of_the_present(&self) -> bool {
@@ -249,6 +249,9 @@ impl Venue for LivePaper {
             {
                 self.open_next(symbol, &last);
             }
+        }
+        if let Some(lockstep) = &mut self.lockstep {
+            lockstep.open(pairs);
         }
         let is_first = self.market.is_none();
         let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
@@ -293,11 +296,9 @@ impl Venue for LivePaper {
         self.queue.pop_front()
     }
 
-    fn settled(&mut self, newest_open_ms: Option<i64>) {
-        let open_ms = newest_open_ms.unwrap_or(0);
-        if let (true, Some(market)) = (self.is_lockstep && self.told_settled < Some(open_ms), &self.market) {
-            self.told_settled = Some(open_ms);
-            market.settled(open_ms);
+    fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>) {
+        if let (Some(lockstep), Some(market)) = (&self.lockstep, &self.market) {
+            lockstep.tell(market, newest_open_ms);
         }
     }
 }

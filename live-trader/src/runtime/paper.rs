@@ -393,7 +393,7 @@ impl Venue for Paper {
         self.account.pop_front().or_else(|| self.market.pop_front())
     }
 
-    fn settled(&mut self, _newest_open_ms: Option<i64>) {
+    fn settled(&mut self, _newest_open_ms: &BTreeMap<Symbol, i64>) {
         self.is_settled = true;
     }
 }

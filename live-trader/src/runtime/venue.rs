@@ -1,5 +1,6 @@
 //! Where commands go and where news come from.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use polybolos_engine::signals::Bar;
@@ -88,6 +89,7 @@ pub trait Venue: Send {
     /// What has happened already.
     fn ready(&mut self) -> Option<Feed>;
 
-    /// Everything that was said is dealt with and nothing is under way. `newest_open_ms`: open time of the newest bar that was decided on.
-    fn settled(&mut self, newest_open_ms: Option<i64>);
+    /// Everything that was said is dealt with and nothing is under way. `newest_open_ms`: open time of the newest bar of each pair that
+    /// was decided on.
+    fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>);
 }

@@ -1,5 +1,6 @@
 //! One group of market streams and the connection that carries it, replaced before it ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{MarketPlan, Signal};
+use super::{MarketPlan, Settled, Signal};
 use crate::binance::gateway::Gateway;
 use crate::binance::socket::{Dialer, Socket};
 use crate::binance::wire::market::{StreamMessage, stream_message};
@@ -62,7 +63,7 @@ pub(super) struct Keeper {
     dialer: Dialer,
     group: Group,
     signals: mpsc::Sender<Signal>,
-    settled: watch::Receiver<Option<i64>>,
+    settled: watch::Receiver<Settled>,
     is_up: bool,
 }
 
@@ -85,7 +86,7 @@ impl Keeper {
         dialer: Dialer,
         group: Group,
         signals: mpsc::Sender<Signal>,
-        settled: watch::Receiver<Option<i64>>,
+        settled: watch::Receiver<Settled>,
     ) -> Keeper {
         Keeper { gateway, dialer, group, signals, settled, is_up: false }
     }
@@ -161,6 +162,8 @@ impl Keeper {
             gateway: Arc::clone(&self.gateway),
             signals: self.signals.clone(),
             socket,
+            symbols: self.group.symbols.clone(),
+            told_settled: Settled::new(),
             control_id: 0,
             heard: Instant::now(),
             traded: Instant::now(),
@@ -195,6 +198,9 @@ struct Reader {
     gateway: Arc<Gateway>,
     signals: mpsc::Sender<Signal>,
     socket: Socket,
+    symbols: Vec<Symbol>,
+    /// What this connection's other end was told to be settled.
+    told_settled: Settled,
     control_id: i64,
     /// When anything arrived, and when anything about a market did.
     heard: Instant,
@@ -234,7 +240,7 @@ impl Reader {
 
     async fn run(
         mut self,
-        mut settled: watch::Receiver<Option<i64>>,
+        mut settled: watch::Receiver<Settled>,
         end: mpsc::Sender<End>,
         mut closing: oneshot::Receiver<()>,
     ) {
@@ -251,10 +257,8 @@ impl Reader {
                     Err(reason) => break reason,
                 },
                 Ok(()) = settled.changed() => {
-                    let newest = *settled.borrow_and_update();
-                    if let Some(open_time_ms) = newest
-                        && let Err(reason) = self.control("SETTLED", json!([open_time_ms])).await
-                    {
+                    let news = self.settle(&settled.borrow_and_update());
+                    if let Err(reason) = self.tell_settled(news).await {
                         break reason;
                     }
                 }
@@ -267,6 +271,27 @@ impl Reader {
         };
         let _ = end.try_send(End::Lost(reason));
         let _ = tokio::time::timeout(Duration::from_secs(1), self.socket.close(None)).await;
+    }
+
+    /// What is new to the exchange of what is settled, pairs by the time of their bars.
+    fn settle(&mut self, settled: &Settled) -> BTreeMap<i64, Vec<Symbol>> {
+        let mut news: BTreeMap<i64, Vec<Symbol>> = BTreeMap::new();
+        for symbol in &self.symbols {
+            if let Some(open_ms) = settled.get(symbol)
+                && self.told_settled.insert(symbol.clone(), *open_ms) != Some(*open_ms)
+            {
+                news.entry(*open_ms).or_default().push(symbol.clone());
+            }
+        }
+        news
+    }
+
+    async fn tell_settled(&mut self, news: BTreeMap<i64, Vec<Symbol>>) -> Result<(), String> {
+        for (open_ms, symbols) in news {
+            let names = symbols.iter().map(|symbol| json!(symbol.as_str()));
+            self.control("SETTLED", std::iter::once(json!(open_ms)).chain(names).collect()).await?;
+        }
+        Ok(())
     }
 
     async fn check(&mut self, stale: Duration) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Market streams: subscriptions, control messages, and what a client in lockstep has settled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Hub, In, Out, Outbox, Socket, pump};
 use crate::exchange_sim::server::Shared;
+use crate::symbol::Symbol;
 
 /// Most streams on a connection.
 const MOST_STREAMS: usize = 1_024;
@@ -22,10 +23,35 @@ pub(super) struct MarketClient {
     streams: BTreeSet<String>,
     /// Whether messages name their stream.
     is_combined: bool,
-    /// Newest bar that the client has finished with; `None` if it does not take part in lockstep.
-    settled: Option<i64>,
-    /// Newest bar whose close it was told, or would have been.
-    owed: Option<i64>,
+    /// What the client has finished with; `None` if it does not take part in lockstep.
+    settled: Option<Settled>,
+    /// Newest bar of each pair whose close it was told, or would have been, and has not finished with.
+    owed: BTreeMap<Symbol, i64>,
+}
+
+/// Open times of the newest bars that a client has finished with.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Said of all pairs at once.
+    all_ms: Option<i64>,
+    pairs_ms: BTreeMap<Symbol, i64>,
+}
+
+impl Settled {
+    fn covers(&self, symbol: &Symbol, open_ms: i64) -> bool {
+        self.all_ms.max(self.pairs_ms.get(symbol).copied()) >= Some(open_ms)
+    }
+
+    /// Bars of these pairs up to one that opened at `open_ms`; of all pairs if none is named.
+    fn extend(&mut self, open_ms: i64, pairs: Vec<Symbol>) {
+        if pairs.is_empty() {
+            self.all_ms = self.all_ms.max(Some(open_ms));
+        }
+        for symbol in pairs {
+            let newest = self.pairs_ms.entry(symbol).or_insert(open_ms);
+            *newest = open_ms.max(*newest);
+        }
+    }
 }
 
 impl MarketClient {
@@ -42,8 +68,18 @@ impl MarketClient {
         let _ = self.out.send(Out::Text(text));
     }
 
-    pub(super) fn owe(&mut self, open_ms: i64) {
-        self.owed = self.owed.max(Some(open_ms));
+    pub(super) fn owe(&mut self, symbol: &Symbol, open_ms: i64) {
+        if self.settled.as_ref().is_some_and(|settled| settled.covers(symbol, open_ms)) {
+            return;
+        }
+        let newest = self.owed.entry(symbol.clone()).or_insert(open_ms);
+        *newest = open_ms.max(*newest);
+    }
+
+    fn settle(&mut self, open_ms: i64, pairs: Vec<Symbol>) {
+        let settled = self.settled.get_or_insert_default();
+        settled.extend(open_ms, pairs);
+        self.owed.retain(|symbol, owed_ms| !settled.covers(symbol, *owed_ms));
     }
 
     pub(super) fn is_in_step(&self) -> bool {
@@ -51,14 +87,15 @@ impl MarketClient {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.settled >= self.owed
+        self.owed.is_empty()
     }
 }
 
 impl Hub {
     fn add_market(&mut self, out: Outbox, streams: Vec<String>, is_combined: bool) -> u64 {
         let number = self.number();
-        let client = MarketClient { out, streams: BTreeSet::new(), is_combined, settled: None, owed: None };
+        let client =
+            MarketClient { out, streams: BTreeSet::new(), is_combined, settled: None, owed: BTreeMap::new() };
         self.markets.insert(number, client);
         self.subscribe(number, streams);
         number
@@ -72,7 +109,7 @@ impl Hub {
         for (symbol, open_ms) in &self.told {
             let prefix = format!("{}@kline_", symbol.as_str().to_lowercase());
             if streams.iter().any(|stream| stream.starts_with(&prefix)) {
-                client.owe(*open_ms);
+                client.owe(symbol, *open_ms);
             }
         }
         client.streams.extend(streams);
@@ -121,9 +158,11 @@ impl Hub {
             },
             "GET_PROPERTY" => Ok(json!(client.is_combined)),
             "SETTLED" => {
-                let time = params.and_then(|params| params.first()).and_then(Value::as_i64);
-                let time = time.ok_or("SETTLED takes the open time of a bar, milliseconds")?;
-                client.settled = client.settled.max(Some(time));
+                let words = "SETTLED takes the open time of a bar, milliseconds, and names of pairs";
+                let (time, pairs) = params.and_then(|params| params.split_first()).ok_or(words)?;
+                let open_ms = time.as_i64().ok_or(words)?;
+                let pairs = pairs.iter().map(|name| name.as_str().map(Symbol::new));
+                client.settle(open_ms, pairs.collect::<Option<_>>().ok_or(words)?);
                 Ok(Value::Null)
             }
             other => Err(format!("unknown method {other}")),

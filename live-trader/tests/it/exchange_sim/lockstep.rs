@@ -21,7 +21,7 @@ async fn journal(sim: &ExchangeSim, mut decide: impl AsyncFnMut(&Connector, i64)
     let connector = connect(sim).await;
     let (mut user, mut market) = connected(&connector, Some(0)).await;
     let mut lines = Vec::new();
-    market.settled(0);
+    market.settled([(symbol(), 0)]);
     loop {
         tokio::select! {
             biased;
@@ -36,7 +36,7 @@ async fn journal(sim: &ExchangeSim, mut decide: impl AsyncFnMut(&Connector, i64)
                 MarketEvent::Bar { bar, .. } => {
                     lines.push(format!("close {}", bar.open_time_ms / HOUR_MS));
                     decide(&connector, bar.open_time_ms / HOUR_MS).await;
-                    market.settled(bar.open_time_ms);
+                    market.settled([(symbol(), bar.open_time_ms)]);
                     if bar.open_time_ms == 5 * HOUR_MS {
                         return lines;
                     }
@@ -55,7 +55,7 @@ async fn nothing_moves_before_the_first_client_has_settled() {
     let (_user, mut market) = connected(&connector, Some(0)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(sim.progress().steps, 0);
-    market.settled(0);
+    market.settled([(symbol(), 0)]);
     loop {
         if let Some(MarketEvent::Bar { bar, .. }) = market.next().await {
             assert_eq!(bar.open_time_ms, HOUR_MS);
@@ -116,11 +116,11 @@ async fn whoever_was_away_catches_up_before_the_market_goes_on() {
     let connector = connect(&sim).await;
     let first = connected(&connector, Some(0)).await;
     let mut market = first.1;
-    market.settled(0);
+    market.settled([(symbol(), 0)]);
     while !matches!(market.next().await, Some(MarketEvent::Bar { .. })) {}
     drop(market);
     let mut again = connector.market_stream(plan(Some(0)));
-    again.settled(0);
+    again.settled([(symbol(), 0)]);
     loop {
         if let Some(MarketEvent::Bar { bar, .. }) = again.next().await {
             assert_eq!(bar.open_time_ms, HOUR_MS, "what was missed comes first");
@@ -129,7 +129,7 @@ async fn whoever_was_away_catches_up_before_the_market_goes_on() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(sim.progress().steps, 2);
-    again.settled(HOUR_MS);
+    again.settled([(symbol(), HOUR_MS)]);
     loop {
         if let Some(MarketEvent::Bar { bar, .. }) = again.next().await {
             assert_eq!(bar.open_time_ms, 2 * HOUR_MS);
@@ -176,6 +176,42 @@ async fn a_close_waits_until_the_fills_before_it_have_been_read() {
     };
     assert_eq!(close["data"]["k"]["t"], HOUR_MS);
     assert!(told.contains(&json!("FILLED")), "the fill of bar 1 came before its close: {told:?}");
+}
+
+#[tokio::test]
+async fn the_market_waits_for_every_close_that_it_told_and_for_no_other() {
+    use super::client::Socket;
+    use serde_json::json;
+    let config =
+        SimConfig { start_ms: HOUR_MS, speed: Speed::Lockstep, ..SimConfig::new("1h".parse().unwrap()) };
+    let whole = bars(&TICKS);
+    // Without the fourth bar.
+    let mut holed = bars(&TICKS[1..]);
+    holed.open_time_ms = [0, 1, 2, 4, 5].map(|hour| hour * HOUR_MS).to_vec();
+    let pair = |name: &str, bars| (synthetic_rules(&Symbol::new(name), &bars), bars);
+    let pairs = vec![pair("BTCUSDT", whole), pair("ETHUSDT", holed)];
+    let sim = ExchangeSim::start(config, pairs).await.unwrap();
+    let mut market = Socket::open(&sim.base_url(), "/stream?streams=btcusdt@kline_1h/ethusdt@kline_1h").await;
+    let mut closes = async |word: serde_json::Value| {
+        market.send(&json!({"id": 1, "method": "SETTLED", "params": word})).await;
+        let mut told = Vec::new();
+        while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(150), market.next()).await {
+            if event["data"]["k"]["x"] == true {
+                let open_ms = event["data"]["k"]["t"].as_i64().unwrap();
+                told.push((event["data"]["s"].as_str().unwrap().to_owned(), open_ms / HOUR_MS));
+            }
+        }
+        told.sort();
+        told
+    };
+    let both = |bar: i64| ["BTCUSDT", "ETHUSDT"].map(|name| (name.to_owned(), bar));
+    assert_eq!(closes(json!([0])).await, both(1));
+    assert_eq!(closes(json!([HOUR_MS, "BTCUSDT"])).await, [], "nobody has decided on the other pair's close");
+    assert_eq!(closes(json!([HOUR_MS, "ETHUSDT"])).await, both(2)[..1], "its next bar is not open");
+    let over_the_hole = [("BTCUSDT".to_owned(), 3), ("ETHUSDT".to_owned(), 2)];
+    assert_eq!(closes(json!([2 * HOUR_MS, "BTCUSDT"])).await, over_the_hole);
+    assert_eq!(closes(json!([3 * HOUR_MS])).await, both(4), "without names of pairs it is said of all");
+    assert_eq!(closes(json!([4 * HOUR_MS, 7])).await, [], "a pair is named by text");
 }
 
 #[tokio::test]

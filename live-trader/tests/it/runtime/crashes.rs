@@ -1,6 +1,6 @@
 //! A program that ends at any moment, and a disk that fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,7 +80,7 @@ impl<B: Between> Venue for Guarded<B> {
         if self.between.is_dead() { None } else { self.inner.ready() }
     }
 
-    fn settled(&mut self, newest_open_ms: Option<i64>) {
+    fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>) {
         if !self.between.is_dead() {
             self.inner.settled(newest_open_ms);
         }
