@@ -16,12 +16,15 @@ use crate::order::{Fill, OrderSide};
 use crate::symbol::Symbol;
 
 mod account;
+mod accounts;
 mod pairs;
 mod trade;
 
 pub use account::{Dust, Position, SymbolAccount, Terms};
+pub use accounts::Totals;
 pub use trade::{CloseReason, LiveTrade, Statistics};
 
+use accounts::Accounts;
 use trade::Tally;
 
 /// Closed trades that are kept whole; statistics cover all.
@@ -102,7 +105,7 @@ pub enum LedgerError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     bar_ms: i64,
-    accounts: BTreeMap<Symbol, SymbolAccount>,
+    accounts: Accounts,
     equity: Decimal,
     peak: Decimal,
     max_drawdown: Decimal,
@@ -117,7 +120,7 @@ impl Ledger {
     pub fn new(bar_ms: i64) -> Ledger {
         Ledger {
             bar_ms: bar_ms.max(1),
-            accounts: BTreeMap::new(),
+            accounts: Accounts::default(),
             equity: Decimal::ZERO,
             peak: Decimal::ZERO,
             max_drawdown: Decimal::ZERO,
@@ -131,7 +134,8 @@ impl Ledger {
     /// day's opening move with it. The terms of a pair that is there already are kept.
     pub fn allocate(&mut self, symbol: &Symbol, terms: Terms, cash: Decimal, now_ms: i64) {
         self.roll(now_ms);
-        self.accounts.entry(symbol.clone()).or_insert_with(|| SymbolAccount::new(terms)).allocate(cash);
+        self.accounts.add(symbol, || SymbolAccount::new(terms));
+        self.accounts.change(symbol, |account| account.allocate(cash));
         self.equity += cash;
         self.peak += cash;
         if let Some(mut today) = self.days.last_entry() {
@@ -213,6 +217,11 @@ impl Ledger {
         self.equity
     }
 
+    /// Sums over all pairs.
+    pub fn totals(&self) -> Totals {
+        self.accounts.totals()
+    }
+
     /// The highest marked equity, or what was allocated.
     pub fn peak(&self) -> Decimal {
         self.peak
@@ -266,7 +275,7 @@ impl Ledger {
 
     /// Statistics of all closed trades.
     pub fn statistics(&self) -> Statistics {
-        let fees = self.accounts.values().map(SymbolAccount::fees).sum();
+        let fees = self.accounts.iter().map(|(_, account)| account.fees()).sum();
         self.tally.statistics(self.max_drawdown, fees)
     }
 
@@ -280,12 +289,13 @@ impl Ledger {
         symbol: &Symbol,
         change: impl FnOnce(&mut SymbolAccount) -> T,
     ) -> Result<T, LedgerError> {
-        let Some(account) = self.accounts.get_mut(symbol) else {
-            return Err(LedgerError::UnknownSymbol { symbol: symbol.clone() });
-        };
-        let before = account.equity();
-        let result = change(account);
-        self.equity += account.equity() - before;
+        let changed = self.accounts.change(symbol, |account| {
+            let before = account.equity();
+            let result = change(account);
+            (result, account.equity() - before)
+        });
+        let (result, gain) = changed.ok_or_else(|| LedgerError::UnknownSymbol { symbol: symbol.clone() })?;
+        self.equity += gain;
         Ok(result)
     }
 

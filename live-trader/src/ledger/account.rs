@@ -173,9 +173,14 @@ impl SymbolAccount {
         self.seen.last().copied()
     }
 
+    /// Value at the mark of what is held.
+    pub fn value(&self) -> Decimal {
+        self.quantity * self.mark
+    }
+
     /// Value at the mark: cash, less fees paid with other assets, plus what is held.
     pub fn equity(&self) -> Decimal {
-        self.cash - self.paid_outside + self.quantity * self.mark
+        self.free_cash() + self.value()
     }
 
     /// Profit of what was sold, fees included, of the open trade too.

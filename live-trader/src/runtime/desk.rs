@@ -14,7 +14,7 @@ use crate::journal::JournalError;
 use crate::metrics::{Metrics, OrderOutcome, Step};
 use crate::promotion::BotStrategy;
 use crate::symbol::Symbol;
-use crate::trader::{CommandId, Event, Goal, Operator, Standing, Trader};
+use crate::trader::{CommandId, Event, Goal, Notice, Operator, Record, Standing, Trader};
 use crate::venue::{AccountEvent, Answer, MarketEvent, VenueError};
 
 use super::error::RuntimeError;
@@ -36,8 +36,11 @@ const BATCH: usize = 256;
 /// Least time between two snapshots. One of hundreds of pairs takes a millisecond or two.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// While events wait, snapshots wait too, for so long at most.
+/// While events wait, snapshots and log lines wait too, for so long at most.
 const SHOW_WITHIN: Duration = Duration::from_secs(1);
+
+/// Batches whose log lines wait, at most.
+const MOST_UNLOGGED: usize = 4_096;
 
 /// How long a shutdown waits for what is under way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,6 +119,9 @@ pub struct Desk<V> {
     failure: Option<JournalError>,
     stopping: Option<(Instant, bool)>,
     shown_at: Option<Instant>,
+    /// What batches have recorded, to be logged once nothing is to be decided.
+    unlogged: Vec<(Vec<Record>, Vec<Notice>)>,
+    unlogged_since: Option<Instant>,
 }
 
 impl<V: Venue> Desk<V> {
@@ -138,6 +144,8 @@ impl<V: Venue> Desk<V> {
             failure: None,
             stopping: None,
             shown_at: None,
+            unlogged: Vec::new(),
+            unlogged_since: None,
         }
     }
 
@@ -153,6 +161,7 @@ impl<V: Venue> Desk<V> {
     pub async fn run(&mut self, inputs: &mut Inputs) -> Result<Outcome, RuntimeError> {
         self.reporter.lifecycle(inputs.alerts.as_ref(), "started", self.venue.now_ms());
         let outcome = self.serve(inputs).await;
+        self.log();
         let words = match &outcome {
             Ok(Outcome::Stopped { is_settled: true }) => "stopped".to_owned(),
             Ok(Outcome::Stopped { is_settled: false }) => {
@@ -213,7 +222,7 @@ impl<V: Venue> Desk<V> {
             if let Some(outcome) = self.stopped(inputs)? {
                 return Ok(outcome);
             }
-            self.show_at_leisure(inputs);
+            self.inform_at_leisure(inputs);
         }
     }
 
@@ -359,14 +368,31 @@ impl<V: Venue> Desk<V> {
             let _ = reply.send(answer);
         }
         let now_ms = self.venue.now_ms();
-        self.reporter.tell(&self.trader, &batch.records, &batch.notices, inputs.alerts.as_ref(), now_ms);
+        let alerts = inputs.alerts.as_ref();
+        self.reporter.alert_to(&self.trader, &batch.records, &batch.notices, alerts, now_ms);
+        self.log_later(batch.records, batch.notices);
         self.tell_settled();
         Ok(())
+    }
+
+    fn log_later(&mut self, records: Vec<Record>, notices: Vec<Notice>) {
+        if !records.is_empty() || !notices.is_empty() {
+            self.unlogged.push((records, notices));
+            self.unlogged_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn log(&mut self) {
+        for (records, notices) in self.unlogged.drain(..) {
+            self.reporter.log(&records, &notices);
+        }
+        self.unlogged_since = None;
     }
 
     /// An order without a journal entry does not exist, so none is sent any more. Where the market waits for the desk, waiting for a
     /// person would be for ever: there the session ends.
     fn journal_failed(&mut self, error: JournalError, inputs: &mut Inputs) -> Result<(), RuntimeError> {
+        self.log();
         let text = format!("nothing is sent any more: {error}");
         self.reporter.alarm(&text, inputs.alerts.as_ref(), self.venue.now_ms());
         if self.venue.waits_for_desk() {
@@ -377,10 +403,10 @@ impl<V: Venue> Desk<V> {
     }
 
     /// [`Desk::commit`] before there is anybody to tell.
-    pub(super) fn commit_before_trading(&mut self, batch: &Batch) -> Result<(), RuntimeError> {
-        self.flow.commit(batch, false)?;
+    pub(super) fn commit_before_trading(&mut self, batch: Batch) -> Result<(), RuntimeError> {
+        self.flow.commit(&batch, false)?;
         self.flow.rotate_if_long(&self.trader)?;
-        self.reporter.tell(&self.trader, &batch.records, &batch.notices, None, self.venue.now_ms());
+        self.reporter.log(&batch.records, &batch.notices);
         Ok(())
     }
 
@@ -415,16 +441,22 @@ impl<V: Venue> Desk<V> {
         Ok(())
     }
 
-    /// Shows a snapshot if one is due and nothing waits to be decided, or it has been due for long.
-    fn show_at_leisure(&mut self, inputs: &Inputs) {
-        let age = self.shown_at.map_or(SHOW_WITHIN, |at| at.elapsed());
-        if age < SHOW_EVERY {
+    /// Logs what was done, and shows a snapshot if one is due, when nothing waits to be decided or it has waited for long.
+    fn inform_at_leisure(&mut self, inputs: &Inputs) {
+        let shown_ago = self.shown_at.map_or(SHOW_WITHIN, |at| at.elapsed());
+        let is_due = shown_ago >= SHOW_EVERY;
+        if !is_due && self.unlogged.is_empty() {
             return;
         }
         if self.pending.is_empty() && !self.venue.waits_for_desk() {
             self.hear(None);
         }
-        if self.pending.is_empty() || age >= SHOW_WITHIN {
+        let is_idle = self.pending.is_empty();
+        let has_waited = self.unlogged_since.is_some_and(|since| since.elapsed() >= SHOW_WITHIN);
+        if is_idle || has_waited || self.unlogged.len() >= MOST_UNLOGGED {
+            self.log();
+        }
+        if is_due && (is_idle || shown_ago >= SHOW_WITHIN) {
             self.show(inputs);
         }
     }

@@ -144,8 +144,8 @@ impl Reporter {
         self.alert(alerts, AlertKind::Error, None, text.to_owned(), now_ms);
     }
 
-    /// Logs what a batch has recorded, and tells people what they want to know of it.
-    pub(super) fn tell(
+    /// Alerts people to what a batch has recorded, if they want to be.
+    pub(super) fn alert_to(
         &self,
         trader: &Trader,
         records: &[Record],
@@ -153,8 +153,10 @@ impl Reporter {
         alerts: Option<&Alerter>,
         now_ms: i64,
     ) {
+        if alerts.is_none() {
+            return;
+        }
         for record in records {
-            self.log(record);
             if let Record::Goal { symbol, goal: Goal::Hold, .. } = record
                 && let Some(position) = trader.state().position(symbol)
             {
@@ -164,19 +166,25 @@ impl Reporter {
             }
         }
         for notice in notices {
-            let symbol = notice.symbol.as_ref();
-            let name = symbol.map_or("", Symbol::as_str);
+            let kind = kind(notice, records, trader.standing());
+            self.alert(alerts, kind, notice.symbol.as_ref(), notice.text.clone(), now_ms);
+        }
+    }
+
+    /// Logs what a batch has recorded.
+    pub(super) fn log(&self, records: &[Record], notices: &[Notice]) {
+        records.iter().for_each(|record| self.log_record(record));
+        for notice in notices {
+            let name = notice.symbol.as_ref().map_or("", Symbol::as_str);
             match notice.level {
                 Level::Info => tracing::info!(bot = self.bot, symbol = name, "{}", notice.text),
                 Level::Warning => tracing::warn!(bot = self.bot, symbol = name, "{}", notice.text),
                 Level::Alarm => tracing::error!(bot = self.bot, symbol = name, "{}", notice.text),
             }
-            let kind = kind(notice, records, trader.standing());
-            self.alert(alerts, kind, symbol, notice.text.clone(), now_ms);
         }
     }
 
-    fn log(&self, record: &Record) {
+    fn log_record(&self, record: &Record) {
         let bot = self.bot.as_str();
         match record {
             Record::Order { order, intent, .. } => {

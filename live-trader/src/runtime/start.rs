@@ -188,7 +188,7 @@ async fn warm_up<V: Venue>(
             let is_live = index + 1 == history.len() && desk.is_live(bar);
             desk.feed(&mut batch, Event::Bar { symbol: symbol.clone(), bar: *bar, is_live });
         }
-        desk.commit_before_trading(&batch)?;
+        desk.commit_before_trading(batch)?;
     }
     Ok(())
 }

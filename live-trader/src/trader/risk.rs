@@ -114,16 +114,15 @@ impl Trader {
     /// What the gate sees of the account.
     fn account_view(&self) -> View {
         let ledger = &self.state.ledger;
-        let held = ledger.accounts().map(|(_, account)| value(account));
+        let totals = ledger.totals();
         let waiting = self.waiting_of_all();
-        let cash: Decimal = ledger.accounts().map(|(_, account)| account.cash()).sum();
         View {
             equity: ledger.equity(),
             opening_equity: ledger.opening_equity(self.now_ms),
             peak_equity: ledger.peak(),
-            free_quote: cash - waiting,
+            free_quote: totals.cash - waiting,
             position_notional: Decimal::ZERO,
-            total_notional: held.sum::<Decimal>() + waiting,
+            total_notional: totals.held + waiting,
             other_positions: 0,
             last_close: Decimal::ZERO,
             quote: None,
@@ -137,11 +136,12 @@ impl Trader {
         let account = self.account_view();
         let others =
             self.state.symbols.iter().filter(|(other, of)| of.goal != Goal::Flat && *other != symbol);
-        let held = self.state.ledger.account(symbol).map_or(Decimal::ZERO, value);
+        let held = self.state.ledger.account(symbol).map_or(Decimal::ZERO, SymbolAccount::value);
+        let waiting = self.state.ledger.totals().cash - account.free_quote;
         let seen = self.quotes.get(symbol);
         let bar_ms = self.desks.get(symbol).and_then(|desk| desk.bar_ms);
         let balance = self.state.terms(symbol).and_then(|terms| self.state.expected.get(&terms.quote_asset));
-        let free = |held: &Decimal| account.free_quote.min(held - self.waiting_of_all());
+        let free = |held: &Decimal| account.free_quote.min(held - waiting);
         View {
             free_quote: balance.map_or(account.free_quote, free),
             position_notional: held + self.waiting_notional(symbol),
@@ -161,8 +161,7 @@ impl Trader {
 
     /// The same of all pairs.
     fn waiting_of_all(&self) -> Decimal {
-        let entries =
-            self.state.tickets.values().filter(|ticket| ticket.intent == Intent::Entry && ticket.is_live());
+        let entries = self.state.tickets.live_entries();
         let of_members = entries.filter(|ticket| self.state.members.contains_key(&ticket.symbol));
         of_members.map(|ticket| self.cost_of(ticket)).fold(Decimal::ZERO, Decimal::saturating_add)
     }
@@ -173,8 +172,4 @@ impl Trader {
         let price = ticket.kind.price().or_else(newest);
         ticket.remaining().saturating_mul(price.unwrap_or_default())
     }
-}
-
-fn value(account: &SymbolAccount) -> Decimal {
-    account.quantity().saturating_mul(account.mark())
 }

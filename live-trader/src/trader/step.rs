@@ -57,6 +57,7 @@ impl Protection {
 }
 
 /// What a step needs to know of a symbol's open orders.
+#[derive(Default)]
 struct OpenOrders {
     entry: Vec<(ClientId, Ticket)>,
     protection: Vec<(ClientId, Ticket)>,
@@ -64,6 +65,17 @@ struct OpenOrders {
 }
 
 impl OpenOrders {
+    fn add(&mut self, client_id: &ClientId, ticket: &Ticket) {
+        let orders = match ticket.intent {
+            Intent::Entry => &mut self.entry,
+            Intent::Stop | Intent::Target => &mut self.protection,
+            Intent::Exit | Intent::Flatten => &mut self.exit,
+            // No orders, but what holds or ends them.
+            Intent::Protection | Intent::Cancel => return,
+        };
+        orders.push((client_id.clone(), ticket.clone()));
+    }
+
     fn any(&self) -> Option<&(ClientId, Ticket)> {
         self.entry.first().or(self.protection.first()).or(self.exit.first())
     }
@@ -80,19 +92,13 @@ impl Trader {
         if is_waiting || !self.may_tend() {
             return;
         }
-        let tickets: Vec<(ClientId, Ticket)> =
-            self.state.live_tickets(symbol).map(|(id, ticket)| (id.clone(), ticket.clone())).collect();
-        if tickets.iter().any(|(_, ticket)| ticket.is_unsettled()) {
-            return;
+        let mut open = OpenOrders::default();
+        for (client_id, ticket) in self.state.live_tickets(symbol) {
+            if ticket.is_unsettled() {
+                return;
+            }
+            open.add(client_id, ticket);
         }
-        let of = |intents: &[Intent]| {
-            tickets.iter().filter(|(_, ticket)| intents.contains(&ticket.intent)).cloned().collect()
-        };
-        let open = OpenOrders {
-            entry: of(&[Intent::Entry]),
-            protection: of(&[Intent::Stop, Intent::Target]),
-            exit: of(&[Intent::Exit, Intent::Flatten]),
-        };
         let state = self.state.symbol(symbol);
         match state.goal {
             Goal::Flat => self.step_flat(symbol, &state, &open),
@@ -181,6 +187,9 @@ impl Trader {
         };
         let held = self.state.quantity(symbol);
         let held = self.state.expected.get(&plan.rules.base_asset).map_or(held, |there| held.min(*there));
+        if held.is_zero() {
+            return held;
+        }
         let quantity = plan.rules.floor_quantity(&OrderKind::Market, held);
         let reference = self.reference(symbol, state).unwrap_or(Decimal::ZERO);
         match plan.rules.check(OrderSide::Sell, &OrderKind::Market, quantity, reference) {

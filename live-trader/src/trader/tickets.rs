@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::ticket::{Stage, Ticket};
-use crate::client_id::ClientId;
+use crate::client_id::{ClientId, Intent};
 use crate::symbol::Symbol;
 
 /// Orders by their ids. Written and read as a map of them.
@@ -15,10 +15,34 @@ pub struct Tickets {
     by_id: BTreeMap<ClientId, Ticket>,
     /// The ids of each pair that has any.
     by_symbol: BTreeMap<Symbol, BTreeSet<ClientId>>,
+    indexes: Indexes,
+}
+
+/// Which orders there are of some kinds.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Indexes {
     /// Those whose answer, fate or fills are not known.
     unsettled: BTreeSet<ClientId>,
     /// Those of them whose answer is there: their fate or fills are to be asked for.
     in_doubt: BTreeSet<ClientId>,
+    /// Those that wait to open a position.
+    entries: BTreeSet<ClientId>,
+}
+
+impl Indexes {
+    /// Puts an order where it belongs now.
+    fn keep(&mut self, client_id: &ClientId, ticket: &Ticket) {
+        let is_unsettled = ticket.is_unsettled();
+        keep(&mut self.unsettled, client_id, is_unsettled);
+        keep(&mut self.in_doubt, client_id, is_unsettled && ticket.stage != Stage::Sent);
+        keep(&mut self.entries, client_id, ticket.intent == Intent::Entry && ticket.is_live());
+    }
+
+    fn forget(&mut self, client_id: &ClientId) {
+        for ids in [&mut self.unsettled, &mut self.in_doubt, &mut self.entries] {
+            ids.remove(client_id);
+        }
+    }
 }
 
 impl From<BTreeMap<ClientId, Ticket>> for Tickets {
@@ -66,12 +90,17 @@ impl Tickets {
 
     /// The orders whose answer or fate is not known, or of which fills have not been seen, by their ids.
     pub fn unsettled(&self) -> impl Iterator<Item = (&ClientId, &Ticket)> {
-        self.unsettled.iter().filter_map(|client_id| self.by_id.get_key_value(client_id))
+        self.indexes.unsettled.iter().filter_map(|client_id| self.by_id.get_key_value(client_id))
     }
 
     /// Those of [`Tickets::unsettled`] that no answer is waited for.
     pub(super) fn in_doubt(&self) -> &BTreeSet<ClientId> {
-        &self.in_doubt
+        &self.indexes.in_doubt
+    }
+
+    /// The orders that are open or unsettled and are to open a position, by their ids.
+    pub(super) fn live_entries(&self) -> impl Iterator<Item = &Ticket> {
+        self.indexes.entries.iter().filter_map(|client_id| self.by_id.get(client_id))
     }
 
     /// Pairs with orders.
@@ -82,8 +111,7 @@ impl Tickets {
     /// Adds an order, in place of one with the same id.
     pub(super) fn insert(&mut self, client_id: ClientId, ticket: Ticket) {
         let symbol = ticket.symbol.clone();
-        keep(&mut self.unsettled, &client_id, ticket.is_unsettled());
-        keep(&mut self.in_doubt, &client_id, is_in_doubt(&ticket));
+        self.indexes.keep(&client_id, &ticket);
         if let Some(old) = self.by_id.insert(client_id.clone(), ticket) {
             self.forget(&old.symbol, &client_id);
         }
@@ -96,10 +124,10 @@ impl Tickets {
         client_id: &ClientId,
         change: impl FnOnce(&mut Ticket) -> T,
     ) -> Option<T> {
-        let ticket = self.by_id.get_mut(client_id)?;
+        let Tickets { by_id, indexes, .. } = self;
+        let ticket = by_id.get_mut(client_id)?;
         let changed = change(ticket);
-        keep(&mut self.unsettled, client_id, ticket.is_unsettled());
-        keep(&mut self.in_doubt, client_id, is_in_doubt(ticket));
+        indexes.keep(client_id, ticket);
         Some(changed)
     }
 
@@ -109,8 +137,7 @@ impl Tickets {
         let gone: Vec<ClientId> = gone.map(|(client_id, _)| client_id.clone()).collect();
         for client_id in gone {
             self.by_id.remove(&client_id);
-            self.unsettled.remove(&client_id);
-            self.in_doubt.remove(&client_id);
+            self.indexes.forget(&client_id);
             self.forget(symbol, &client_id);
         }
     }
@@ -123,10 +150,6 @@ impl Tickets {
             }
         }
     }
-}
-
-fn is_in_doubt(ticket: &Ticket) -> bool {
-    ticket.is_unsettled() && ticket.stage != Stage::Sent
 }
 
 fn keep(ids: &mut BTreeSet<ClientId>, client_id: &ClientId, is_in: bool) {
@@ -142,13 +165,12 @@ mod tests {
     use rust_decimal::Decimal;
 
     use super::*;
-    use crate::client_id::Intent;
     use crate::order::{OrderKind, OrderSide};
 
     fn ticket(symbol: &Symbol, bar_open_ms: i64) -> Ticket {
         Ticket {
             symbol: symbol.clone(),
-            intent: Intent::Entry,
+            intent: if bar_open_ms % 3 == 0 { Intent::Exit } else { Intent::Entry },
             list_id: None,
             bar_open_ms,
             side: OrderSide::Buy,
@@ -173,6 +195,8 @@ mod tests {
         assert!(tickets.unsettled().eq(tickets.iter().filter(|(_, ticket)| ticket.is_unsettled())));
         let in_doubt = tickets.unsettled().filter(|(_, ticket)| ticket.stage != Stage::Sent);
         assert!(tickets.in_doubt().iter().eq(in_doubt.map(|(client_id, _)| client_id)));
+        let entries = tickets.values().filter(|ticket| ticket.intent == Intent::Entry && ticket.is_live());
+        assert!(tickets.live_entries().eq(entries));
         let with_orders: BTreeSet<&Symbol> = tickets.values().map(|ticket| &ticket.symbol).collect();
         assert!(tickets.symbols().eq(with_orders));
     }

@@ -20,7 +20,7 @@ impl<V: Venue> Desk<V> {
         } else if let Some(reason) = self.kill.newly_set() {
             self.feed(&mut batch, Event::Operator(Operator::Kill { flatten: false, reason }));
         }
-        self.commit_before_trading(&batch)
+        self.commit_before_trading(batch)
     }
 
     pub(super) fn kill(&mut self, by: &str) {

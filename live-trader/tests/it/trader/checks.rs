@@ -1,6 +1,7 @@
 //! What must hold: at every moment at which nothing is on its way, and at the end of every run.
 
 use polybolos_live_trader::client_id::Intent;
+use polybolos_live_trader::ledger::Totals;
 use polybolos_live_trader::order::OrderSide;
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::trader::{EntryStyle, Goal, Record, Standing};
@@ -74,6 +75,8 @@ impl World {
             held += self.total(&account.terms().base_asset) * account.mark();
         }
         assert_eq!(ledger.equity(), allocated + self.total(quote) - begun(quote) + held - outside);
+        let cash: Decimal = ledger.accounts().map(|(_, account)| account.cash()).sum();
+        assert_eq!(ledger.totals(), Totals { cash, held });
     }
 
     /// Nothing is entered while the kill switch is set or the pair is retired, and no stop is passed by.
