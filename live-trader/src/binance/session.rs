@@ -26,6 +26,12 @@ use super::wire::events::{UserMessage, event};
 use super::wire::rules::{interval_ms, limit_kind};
 use crate::venue::AccountEvent;
 
+/// A message that takes longer to be written has no connection any more.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests that are written with one call of the system, at most.
+const MOST_AT_ONCE: usize = 32;
+
 /// A request of the WebSocket API, ready to be written.
 pub(crate) struct Frame {
     id: u64,
@@ -308,19 +314,12 @@ impl Serve {
             if leave_at.is_some_and(|at| self.waiting.is_empty() || Instant::now() >= at) {
                 return "it was replaced".to_owned();
             }
+            // What is to leave does not wait for what has come: an order's price moves, an event's does not.
             tokio::select! {
-                message = socket.next() => {
-                    heard = Instant::now();
-                    match message {
-                        Some(Ok(Message::Text(text))) => self.take(text.as_str()),
-                        Some(Ok(Message::Close(_))) | None => return "the exchange closed it".to_owned(),
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => return error.to_string(),
-                    }
-                }
+                biased;
                 outgoing = queue.recv(), if leave_at.is_none() => match outgoing {
-                    Some(outgoing) => {
-                        if let Err(reason) = self.write(socket, outgoing).await {
+                    Some(first) => {
+                        if let Err(reason) = self.write(socket, first, queue).await {
                             return reason;
                         }
                     }
@@ -329,12 +328,21 @@ impl Serve {
                 _ = &mut closing, if leave_at.is_none() => {
                     // Requests that were queued before the replacement still leave by this connection.
                     queue.close();
-                    while let Ok(outgoing) = queue.try_recv() {
-                        if let Err(reason) = self.write(socket, outgoing).await {
+                    while let Ok(first) = queue.try_recv() {
+                        if let Err(reason) = self.write(socket, first, queue).await {
                             return reason;
                         }
                     }
                     leave_at = Some(self.end_of_patience());
+                }
+                message = socket.next() => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(Message::Text(text))) => self.take(text.as_str()),
+                        Some(Ok(Message::Close(_))) | None => return "the exchange closed it".to_owned(),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return error.to_string(),
+                    }
                 }
                 _ = pings.tick() => {
                     if heard.elapsed() > stale {
@@ -352,22 +360,36 @@ impl Serve {
         Instant::now() + Duration::from_millis(self.gateway.config.request_timeout_ms)
     }
 
-    async fn write(&mut self, socket: &mut Socket, outgoing: Outgoing) -> Result<(), String> {
-        let Outgoing { frame, reply } = outgoing;
-        if reply.is_closed() {
-            return Ok(());
-        }
+    /// Writes a request, and those that wait behind it, with one call of the system.
+    async fn write(
+        &mut self,
+        socket: &mut Socket,
+        first: Outgoing,
+        queue: &mut mpsc::Receiver<Outgoing>,
+    ) -> Result<(), String> {
         self.waiting.retain(|_, reply| !reply.is_closed());
-        self.waiting.insert(frame.id, reply);
-        match write_in_time(socket, Message::text(frame.text)).await {
-            true => {
-                if let Some(since) = frame.since {
-                    self.gateway.metrics.decision_to_wire.observe(since.elapsed());
+        let mut followed = Vec::new();
+        let writing = async {
+            let mut next = Some(first);
+            let mut count = 0;
+            while let Some(Outgoing { frame, reply }) = next {
+                if !reply.is_closed() {
+                    self.waiting.insert(frame.id, reply);
+                    followed.extend(frame.since);
+                    socket.feed(Message::text(frame.text)).await?;
                 }
-                Ok(())
+                count += 1;
+                next = if count < MOST_AT_ONCE { queue.try_recv().ok() } else { None };
             }
-            false => Err("a request could not be written".to_owned()),
+            socket.flush().await
+        };
+        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
+            return Err("a request could not be written".to_owned());
         }
+        for since in followed {
+            self.gateway.metrics.decision_to_wire.observe(since.elapsed());
+        }
+        Ok(())
     }
 
     fn take(&mut self, text: &str) {
@@ -415,7 +437,6 @@ impl Serve {
 }
 
 async fn write_in_time(socket: &mut Socket, message: Message) -> bool {
-    const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
     matches!(tokio::time::timeout(WRITE_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
 }
 

@@ -254,11 +254,15 @@ impl Venue for Exchange {
 
     fn dispatch(&mut self, dispatch: Dispatch) {
         let (connector, answers) = (self.connector.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
+        let mut executing = Box::pin(async move {
             let answer = connector.execute_since(&dispatch.command, dispatch.since).await;
-            // The desk has ended; the next start looks the command up.
+            // The desk may have ended; the next start looks the command up.
             let _ = answers.send((dispatch.id, answer));
         });
+        // At once up to its first wait: it is signed and in its connection's queue then, before a thread has been woken for it.
+        if executing.as_mut().now_or_never().is_none() {
+            tokio::spawn(executing);
+        }
     }
 
     async fn next(&mut self, due_ms: i64) -> Feed {
