@@ -16,7 +16,7 @@ use polybolos_kernels::sweep::{SimulationPath, Sweep};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, Signal};
-use crate::support::{RuleSet, SizeSet, random_walk};
+use crate::support::{RuleSet, SizeSet, closes, random_walk};
 
 /// What a random strategy is made of; parameters are fast, slow, level, rule.
 #[derive(Debug, Clone)]
@@ -63,6 +63,9 @@ fn condition(b: &mut ProgramBuilder, kind: u8, is_up: bool) -> NodeId {
         }
     }
 }
+
+/// The rule that ends a position after some bars.
+const TIME: u8 = 0b1000;
 
 const FIXED: [f64; 5] = [0.03, 0.05, 0.04, 9.0, 3.0];
 
@@ -206,7 +209,7 @@ fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: 
 
 fn any_recipe() -> impl Strategy<Value = Recipe> {
     let sides = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
-    let rules = prop_oneof![Just(0u8), 0..32u8];
+    let rules = prop_oneof![Just(0u8), Just(TIME), 0..32u8];
     (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..5u8).prop_map(
         |(entry, exit, (is_long, is_short), rules, by_param, size)| Recipe {
             entry,
@@ -317,6 +320,8 @@ struct Contest {
     is_long: bool,
     /// The series is undefined where the price is this.
     hole: Option<f64>,
+    /// Bars after which a position ends.
+    max_bars: Option<f64>,
 }
 
 fn compile_contest(contest: &Contest) -> Program {
@@ -344,6 +349,7 @@ fn compile_contest(contest: &Contest) -> Program {
     let enter = Some(signal(contest.enter, averages, contest.is_mirrored[0]));
     let exit = Some(signal(contest.exit, [averages[1], averages[0]], contest.is_mirrored[1]));
     let size = b.push(Op::Const(1.0), &[], 0).unwrap();
+    let max_bars = contest.max_bars.map(|bars| b.push(Op::Const(bars), &[], 0).unwrap());
     let (long, short) = ((enter, exit), (None, None));
     let (long, short) = if contest.is_long { (long, short) } else { (short, long) };
     b.finish(Rules {
@@ -354,22 +360,43 @@ fn compile_contest(contest: &Contest) -> Program {
         stop_loss: None,
         take_profit: None,
         trailing_stop: None,
-        max_bars: None,
+        max_bars,
         cooldown: None,
         size: Size::Equity(size),
     })
 }
 
+/// Bars to a time exit: few, around the 64 of a word and the 2,048 of a tile, and more than there are.
+fn any_limit() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(1.0),
+        (2..9_u32).prop_map(f64::from),
+        (20..70_u32).prop_map(f64::from),
+        Just(64.0),
+        Just(500.0),
+        (2_040..2_060_u32).prop_map(f64::from),
+        Just(1e12),
+    ]
+}
+
 fn any_contest() -> impl Strategy<Value = Contest> {
     let op = || prop_oneof![Just(Op::CrossesAbove), Just(Op::CrossesAbove), Just(Op::Gt), Just(Op::Ge)];
     let hole = prop::option::of(prop_oneof![Just(100.0), Just(99.5), Just(101.0)]);
-    (op(), op(), any::<[bool; 2]>(), any::<bool>(), hole).prop_map(
-        |(enter, exit, is_mirrored, is_long, hole)| Contest { enter, exit, is_mirrored, is_long, hole },
+    let max_bars = prop_oneof![Just(None), Just(None), any_limit().prop_map(Some)];
+    (op(), op(), any::<[bool; 2]>(), any::<bool>(), hole, max_bars).prop_map(
+        |(enter, exit, is_mirrored, is_long, hole, max_bars)| Contest {
+            enter,
+            exit,
+            is_mirrored,
+            is_long,
+            hole,
+            max_bars,
+        },
     )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// Ticks of 1 and 0.5 make many equal averages, a hole makes both of them undefined and start again.
     #[test]
@@ -432,13 +459,98 @@ proptest! {
     }
 }
 
+/// The last bar of a word of 64 has equal averages, or none, and no other bar has: what the next word's first bar crosses is known
+/// from that bar alone.
+#[test]
+fn words_after_a_tie_or_a_gap_cross_what_was_before_them() {
+    let mut close = 100.0;
+    // Down, then further up, in exact eighths; the last two bars of a word are equal.
+    let steps = |t: usize| match t % 64 {
+        0..31 => -0.125,
+        63 => 0.0,
+        _ => 0.25,
+    };
+    let prices: Vec<f64> = (0..900)
+        .map(|t| {
+            close += steps(t);
+            close
+        })
+        .collect();
+    let bars = closes(&prices);
+    let crosses = Op::CrossesAbove;
+    for (max_bars, is_long) in [(1e9, true), (1e9, false), (40.0, true), (3.0, false)] {
+        let contest = Contest {
+            enter: crosses,
+            exit: crosses,
+            is_mirrored: [false; 2],
+            is_long,
+            hole: None,
+            max_bars: Some(max_bars),
+        };
+        let (program, config) = (compile_contest(&contest), SimConfig::default());
+        let values = [[1.0, 2.0], [2.0, 1.0], [1.0, 65.0], [2.0, 65.0], [65.0, 1.0], [1.0, 129.0]].concat();
+        for (row, stats) in values.chunks(2).zip(run_block(&program, &bars, &config, Isa::detect(), &values))
+        {
+            check_against_naive(&program, &bars, &config, row, &stats);
+        }
+    }
+}
+
+/// Entries, exits and limits of every kind, parameters and constants, next to each other in a block.
+fn timed_grid() -> Vec<f64> {
+    let mut values = Vec::new();
+    for (fast, slow) in [(1.0, 5.0), (3.0, 40.0), (8.0, 5.0), (3.0, 400.0)] {
+        for level in [1.0, 100.0] {
+            for rule in [1.0, 2.0, 7.0, 63.0, 64.0, 65.0, 500.0, 1e12] {
+                values.extend([fast, slow, level, rule]);
+            }
+        }
+    }
+    values
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_time_exit_is_the_same_in_every_block_and_on_every_instruction_set(
+        recipe in any_recipe(),
+        bars in any_market(),
+        config in any_settings(),
+        cut in prop_oneof![Just(1_usize), Just(5), Just(8), Just(11)],
+        picks in any::<[prop::sample::Index; 3]>(),
+    ) {
+        let program = compile(&Recipe { rules: TIME, ..recipe });
+        prop_assert_eq!(SimulationPath::of(&program).name(), "timed");
+        let values = timed_grid();
+        let whole = run_block(&program, &bars, &config, Isa::Portable, &values);
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            for (a, b) in whole.iter().zip(run_block(&program, &bars, &config, isa, &values)) {
+                prop_assert_eq!(bits(a), bits(&b), "{}", isa);
+            }
+        }
+        let mut sweep = Sweep::new(&program, &bars, &config).unwrap();
+        for (values, whole) in values.chunks(4 * cut).zip(whole.chunks(cut)) {
+            let mut out = vec![Stats::default(); whole.len()];
+            sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
+            for (a, b) in whole.iter().zip(&out) {
+                prop_assert_eq!(bits(a), bits(b));
+            }
+        }
+        for row in picks.map(|pick| pick.index(whole.len())) {
+            check_against_naive(&program, &bars, &config, &values[4 * row..4 * row + 4], &whole[row]);
+        }
+    }
+}
+
 #[test]
 fn positions_and_accounts_last_over_a_long_series() {
     // Longer than what accounts follow the signals by, with a last part of it; more combinations than lanes.
     let bars = random_walk(70_003, 5, 0.001);
     let values: Vec<f64> = grid().chunks(4).step_by(5).flatten().copied().collect();
-    for (is_long, is_short, size) in [(true, false, 0), (true, false, 4), (false, true, 0), (true, true, 0)] {
-        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules: 0, by_param: 0, size };
+    let kinds = [(true, false, 0), (true, false, 4), (false, true, 0), (true, true, 0)];
+    for ((is_long, is_short, size), rules) in kinds.into_iter().flat_map(|kind| [(kind, 0), (kind, TIME)]) {
+        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules, by_param: 0, size };
         let program = compile(&recipe);
         for returns in [Returns::Bar, Returns::Daily] {
             let config = SimConfig { returns, ..SimConfig::default() };
@@ -450,6 +562,26 @@ fn positions_and_accounts_last_over_a_long_series() {
                 check_against_naive(&program, &bars, &config, row, stats);
             }
         }
+    }
+}
+
+/// Positions that no signal ends are due tiles later, and beyond what accounts follow the signals by; some never are.
+#[test]
+fn a_position_is_due_in_a_later_part_of_a_long_series() {
+    let bars = random_walk(30_001, 8, 0.001);
+    // A level that all averages are below, or above, so that there is always an entry and never an exit.
+    for (is_long, is_short, level) in [(true, false, 1e9), (false, true, 0.0), (true, true, 1e9)] {
+        let recipe = Recipe { entry: 1, exit: 1, is_long, is_short, rules: TIME, by_param: TIME, size: 0 };
+        let program = compile(&recipe);
+        let limits = [63.0, 500.0, 2_048.0, 9_000.0, 20_000.0, 29_998.0, 29_999.0, 1e9];
+        let values: Vec<f64> = limits.iter().flat_map(|&bars| [3.0, 40.0, level, bars]).collect();
+        let config = SimConfig::default();
+        let out = run_block(&program, &bars, &config, Isa::detect(), &values);
+        for (row, stats) in values.chunks(4).zip(&out) {
+            check_against_naive(&program, &bars, &config, row, stats);
+        }
+        let trades: Vec<u64> = out.iter().map(|stats| stats.trades).collect();
+        assert_eq!(trades[2..], [14, 3, 1, 0, 0, 0], "{trades:?}");
     }
 }
 
@@ -497,16 +629,10 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
 /// that were taken for one of the second would be another trade.
 #[test]
 fn time_exits_of_hundreds_of_combinations_are_shared_in_any_order() {
-    let (time, all_in) = (0b1000, 0);
-    let recipe = Recipe {
-        entry: 1,
-        exit: 0,
-        is_long: true,
-        is_short: false,
-        rules: time,
-        by_param: time,
-        size: all_in,
-    };
+    // A cooldown too, without which time exits take another path.
+    let (rules, all_in) = (TIME | 1 << 4, 0);
+    let recipe =
+        Recipe { entry: 1, exit: 0, is_long: true, is_short: false, rules, by_param: TIME, size: all_in };
     let program = compile(&recipe);
     let bars = random_walk(400, 11, 1.0);
     let config = SimConfig::default();
@@ -545,9 +671,11 @@ fn the_path_follows_from_the_program() {
     assert_eq!(path(0, true, false), "signals");
     assert_eq!(path(0, true, true), "signals");
     for rule in 0..5 {
-        assert_eq!(path(1 << rule, true, false), "jumps");
-        assert_eq!(path(1 << rule, false, true), "jumps");
-        assert_eq!(path(1 << rule, true, true), "jumps");
+        let expected = if 1 << rule == TIME { "timed" } else { "jumps" };
+        for (is_long, is_short) in [(true, false), (false, true), (true, true)] {
+            assert_eq!(path(1 << rule, is_long, is_short), expected);
+        }
+        assert_eq!(path(1 << rule | TIME, true, false), expected);
     }
 }
 
