@@ -16,21 +16,21 @@ use polybolos_kernels::sweep::{SimulationPath, Sweep};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, Signal};
-use crate::support::{RuleSet, SizeSet, closes, random_walk};
+use crate::support::{RuleSet, SizeSet, random_walk};
 
 /// What a random strategy is made of; parameters are fast, slow, level, rule.
 #[derive(Debug, Clone)]
-struct Recipe {
+pub(crate) struct Recipe {
     /// Which comparison opens: a cross of averages, an average beyond a level, or both together.
-    entry: u8,
-    exit: u8,
-    is_long: bool,
-    is_short: bool,
+    pub(crate) entry: u8,
+    pub(crate) exit: u8,
+    pub(crate) is_long: bool,
+    pub(crate) is_short: bool,
     /// Bit `k` gives rule `k` to the strategy: stop, target, trailing, time, cooldown.
-    rules: u8,
+    pub(crate) rules: u8,
     /// Bit `k` makes rule `k` depend on the rule parameter.
-    by_param: u8,
-    size: u8,
+    pub(crate) by_param: u8,
+    pub(crate) size: u8,
 }
 
 fn average(b: &mut ProgramBuilder, param: u32) -> NodeId {
@@ -65,11 +65,11 @@ fn condition(b: &mut ProgramBuilder, kind: u8, is_up: bool) -> NodeId {
 }
 
 /// The rule that ends a position after some bars.
-const TIME: u8 = 0b1000;
+pub(crate) const TIME: u8 = 0b1000;
 
 const FIXED: [f64; 5] = [0.03, 0.05, 0.04, 9.0, 3.0];
 
-fn compile(recipe: &Recipe) -> Program {
+pub(crate) fn compile(recipe: &Recipe) -> Program {
     let mut b = ProgramBuilder::new(4);
     let up = condition(&mut b, recipe.entry, true);
     let down = condition(&mut b, recipe.exit, false);
@@ -136,12 +136,18 @@ fn crowded_grid() -> Vec<f64> {
     values
 }
 
-fn bits(stats: &Stats) -> String {
+pub(crate) fn bits(stats: &Stats) -> String {
     // Debug writes the shortest text that reads back as the same number: equal texts are equal bits.
     format!("{stats:?}")
 }
 
-fn run_block(program: &Program, bars: &Bars, config: &SimConfig, isa: Isa, values: &[f64]) -> Vec<Stats> {
+pub(crate) fn run_block(
+    program: &Program,
+    bars: &Bars,
+    config: &SimConfig,
+    isa: Isa,
+    values: &[f64],
+) -> Vec<Stats> {
     let mut out = vec![Stats::default(); values.len() / program.params];
     let mut sweep = Sweep::new(program, bars, config).unwrap().with_isa(isa);
     sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
@@ -149,7 +155,13 @@ fn run_block(program: &Program, bars: &Bars, config: &SimConfig, isa: Isa, value
 }
 
 /// Trades and trade statistics of one combination in the bar-by-bar loop.
-fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: &[f64], stats: &Stats) {
+pub(crate) fn check_against_naive(
+    program: &Program,
+    bars: &Bars,
+    config: &SimConfig,
+    row: &[f64],
+    stats: &Stats,
+) {
     let mut evaluator = Evaluator::new(program, bars).unwrap();
     let mut signal = |node: Option<NodeId>| -> Vec<bool> {
         match node.map(|node| evaluator.value(node, row).unwrap()) {
@@ -207,7 +219,7 @@ fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: 
     }
 }
 
-fn any_recipe() -> impl Strategy<Value = Recipe> {
+pub(crate) fn any_recipe() -> impl Strategy<Value = Recipe> {
     let sides = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
     let rules = prop_oneof![Just(0u8), Just(TIME), 0..32u8];
     (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..5u8).prop_map(
@@ -223,7 +235,7 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     )
 }
 
-fn any_market() -> impl Strategy<Value = Bars> {
+pub(crate) fn any_market() -> impl Strategy<Value = Bars> {
     // Past two tiles of 2,048 bars, at the edge of one, and a handful.
     let len = prop_oneof![Just(2_047_usize), Just(4_097), Just(9_001), 1..300_usize];
     (len, any::<u64>(), prop_oneof![Just(1.0), Just(0.001)])
@@ -261,7 +273,7 @@ fn any_rough_market() -> impl Strategy<Value = Bars> {
     })
 }
 
-fn any_settings() -> impl Strategy<Value = SimConfig> {
+pub(crate) fn any_settings() -> impl Strategy<Value = SimConfig> {
     let cost = || prop_oneof![Just(0.0), Just(0.001)];
     let intrabar =
         prop_oneof![Just(Intrabar::StopFirst), Just(Intrabar::TargetFirst), Just(Intrabar::NearestOpen)];
@@ -312,19 +324,19 @@ proptest! {
 
 /// Two averages of one series, of which entry and exit ask in any way which is larger.
 #[derive(Debug, Clone)]
-struct Contest {
-    enter: Op,
-    exit: Op,
+pub(crate) struct Contest {
+    pub(crate) enter: Op,
+    pub(crate) exit: Op,
     /// Whether the operands of entry and exit change places, and the operation with them.
-    is_mirrored: [bool; 2],
-    is_long: bool,
+    pub(crate) is_mirrored: [bool; 2],
+    pub(crate) is_long: bool,
     /// The series is undefined where the price is this.
-    hole: Option<f64>,
+    pub(crate) hole: Option<f64>,
     /// Bars after which a position ends.
-    max_bars: Option<f64>,
+    pub(crate) max_bars: Option<f64>,
 }
 
-fn compile_contest(contest: &Contest) -> Program {
+pub(crate) fn compile_contest(contest: &Contest) -> Program {
     let mut b = ProgramBuilder::new(2);
     let (sma, output) = by_output("sma").unwrap();
     let close = b.push(Op::Column(Column::Close), &[], 0).unwrap();
@@ -459,90 +471,6 @@ proptest! {
     }
 }
 
-/// The last bar of a word of 64 has equal averages, or none, and no other bar has: what the next word's first bar crosses is known
-/// from that bar alone.
-#[test]
-fn words_after_a_tie_or_a_gap_cross_what_was_before_them() {
-    let mut close = 100.0;
-    // Down, then further up, in exact eighths; the last two bars of a word are equal.
-    let steps = |t: usize| match t % 64 {
-        0..31 => -0.125,
-        63 => 0.0,
-        _ => 0.25,
-    };
-    let prices: Vec<f64> = (0..900)
-        .map(|t| {
-            close += steps(t);
-            close
-        })
-        .collect();
-    let bars = closes(&prices);
-    let crosses = Op::CrossesAbove;
-    for (max_bars, is_long) in [(1e9, true), (1e9, false), (40.0, true), (3.0, false)] {
-        let contest = Contest {
-            enter: crosses,
-            exit: crosses,
-            is_mirrored: [false; 2],
-            is_long,
-            hole: None,
-            max_bars: Some(max_bars),
-        };
-        let (program, config) = (compile_contest(&contest), SimConfig::default());
-        let values = [[1.0, 2.0], [2.0, 1.0], [1.0, 65.0], [2.0, 65.0], [65.0, 1.0], [1.0, 129.0]].concat();
-        for (row, stats) in values.chunks(2).zip(run_block(&program, &bars, &config, Isa::detect(), &values))
-        {
-            check_against_naive(&program, &bars, &config, row, &stats);
-        }
-    }
-}
-
-/// Entries, exits and limits of every kind, parameters and constants, next to each other in a block.
-fn timed_grid() -> Vec<f64> {
-    let mut values = Vec::new();
-    for (fast, slow) in [(1.0, 5.0), (3.0, 40.0), (8.0, 5.0), (3.0, 400.0)] {
-        for level in [1.0, 100.0] {
-            for rule in [1.0, 2.0, 7.0, 63.0, 64.0, 65.0, 500.0, 1e12] {
-                values.extend([fast, slow, level, rule]);
-            }
-        }
-    }
-    values
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_time_exit_is_the_same_in_every_block_and_on_every_instruction_set(
-        recipe in any_recipe(),
-        bars in any_market(),
-        config in any_settings(),
-        cut in prop_oneof![Just(1_usize), Just(5), Just(8), Just(11)],
-        picks in any::<[prop::sample::Index; 3]>(),
-    ) {
-        let program = compile(&Recipe { rules: TIME, ..recipe });
-        prop_assert_eq!(SimulationPath::of(&program).name(), "timed");
-        let values = timed_grid();
-        let whole = run_block(&program, &bars, &config, Isa::Portable, &values);
-        for isa in [Isa::Avx2, Isa::Avx512] {
-            for (a, b) in whole.iter().zip(run_block(&program, &bars, &config, isa, &values)) {
-                prop_assert_eq!(bits(a), bits(&b), "{}", isa);
-            }
-        }
-        let mut sweep = Sweep::new(&program, &bars, &config).unwrap();
-        for (values, whole) in values.chunks(4 * cut).zip(whole.chunks(cut)) {
-            let mut out = vec![Stats::default(); whole.len()];
-            sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
-            for (a, b) in whole.iter().zip(&out) {
-                prop_assert_eq!(bits(a), bits(b));
-            }
-        }
-        for row in picks.map(|pick| pick.index(whole.len())) {
-            check_against_naive(&program, &bars, &config, &values[4 * row..4 * row + 4], &whole[row]);
-        }
-    }
-}
-
 #[test]
 fn positions_and_accounts_last_over_a_long_series() {
     // Longer than what accounts follow the signals by, with a last part of it; more combinations than lanes.
@@ -562,26 +490,6 @@ fn positions_and_accounts_last_over_a_long_series() {
                 check_against_naive(&program, &bars, &config, row, stats);
             }
         }
-    }
-}
-
-/// Positions that no signal ends are due tiles later, and beyond what accounts follow the signals by; some never are.
-#[test]
-fn a_position_is_due_in_a_later_part_of_a_long_series() {
-    let bars = random_walk(30_001, 8, 0.001);
-    // A level that all averages are below, or above, so that there is always an entry and never an exit.
-    for (is_long, is_short, level) in [(true, false, 1e9), (false, true, 0.0), (true, true, 1e9)] {
-        let recipe = Recipe { entry: 1, exit: 1, is_long, is_short, rules: TIME, by_param: TIME, size: 0 };
-        let program = compile(&recipe);
-        let limits = [63.0, 500.0, 2_048.0, 9_000.0, 20_000.0, 29_998.0, 29_999.0, 1e9];
-        let values: Vec<f64> = limits.iter().flat_map(|&bars| [3.0, 40.0, level, bars]).collect();
-        let config = SimConfig::default();
-        let out = run_block(&program, &bars, &config, Isa::detect(), &values);
-        for (row, stats) in values.chunks(4).zip(&out) {
-            check_against_naive(&program, &bars, &config, row, stats);
-        }
-        let trades: Vec<u64> = out.iter().map(|stats| stats.trades).collect();
-        assert_eq!(trades[2..], [14, 3, 1, 0, 0, 0], "{trades:?}");
     }
 }
 
