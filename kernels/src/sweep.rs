@@ -24,6 +24,7 @@ mod jumper;
 mod jumps;
 mod leaf;
 mod levels;
+mod limits;
 mod market;
 mod measure;
 mod moments;

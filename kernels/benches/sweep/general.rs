@@ -1,4 +1,4 @@
-//! The yardstick for what depends on more than one side's signals: both sides, reversals, sizes, levels above and below. The
+//! The yardstick for what W1 and W2 do not have: both sides, reversals, sizes, levels above and below, time exits. The
 //! same loop as [`super::naive`], bar by bar with real cash and a signed quantity.
 
 use polybolos_kernels::bars::Bars;
@@ -21,6 +21,8 @@ pub(crate) enum Stake {
 pub(crate) struct Setup {
     pub(crate) stake: Stake,
     pub(crate) levels: Option<(f64, f64)>,
+    /// Bars that a position is held for at most.
+    pub(crate) max_bars: Option<usize>,
 }
 
 /// What signals say at a close.
@@ -133,7 +135,7 @@ pub(crate) fn run(bars: &Bars, cash: f64, setup: &Setup, wishes: impl Fn(usize) 
     };
     let (mut peak, mut drawdown, mut before) = (cash, 0.0f64, cash);
     let (mut sum, mut squares) = (0.0, 0.0);
-    let mut order = Order::None;
+    let (mut order, mut entered) = (Order::None, 0);
     for t in 0..bars.len() {
         let open = bars.open[t];
         match order {
@@ -145,6 +147,9 @@ pub(crate) fn run(bars: &Bars, cash: f64, setup: &Setup, wishes: impl Fn(usize) 
                 account.leave(open);
                 account.enter(side, open, setup);
             }
+        }
+        if matches!(order, Order::Enter(_) | Order::Reverse) {
+            entered = t;
         }
         if setup.levels.is_some()
             && account.quantity != 0.0
@@ -162,10 +167,11 @@ pub(crate) fn run(bars: &Bars, cash: f64, setup: &Setup, wishes: impl Fn(usize) 
         }
         drawdown = drawdown.max(1.0 - equity / peak);
         let wishes = wishes(t);
+        let is_due = setup.max_bars.is_some_and(|most| t + 1 - entered >= most);
         order = if account.quantity > 0.0 {
-            decide(wishes.short_enter && !wishes.long_enter, wishes.long_exit)
+            decide(wishes.short_enter && !wishes.long_enter, wishes.long_exit || is_due)
         } else if account.quantity < 0.0 {
-            decide(wishes.long_enter && !wishes.short_enter, wishes.short_exit)
+            decide(wishes.long_enter && !wishes.short_enter, wishes.short_exit || is_due)
         } else if wishes.long_enter != wishes.short_enter {
             Order::Enter(if wishes.long_enter { 1.0 } else { -1.0 })
         } else {

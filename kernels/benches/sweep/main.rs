@@ -29,7 +29,7 @@ use polybolos_kernels::sweep::Sweep;
 
 use crate::general::{Setup, Stake, Wishes};
 use crate::naive::Report;
-use crate::workload::{QUOTE, RISK, STOP, TARGET, Terms, Workload};
+use crate::workload::{BRIEF, LONG, QUOTE, RISK, STOP, TARGET, Terms, Workload};
 
 /// What the product allocates with.
 #[global_allocator]
@@ -53,12 +53,17 @@ fn main() {
     let averages = |is_long, is_short, terms| workload::averages(100, is_long, is_short, terms);
     let w1 = averages(true, false, Terms::Plain);
     let w2 = workload::reversion();
-    let others: [(&str, Workload, Naive); 5] = [
+    let others: [(&str, Workload, Naive); 10] = [
         ("W1-short", averages(false, true, Terms::Plain), cross::<true>),
         ("W1-both", averages(true, true, Terms::Plain), both_sides),
         ("W1-quote", averages(true, false, Terms::Quote), quote),
         ("W1-risk", averages(true, false, Terms::Risk), risk),
         ("W1-both-levels", averages(true, true, Terms::Levels), both_sides_with_levels),
+        ("W1-time", averages(true, false, Terms::Time(LONG)), held_for::<LONG, true, false>),
+        ("W1-brief", averages(true, false, Terms::Time(BRIEF)), held_for::<BRIEF, true, false>),
+        ("W1-short-time", averages(false, true, Terms::Time(LONG)), held_for::<LONG, false, true>),
+        ("W1-both-time", averages(true, true, Terms::Time(LONG)), held_for::<LONG, true, true>),
+        ("W2-time", workload::timed_reversion(), timed_reversion),
     ];
     for returns in [Returns::Bar, Returns::Daily] {
         let config = SimConfig { returns, ..SimConfig::default() };
@@ -84,7 +89,9 @@ fn main() {
         );
         let w1 = |fast: usize| averages(true, false, Terms::Plain).only(fast * 100 + 20);
         let w2 = |period: usize| workload::reversion().only(period * 400 + 110);
+        let timed = |fast: usize| averages(true, false, Terms::Time(LONG)).only(fast * 100 + 20);
         single("W1", &bars, [&w1(14), &w1(15)], cross::<false>);
+        single("W1-time", &bars, [&timed(14), &timed(15)], held_for::<LONG, true, false>);
         single("W2", &bars, [&w2(8), &w2(9)], reversion);
     }
     if "growth".contains(&filter) {
@@ -271,11 +278,11 @@ fn crosses(series: &[Vec<f64>]) -> impl Fn(usize) -> Wishes + '_ {
 }
 
 fn both_sides(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
-    general::run(bars, 10_000.0, &Setup { stake: Stake::All, levels: None }, crosses(series))
+    general::run(bars, 10_000.0, &Setup { stake: Stake::All, levels: None, max_bars: None }, crosses(series))
 }
 
 fn both_sides_with_levels(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
-    let setup = Setup { stake: Stake::All, levels: Some((STOP, TARGET)) };
+    let setup = Setup { stake: Stake::All, levels: Some((STOP, TARGET)), max_bars: None };
     general::run(bars, 10_000.0, &setup, crosses(series))
 }
 
@@ -286,12 +293,46 @@ fn long_cross(series: &[Vec<f64>]) -> impl Fn(usize) -> Wishes + '_ {
 }
 
 fn quote(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
-    general::run(bars, 10_000.0, &Setup { stake: Stake::Quote(QUOTE), levels: None }, long_cross(series))
+    general::run(
+        bars,
+        10_000.0,
+        &Setup { stake: Stake::Quote(QUOTE), levels: None, max_bars: None },
+        long_cross(series),
+    )
 }
 
 fn risk(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
-    let setup = Setup { stake: Stake::Risk(RISK), levels: Some((STOP, TARGET)) };
+    let setup = Setup { stake: Stake::Risk(RISK), levels: Some((STOP, TARGET)), max_bars: None };
     general::run(bars, 10_000.0, &setup, long_cross(series))
+}
+
+/// One side of a cross or both, left after so many bars.
+fn held_for<const BARS: usize, const IS_LONG: bool, const IS_SHORT: bool>(
+    bars: &Bars,
+    series: &[Vec<f64>],
+    _: &[f64],
+) -> Report {
+    let setup = Setup { stake: Stake::All, levels: None, max_bars: Some(BARS) };
+    let both = crosses(series);
+    general::run(bars, 10_000.0, &setup, |t| {
+        let Wishes { long_enter, long_exit, short_enter, short_exit } = both(t);
+        Wishes {
+            long_enter: IS_LONG && long_enter,
+            long_exit: IS_LONG && long_exit,
+            short_enter: IS_SHORT && short_enter,
+            short_exit: IS_SHORT && short_exit,
+        }
+    })
+}
+
+fn timed_reversion(bars: &Bars, series: &[Vec<f64>], params: &[f64]) -> Report {
+    let (rsi, lower, upper) = (&series[0], params[1], params[2]);
+    let setup = Setup { stake: Stake::All, levels: None, max_bars: Some(params[3] as usize) };
+    general::run(bars, 10_000.0, &setup, |t| Wishes {
+        long_enter: t > 0 && rsi[t] < lower && rsi[t - 1] >= lower,
+        long_exit: t > 0 && rsi[t] > upper && rsi[t - 1] <= upper,
+        ..Wishes::default()
+    })
 }
 
 /// The two agree, where both were asked the same.

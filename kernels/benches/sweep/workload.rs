@@ -55,6 +55,10 @@ pub(crate) const RISK: f64 = 0.01;
 pub(crate) const STOP: f64 = 0.03;
 pub(crate) const TARGET: f64 = 0.06;
 
+/// Bars to a time exit: more than most positions of W1 are held for, and fewer.
+pub(crate) const LONG: usize = 500;
+pub(crate) const BRIEF: usize = 24;
+
 /// What the averages are traded with, beside all of the equity and no levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Terms {
@@ -65,6 +69,8 @@ pub(crate) enum Terms {
     Risk,
     /// Stop and target.
     Levels,
+    /// A time exit after so many bars.
+    Time(usize),
 }
 
 /// W1: 50 fast x `slow` slow averages crossing; long, short or both.
@@ -101,6 +107,9 @@ pub(crate) fn averages_of(
     if matches!(terms, Terms::Risk | Terms::Levels) {
         (rules.stop_loss, rules.take_profit) = (Some(constant(STOP)), Some(constant(TARGET)));
     }
+    if let Terms::Time(bars) = terms {
+        rules.max_bars = Some(constant(bars as f64));
+    }
     let slows = (0..slow).map(|i| 60 + 2 * i);
     let values = fasts
         .into_iter()
@@ -127,6 +136,29 @@ pub(crate) fn reversion() -> Workload {
                     for target in [0.02, 0.04, 0.06, 0.10, 0.15] {
                         values.extend([f64::from(n), lower, upper, stop, target]);
                     }
+                }
+            }
+        }
+    }
+    Workload { program: builder.finish(rules), values }
+}
+
+/// W2 without levels, each entry and exit with 20 time exits.
+pub(crate) fn timed_reversion() -> Workload {
+    let mut builder = ProgramBuilder::new(4);
+    let rsi = indicator(&mut builder, "rsi", 0);
+    let mut param = |index| builder.push(Op::Param(index), &[], 0).unwrap();
+    let (lower, upper, bars) = (param(1), param(2), param(3));
+    let enter = Some(builder.push(Op::CrossesBelow, &[rsi, lower], 0).unwrap());
+    let exit = Some(builder.push(Op::CrossesAbove, &[rsi, upper], 0).unwrap());
+    let mut rules = rules(&mut builder);
+    (rules.long_enter, rules.long_exit, rules.max_bars) = (enter, exit, Some(bars));
+    let mut values = Vec::new();
+    for n in 5..25 {
+        for lower in [20.0, 25.0, 30.0, 35.0] {
+            for upper in [50.0, 55.0, 60.0, 65.0, 70.0] {
+                for bars in 1..=20 {
+                    values.extend([f64::from(n), lower, upper, f64::from(8 * bars)]);
                 }
             }
         }

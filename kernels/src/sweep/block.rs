@@ -1,5 +1,6 @@
 //! Many combinations at once: signals tile by tile, then each combination's account.
 
+use std::marker::PhantomData;
 use std::sync::atomic::AtomicBool;
 
 use super::books::EIGHT;
@@ -8,6 +9,7 @@ use super::compile::TileProgram;
 use super::eight::{Deals, EightAccounts};
 use super::groups::GroupMarket;
 use super::jumps::Jumps;
+use super::limits::{Limit, TimeLimit, Unlimited};
 use super::market::Market;
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
@@ -68,7 +70,8 @@ impl BlockContext<'_, '_> {
             let has_fitted = cluster.load(self.evaluator, values, width, budget, (self.isa, self.cancel))?
                 && match path {
                     SimulationPath::Jumps => self.jumps(&mut cluster, rules, out)?,
-                    SimulationPath::Signals => self.signals(&mut cluster, rules, out)?,
+                    SimulationPath::Signals => self.signals::<Unlimited>(&mut cluster, rules, out)?,
+                    SimulationPath::Timed => self.signals::<TimeLimit>(&mut cluster, rules, out)?,
                 };
             if !has_fitted {
                 let middle = cluster.rows.len() / 2;
@@ -79,14 +82,15 @@ impl BlockContext<'_, '_> {
         Ok(())
     }
 
-    fn signals(
+    fn signals<T: Limit>(
         &self,
         cluster: &mut Cluster<'_>,
         rules: &[Rules],
         out: &mut [Option<Stats>],
     ) -> Result<bool, Stop> {
         let (market, config, cancel) = (self.market, self.config, self.cancel);
-        self.isa.dispatch(SignalSweep { market, config, cancel, cluster, rules, out })
+        let limit = PhantomData::<T>;
+        self.isa.dispatch(SignalSweep { market, config, cancel, cluster, rules, out, limit })
     }
 
     fn jumps(

@@ -2,8 +2,9 @@
 //!
 //! For one side and exits by signal only, the position after bar `t` is `enter` if it was flat and `not exit` if it was not:
 //! the carry of an addition. Where no bar has both signals, adding the words of `enter` to those of `not exit` gives
-//! 64 bars of position in one instruction.
+//! 64 bars of position in one instruction. Words in which a position may end by time too are gone through event by event.
 
+use super::limits::{Limit, Unlimited};
 use super::tile::TILE;
 
 /// Room for the events of one tile, and for what is written past them.
@@ -13,27 +14,27 @@ pub(super) const ROOM: usize = TILE + 4;
 /// `is_held` is the position before the first
 /// word and becomes that after the last. `first_bar` is the bar of bit 0.
 #[inline(always)]
-pub(super) fn toggles(
+pub(super) fn toggles<T: Limit>(
     enter: &[u64],
     exit: &[u64],
     first_bar: u32,
-    is_held: &mut bool,
+    (is_held, limit): (&mut bool, &mut T),
     out: &mut [u32; ROOM],
 ) -> usize {
-    let mut held = u64::from(*is_held);
+    let (mut held, mut until) = (u64::from(*is_held), *limit);
     let mut base = first_bar;
     let mut len = 0;
     for (&enter, &exit) in enter.iter().zip(exit) {
         let toggles;
-        (toggles, held) = position_changes(enter, exit, held);
+        (toggles, held) = until.changes(enter, exit, held, base);
         len = push_bits::<0>(out, len, toggles, base);
         base += 64;
     }
-    *is_held = held == 1;
+    (*is_held, *limit) = (held == 1, until);
     len
 }
 
-/// The bars of a word that change the position, and the position after them; `held` is that before.
+/// The bars of a word that change the position by signals alone, and the position after them; `held` is that before.
 #[inline(always)]
 pub(super) fn position_changes(enter: u64, exit: u64, held: u64) -> (u64, u64) {
     if enter & exit == 0 { add_toggles(enter, exit, held) } else { step_toggles(enter, exit, held) }
@@ -72,15 +73,28 @@ fn add_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
 /// A word in which some bar has both signals: they toggle.
 #[cold]
 fn step_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
+    let (toggles, held, _) = step_bars((enter, exit), held, Unlimited, 0);
+    (toggles, held)
+}
+
+/// The bars of a word that change the position, one after the other, and the position and its limit after them.
+#[inline(always)]
+pub(super) fn step_bars<T: Limit>(
+    (enter, exit): (u64, u64),
+    held: u64,
+    mut limit: T,
+    base: u32,
+) -> (u64, u64, T) {
     let (mut toggles, mut held, mut open) = (0, held, u64::MAX);
     loop {
-        let candidates = if held == 1 { exit } else { enter } & open;
+        let candidates = if held == 1 { exit | limit.due(base) } else { enter } & open;
         if candidates == 0 {
-            return (toggles, held);
+            return (toggles, held, limit);
         }
         let bit = candidates.trailing_zeros();
         toggles |= 1 << bit;
         held ^= 1;
+        limit.follow(1 << bit, held == 1, base);
         open = if bit == 63 { 0 } else { u64::MAX << (bit + 1) };
     }
 }
@@ -100,32 +114,36 @@ pub(super) struct SignalWords<'w> {
     pub(super) short_exit: &'w [u64],
 }
 
-/// Writes the decisions of a strategy with both sides and no exits but signals, and gives their number. `held` is 0 flat, 1 long, 2 short.
+/// Writes the decisions of a strategy with both sides whose positions no level ends, and gives their number. `held` is 0 flat, 1 long,
+/// 2 short.
 #[inline(always)]
-pub(super) fn decisions(
+pub(super) fn decisions<T: Limit>(
     words: SignalWords<'_>,
     first_bar: u32,
-    held: &mut u8,
+    (held, limit): (&mut u8, &mut T),
     out: &mut [u32; ROOM],
 ) -> usize {
-    let mut len = 0;
+    let (mut len, mut until) = (0, *limit);
     let mut base = first_bar;
     for w in 0..words.long_enter.len() {
         let (long, short) = (words.long_enter[w], words.short_enter[w]);
         let (to_long, to_short) = (long & !short, short & !long);
         let leaves = words.long_exit[w] & !to_short | words.short_exit[w] & !to_long;
-        if *held != 0 && leaves == 0 {
+        if *held != 0 && leaves == 0 && until.due(base) == 0 {
             // Positions end by reversals alone: sides change as a position on one side comes and goes.
             let (reversals, is_long) = add_toggles(to_long, to_short, u64::from(*held == 1));
-            *held = 2 - is_long as u8;
-            len = push_bits::<2>(out, len, reversals, base << 2 | REVERSE);
-            base += 64;
-            continue;
+            if !until.is_brief(reversals) {
+                *held = 2 - is_long as u8;
+                until.follow(reversals, true, base);
+                len = push_bits::<2>(out, len, reversals, base << 2 | REVERSE);
+                base += 64;
+                continue;
+            }
         }
         let candidates = [long ^ short, words.long_exit[w] | to_short, words.short_exit[w] | to_long];
         let mut open = u64::MAX;
         loop {
-            let now = candidates[usize::from(*held)] & open;
+            let now = (candidates[usize::from(*held)] | until.due(base)) & open;
             if now == 0 {
                 break;
             }
@@ -139,12 +157,14 @@ pub(super) fn decisions(
                 _ => (LEAVE, 0),
             };
             *held = next;
+            until.follow(1 << bit, next != 0, base);
             out[len] = (base + bit) << 2 | action;
             len += 1;
             open = if bit == 63 { 0 } else { u64::MAX << (bit + 1) };
         }
         base += 64;
     }
+    *limit = until;
     len
 }
 
@@ -206,7 +226,7 @@ mod tests {
             };
             for start in [0, 1, 2] {
                 let (mut held, mut out) = (start, [0; ROOM]);
-                let len = decisions(words, 128, &mut held, &mut out);
+                let len = decisions(words, 128, (&mut held, &mut Unlimited), &mut out);
                 let mut expected_held = start;
                 let expected = step_sides(words, &mut expected_held, 128);
                 assert_eq!((&out[..len], held), (expected.as_slice(), expected_held), "case {case}");
@@ -224,7 +244,7 @@ mod tests {
             let exit: Vec<u64> = (0..4).map(|_| word()).collect();
             for start in [false, true] {
                 let (mut held, mut found) = (start, [0; ROOM]);
-                let len = toggles(&enter, &exit, 128, &mut held, &mut found);
+                let len = toggles(&enter, &exit, 128, (&mut held, &mut Unlimited), &mut found);
                 let (mut expected_held, mut expected) = (start, Vec::new());
                 for t in 0..256 {
                     let words = if expected_held { &exit } else { &enter };

@@ -3,12 +3,14 @@
 //!
 //! Where every bar is defined and no two numbers are equal, such a strategy is in position exactly while the first series
 //! is above the second, once it *has settled*: it may have begun, or come out of a gap, in the middle of a stretch that it
-//! did not see begin. Such words, and those with a tie or an undefined bar, take the signals' definitions bit by bit.
+//! did not see begin. Such words, and those with a tie or an undefined bar, take the signals' definitions bit by bit. Where time
+//! ends positions too, they are not those of the comparison, but the signals of the other words still are its changes.
 
 use super::cluster::Cluster;
 use super::compile::{Arg, Kind, TileProgram};
 use super::events::{ROOM, position_changes, push_bits};
 use super::leaf::{Leaf, NumberLeaf};
+use super::limits::Limit;
 use super::tile::{Span, WORDS, decide};
 use crate::program::Op;
 use crate::simd::Lanes;
@@ -48,6 +50,14 @@ struct Relation<B> {
     greater: B,
     equal: B,
     defined: B,
+}
+
+impl Relation<bool> {
+    /// Whether one number is larger than the other.
+    #[inline(always)]
+    fn is_strict(self) -> bool {
+        self.defined && !self.equal
+    }
 }
 
 impl Position {
@@ -147,19 +157,72 @@ impl Ordered {
         len
     }
 
+    /// Writes the bars of a tile that change a combination's position where something else than signals ends it too, so that it is
+    /// not that of the comparison, and gives their number.
+    #[inline(always)]
+    pub(super) fn limited_changes<L: Lanes, T: Limit>(
+        &self,
+        lanes: L,
+        leaves: [&NumberLeaf; 2],
+        span: Span,
+        (position, limit): (&mut Position, &mut T),
+        out: &mut [u32; ROOM],
+    ) -> usize {
+        let mut greater = [0; WORDS];
+        let careful = compare(lanes, leaves, span, &mut greater);
+        let (mut last, mut held, mut until) = (position.last, u64::from(position.is_held), *limit);
+        let [enter_anywhere, exit_anywhere] =
+            [self.enter, self.exit].map(|test| if test == Test::Crosses { 0 } else { u64::MAX });
+        let mut len = 0;
+        for (w, &larger) in greater.iter().enumerate().take(span.words) {
+            let base = (span.first_word + w) as u32 * 64;
+            let (enter, exit);
+            if careful >> w & 1 == 1 || !last.is_strict() {
+                (enter, exit) = self.signals(lanes, leaves, span.first_word + w, &mut last);
+            } else {
+                // Neither undefined nor equal, here nor in the bar before.
+                let was_larger = larger << 1 | u64::from(last.greater);
+                enter = larger & (!was_larger | enter_anywhere);
+                exit = !larger & (was_larger | exit_anywhere);
+                last.greater = larger >> 63 == 1;
+            }
+            let changes;
+            (changes, held) = until.changes(enter, exit, held, base);
+            len = push_bits::<0>(out, len, changes, base);
+        }
+        *position = Position { is_held: held == 1, last };
+        *limit = until;
+        len
+    }
+
     /// A word by the definitions of the signals.
     #[inline(always)]
     fn step_carefully<L: Lanes>(
         &self,
         lanes: L,
-        [a, b]: [&NumberLeaf; 2],
+        leaves: [&NumberLeaf; 2],
         word: usize,
         position: &mut Position,
     ) -> u64 {
+        let mut last = position.last;
+        let (enter, exit) = self.signals(lanes, leaves, word, &mut last);
+        let (changes, held) = position_changes(enter, exit, u64::from(position.is_held));
+        *position = Position { is_held: held == 1, last };
+        changes
+    }
+
+    /// The signals of a word by their definitions: entry, exit. `last` is how the numbers of the bar before compare.
+    #[inline(always)]
+    fn signals<L: Lanes>(
+        &self,
+        lanes: L,
+        [a, b]: [&NumberLeaf; 2],
+        word: usize,
+        last: &mut Relation<bool>,
+    ) -> (u64, u64) {
         let (a, b) = (a.block(word), b.block(word));
         let (greater, equal) = (lanes.lt(b, a), lanes.eq(a, b));
         let defined = lanes.eq(a, a) & lanes.eq(b, b);
-        let last = position.last;
         let was_defined = defined << 1 | u64::from(last.defined);
         let was_greater = greater << 1 | u64::from(last.greater);
         let was_less = was_defined & !(was_greater | equal << 1 | u64::from(last.equal));
@@ -170,11 +233,9 @@ impl Ordered {
         };
         let enter = fires(self.enter, greater, was_greater);
         let exit = fires(self.exit, defined & !(greater | equal), was_less);
-        let (changes, held) = position_changes(enter, exit, u64::from(position.is_held));
         let bit = |word: u64| word >> 63 == 1;
-        let last = Relation { greater: bit(greater), equal: bit(equal), defined: bit(defined) };
-        *position = Position { is_held: held == 1, last };
-        changes
+        *last = Relation { greater: bit(greater), equal: bit(equal), defined: bit(defined) };
+        (enter, exit)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The accounts of strategies whose positions end by signals alone.
+//! The accounts of strategies whose positions no level ends: signals do, and time.
 //!
 //! Accounts follow the signals *stretch* by stretch: while the rows of a few tiles' entries and exits are in the second-level
 //! cache, every combination makes its trades of those bars. What an account is between two stretches is small beside what it
 //! would load again, and events of the bars before are forgotten.
 
+use std::marker::PhantomData;
 use std::sync::atomic::AtomicBool;
 
 use super::block::{Finished, Stop, fills};
@@ -13,6 +14,7 @@ use super::dense::{self, DenseAccounts, DenseMarket, FillPairs};
 use super::eight::{self, Deal, Deals, EightAccounts};
 use super::events;
 use super::leaf::NumberLeaf;
+use super::limits::Limit;
 use super::market::Market;
 use super::ordered::Ordered;
 use super::path::opposite;
@@ -28,23 +30,26 @@ use crate::stats::Stats;
 const STRETCH: usize = 4;
 
 /// Simulates a cluster; gives whether it fitted.
-pub(super) struct SignalSweep<'k, 'a, 'b> {
+pub(super) struct SignalSweep<'k, 'a, 'b, T> {
     pub(super) market: &'k Market<'a>,
     pub(super) config: &'k SimConfig,
     pub(super) cancel: &'k AtomicBool,
     pub(super) cluster: &'k mut Cluster<'b>,
     pub(super) rules: &'k [Rules],
     pub(super) out: &'k mut [Option<Stats>],
+    /// What ends positions beside signals.
+    pub(super) limit: PhantomData<T>,
 }
 
-impl Kernel for SignalSweep<'_, '_, '_> {
+impl<T: Limit> Kernel for SignalSweep<'_, '_, '_, T> {
     type Output = Result<bool, Stop>;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Result<bool, Stop> {
-        let SignalSweep { market, config, cancel, cluster, rules, out } = self;
+        let SignalSweep { market, config, cancel, cluster, rules, out, .. } = self;
         let bars = market.bars.len();
-        let Some(mut accounts) = Accounts::new(lanes, (market, config), cluster, rules) else {
+        let Some(mut accounts) = Accounts::<'_, '_, L, T>::new(lanes, (market, config), cluster, rules)
+        else {
             // Every combination is measured the long way.
             return Ok(true);
         };
@@ -58,12 +63,12 @@ impl Kernel for SignalSweep<'_, '_, '_> {
 }
 
 /// Turns events into statistics.
-struct Accounts<'k, 'a, L: Lanes> {
+struct Accounts<'k, 'a, L: Lanes, T> {
     market: &'k Market<'a>,
     config: &'k SimConfig,
     /// The one side, if there is only one.
     side: Option<Side>,
-    events: Events,
+    events: Events<T>,
     /// Events of the eight combinations at hand.
     gathered: [Vec<u32>; EIGHT],
     groups: Vec<Group>,
@@ -96,7 +101,7 @@ fn filled<'e>(events: &'e [u32], delay: usize, prices: &[f64]) -> &'e [[u32; 2]]
     &pairs[..pairs.len() - usize::from(is_late)]
 }
 
-impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
+impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
     /// `None` where returns have no finite powers.
     #[inline(always)]
     fn new(
@@ -104,7 +109,7 @@ impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
         market: (&'k Market<'a>, &'k SimConfig),
         cluster: &Cluster<'_>,
         rules: &[Rules],
-    ) -> Option<Accounts<'k, 'a, L>> {
+    ) -> Option<Accounts<'k, 'a, L, T>> {
         let [long_enter, _, short_enter, _] = cluster.tiles.roots;
         let side = match (long_enter, short_enter) {
             (Some(_), Some(_)) => None,
@@ -117,7 +122,7 @@ impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
             market: market.0,
             config: market.1,
             side,
-            events: Events::new(cluster),
+            events: Events::new(cluster, rules),
             gathered: Default::default(),
             groups: Vec::new(),
             dense: Vec::new(),
@@ -255,7 +260,7 @@ impl<'k, 'a, L: Lanes> Accounts<'k, 'a, L> {
     }
 }
 
-impl<L: Lanes> TileSink for Accounts<'_, '_, L> {
+impl<L: Lanes, T: Limit> TileSink for Accounts<'_, '_, L, T> {
     #[inline(always)]
     fn take(&mut self, view: &View<'_>, place: usize) {
         self.events.take(view, place);
@@ -283,7 +288,7 @@ impl<L: Lanes> TileSink for Accounts<'_, '_, L> {
     }
 }
 
-/// Trades between an entry signal and the next exit signal.
+/// Trades between the bars at which a position is opened and closed.
 #[derive(Clone)]
 struct SignalDeals<'p> {
     side: Side,

@@ -8,7 +8,9 @@ use super::codes::Coding;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
 use super::leaf::{Leaf, NumberLeaf};
+use super::limits::Limit;
 use super::ordered::{Ordered, Position};
+use super::rules::Rules;
 use super::tile::{Carry, Source, Span, TILE, TileRoom, View, WORDS};
 use crate::simd::{Kernel, Lanes};
 
@@ -121,15 +123,17 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
     }
 }
 
-/// The events of strategies whose positions end by signals alone.
+/// The events of strategies whose positions no level ends.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(super) struct Events<T> {
     roots: [Option<Arg>; 4],
     ordered: Option<Ordered>,
     /// Per combination 0 flat, 1 long (or the one side), 2 short.
     held: Vec<u8>,
     /// The same for ordered strategies.
     positions: Vec<Position>,
+    /// Per combination what ends its positions beside signals.
+    limits: Vec<T>,
     /// Bars and what is decided there, a page after the other.
     pages: Vec<Vec<u32>>,
     /// The page that is written to, past the last one if there is none yet, and its elements that are taken.
@@ -144,14 +148,15 @@ pub(super) struct Events {
 /// Events of a page.
 const PAGE: usize = 1 << 18;
 
-impl Events {
-    pub(super) fn new(cluster: &Cluster<'_>) -> Events {
+impl<T: Limit> Events<T> {
+    pub(super) fn new(cluster: &Cluster<'_>, rules: &[Rules]) -> Events<T> {
         let combinations = cluster.rows.len();
         Events {
             roots: cluster.tiles.roots,
             ordered: Ordered::of(cluster),
             held: vec![0; combinations],
             positions: vec![Position::default(); combinations],
+            limits: cluster.rows.iter().map(|&row| T::of(&rules[row as usize])).collect(),
             pages: Vec::new(),
             page: 0,
             used: 0,
@@ -213,14 +218,14 @@ impl Events {
     }
 }
 
-impl TileSink for Events {
+impl<T: Limit> TileSink for Events<T> {
     #[inline(always)]
     fn take(&mut self, view: &View<'_>, place: usize) {
         let roots = self.roots;
-        let mut held = self.held[place];
-        let found = extract(view, &roots, &mut held, self.room());
+        let (mut held, mut limit) = (self.held[place], self.limits[place]);
+        let found = extract(view, &roots, (&mut held, &mut limit), self.room());
         self.note(view.span, place, found);
-        self.held[place] = held;
+        (self.held[place], self.limits[place]) = (held, limit);
     }
 
     fn fits(&self) -> bool {
@@ -234,18 +239,27 @@ impl TileSink for Events {
     #[inline(always)]
     fn take_ordered<L: Lanes>(&mut self, lanes: L, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
         let Some(ordered) = self.ordered else { return };
-        let mut position = self.positions[place];
-        let found = ordered.changes(lanes, leaves, span, &mut position, self.room());
+        let (mut position, mut limit) = (self.positions[place], self.limits[place]);
+        let found = if T::IS_NONE {
+            ordered.changes(lanes, leaves, span, &mut position, self.room())
+        } else {
+            ordered.limited_changes(lanes, leaves, span, (&mut position, &mut limit), self.room())
+        };
         self.note(span, place, found);
-        self.positions[place] = position;
+        (self.positions[place], self.limits[place]) = (position, limit);
     }
 }
 
 #[inline(always)]
-fn extract(view: &View<'_>, roots: &[Option<Arg>; 4], held: &mut u8, events: &mut [u32; ROOM]) -> usize {
+fn extract<T: Limit>(
+    view: &View<'_>,
+    roots: &[Option<Arg>; 4],
+    (held, limit): (&mut u8, &mut T),
+    events: &mut [u32; ROOM],
+) -> usize {
     let first_bar = view.span.first_word as u32 * 64;
     let [long_enter, long_exit, short_enter, short_exit] = *roots;
-    match (long_enter, short_enter) {
+    let (enter, exit) = match (long_enter, short_enter) {
         (Some(_), Some(_)) => {
             let words = SignalWords {
                 long_enter: view.signal(long_enter),
@@ -253,17 +267,14 @@ fn extract(view: &View<'_>, roots: &[Option<Arg>; 4], held: &mut u8, events: &mu
                 short_enter: view.signal(short_enter),
                 short_exit: view.signal(short_exit),
             };
-            events::decisions(words, first_bar, held, events)
+            return events::decisions(words, first_bar, (held, limit), events);
         }
-        (enter, None) => toggle(view.signal(enter), view.signal(long_exit), first_bar, held, events),
-        (None, enter) => toggle(view.signal(enter), view.signal(short_exit), first_bar, held, events),
-    }
-}
-
-#[inline(always)]
-fn toggle(enter: &[u64], exit: &[u64], first_bar: u32, held: &mut u8, events: &mut [u32; ROOM]) -> usize {
+        (enter, None) => (enter, long_exit),
+        (None, enter) => (enter, short_exit),
+    };
     let mut is_held = *held == 1;
-    let found = events::toggles(enter, exit, first_bar, &mut is_held, events);
+    let found =
+        events::toggles(view.signal(enter), view.signal(exit), first_bar, (&mut is_held, limit), events);
     *held = u8::from(is_held);
     found
 }

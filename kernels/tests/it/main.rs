@@ -11,3 +11,4 @@ mod support;
 mod sweep;
 mod sweep_blocks;
 mod sweep_random;
+mod sweep_time;

@@ -20,17 +20,17 @@ use crate::support::{RuleSet, SizeSet, random_walk};
 
 /// What a random strategy is made of; parameters are fast, slow, level, rule.
 #[derive(Debug, Clone)]
-struct Recipe {
+pub(crate) struct Recipe {
     /// Which comparison opens: a cross of averages, an average beyond a level, or both together.
-    entry: u8,
-    exit: u8,
-    is_long: bool,
-    is_short: bool,
+    pub(crate) entry: u8,
+    pub(crate) exit: u8,
+    pub(crate) is_long: bool,
+    pub(crate) is_short: bool,
     /// Bit `k` gives rule `k` to the strategy: stop, target, trailing, time, cooldown.
-    rules: u8,
+    pub(crate) rules: u8,
     /// Bit `k` makes rule `k` depend on the rule parameter.
-    by_param: u8,
-    size: u8,
+    pub(crate) by_param: u8,
+    pub(crate) size: u8,
 }
 
 fn average(b: &mut ProgramBuilder, param: u32) -> NodeId {
@@ -64,9 +64,12 @@ fn condition(b: &mut ProgramBuilder, kind: u8, is_up: bool) -> NodeId {
     }
 }
 
+/// The rule that ends a position after some bars.
+pub(crate) const TIME: u8 = 0b1000;
+
 const FIXED: [f64; 5] = [0.03, 0.05, 0.04, 9.0, 3.0];
 
-fn compile(recipe: &Recipe) -> Program {
+pub(crate) fn compile(recipe: &Recipe) -> Program {
     let mut b = ProgramBuilder::new(4);
     let up = condition(&mut b, recipe.entry, true);
     let down = condition(&mut b, recipe.exit, false);
@@ -133,12 +136,18 @@ fn crowded_grid() -> Vec<f64> {
     values
 }
 
-fn bits(stats: &Stats) -> String {
+pub(crate) fn bits(stats: &Stats) -> String {
     // Debug writes the shortest text that reads back as the same number: equal texts are equal bits.
     format!("{stats:?}")
 }
 
-fn run_block(program: &Program, bars: &Bars, config: &SimConfig, isa: Isa, values: &[f64]) -> Vec<Stats> {
+pub(crate) fn run_block(
+    program: &Program,
+    bars: &Bars,
+    config: &SimConfig,
+    isa: Isa,
+    values: &[f64],
+) -> Vec<Stats> {
     let mut out = vec![Stats::default(); values.len() / program.params];
     let mut sweep = Sweep::new(program, bars, config).unwrap().with_isa(isa);
     sweep.run_block(values, &mut out, &AtomicBool::new(false)).unwrap();
@@ -146,7 +155,13 @@ fn run_block(program: &Program, bars: &Bars, config: &SimConfig, isa: Isa, value
 }
 
 /// Trades and trade statistics of one combination in the bar-by-bar loop.
-fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: &[f64], stats: &Stats) {
+pub(crate) fn check_against_naive(
+    program: &Program,
+    bars: &Bars,
+    config: &SimConfig,
+    row: &[f64],
+    stats: &Stats,
+) {
     let mut evaluator = Evaluator::new(program, bars).unwrap();
     let mut signal = |node: Option<NodeId>| -> Vec<bool> {
         match node.map(|node| evaluator.value(node, row).unwrap()) {
@@ -204,9 +219,9 @@ fn check_against_naive(program: &Program, bars: &Bars, config: &SimConfig, row: 
     }
 }
 
-fn any_recipe() -> impl Strategy<Value = Recipe> {
+pub(crate) fn any_recipe() -> impl Strategy<Value = Recipe> {
     let sides = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
-    let rules = prop_oneof![Just(0u8), 0..32u8];
+    let rules = prop_oneof![Just(0u8), Just(TIME), 0..32u8];
     (0..4u8, 0..4u8, sides, rules, 0..32u8, 0..5u8).prop_map(
         |(entry, exit, (is_long, is_short), rules, by_param, size)| Recipe {
             entry,
@@ -220,7 +235,7 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     )
 }
 
-fn any_market() -> impl Strategy<Value = Bars> {
+pub(crate) fn any_market() -> impl Strategy<Value = Bars> {
     // Past two tiles of 2,048 bars, at the edge of one, and a handful.
     let len = prop_oneof![Just(2_047_usize), Just(4_097), Just(9_001), 1..300_usize];
     (len, any::<u64>(), prop_oneof![Just(1.0), Just(0.001)])
@@ -258,7 +273,7 @@ fn any_rough_market() -> impl Strategy<Value = Bars> {
     })
 }
 
-fn any_settings() -> impl Strategy<Value = SimConfig> {
+pub(crate) fn any_settings() -> impl Strategy<Value = SimConfig> {
     let cost = || prop_oneof![Just(0.0), Just(0.001)];
     let intrabar =
         prop_oneof![Just(Intrabar::StopFirst), Just(Intrabar::TargetFirst), Just(Intrabar::NearestOpen)];
@@ -309,17 +324,19 @@ proptest! {
 
 /// Two averages of one series, of which entry and exit ask in any way which is larger.
 #[derive(Debug, Clone)]
-struct Contest {
-    enter: Op,
-    exit: Op,
+pub(crate) struct Contest {
+    pub(crate) enter: Op,
+    pub(crate) exit: Op,
     /// Whether the operands of entry and exit change places, and the operation with them.
-    is_mirrored: [bool; 2],
-    is_long: bool,
+    pub(crate) is_mirrored: [bool; 2],
+    pub(crate) is_long: bool,
     /// The series is undefined where the price is this.
-    hole: Option<f64>,
+    pub(crate) hole: Option<f64>,
+    /// Bars after which a position ends.
+    pub(crate) max_bars: Option<f64>,
 }
 
-fn compile_contest(contest: &Contest) -> Program {
+pub(crate) fn compile_contest(contest: &Contest) -> Program {
     let mut b = ProgramBuilder::new(2);
     let (sma, output) = by_output("sma").unwrap();
     let close = b.push(Op::Column(Column::Close), &[], 0).unwrap();
@@ -344,6 +361,7 @@ fn compile_contest(contest: &Contest) -> Program {
     let enter = Some(signal(contest.enter, averages, contest.is_mirrored[0]));
     let exit = Some(signal(contest.exit, [averages[1], averages[0]], contest.is_mirrored[1]));
     let size = b.push(Op::Const(1.0), &[], 0).unwrap();
+    let max_bars = contest.max_bars.map(|bars| b.push(Op::Const(bars), &[], 0).unwrap());
     let (long, short) = ((enter, exit), (None, None));
     let (long, short) = if contest.is_long { (long, short) } else { (short, long) };
     b.finish(Rules {
@@ -354,22 +372,43 @@ fn compile_contest(contest: &Contest) -> Program {
         stop_loss: None,
         take_profit: None,
         trailing_stop: None,
-        max_bars: None,
+        max_bars,
         cooldown: None,
         size: Size::Equity(size),
     })
 }
 
+/// Bars to a time exit: few, around the 64 of a word and the 2,048 of a tile, and more than there are.
+fn any_limit() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(1.0),
+        (2..9_u32).prop_map(f64::from),
+        (20..70_u32).prop_map(f64::from),
+        Just(64.0),
+        Just(500.0),
+        (2_040..2_060_u32).prop_map(f64::from),
+        Just(1e12),
+    ]
+}
+
 fn any_contest() -> impl Strategy<Value = Contest> {
     let op = || prop_oneof![Just(Op::CrossesAbove), Just(Op::CrossesAbove), Just(Op::Gt), Just(Op::Ge)];
     let hole = prop::option::of(prop_oneof![Just(100.0), Just(99.5), Just(101.0)]);
-    (op(), op(), any::<[bool; 2]>(), any::<bool>(), hole).prop_map(
-        |(enter, exit, is_mirrored, is_long, hole)| Contest { enter, exit, is_mirrored, is_long, hole },
+    let max_bars = prop_oneof![Just(None), Just(None), any_limit().prop_map(Some)];
+    (op(), op(), any::<[bool; 2]>(), any::<bool>(), hole, max_bars).prop_map(
+        |(enter, exit, is_mirrored, is_long, hole, max_bars)| Contest {
+            enter,
+            exit,
+            is_mirrored,
+            is_long,
+            hole,
+            max_bars,
+        },
     )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// Ticks of 1 and 0.5 make many equal averages, a hole makes both of them undefined and start again.
     #[test]
@@ -437,8 +476,9 @@ fn positions_and_accounts_last_over_a_long_series() {
     // Longer than what accounts follow the signals by, with a last part of it; more combinations than lanes.
     let bars = random_walk(70_003, 5, 0.001);
     let values: Vec<f64> = grid().chunks(4).step_by(5).flatten().copied().collect();
-    for (is_long, is_short, size) in [(true, false, 0), (true, false, 4), (false, true, 0), (true, true, 0)] {
-        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules: 0, by_param: 0, size };
+    let kinds = [(true, false, 0), (true, false, 4), (false, true, 0), (true, true, 0)];
+    for ((is_long, is_short, size), rules) in kinds.into_iter().flat_map(|kind| [(kind, 0), (kind, TIME)]) {
+        let recipe = Recipe { entry: 0, exit: 0, is_long, is_short, rules, by_param: 0, size };
         let program = compile(&recipe);
         for returns in [Returns::Bar, Returns::Daily] {
             let config = SimConfig { returns, ..SimConfig::default() };
@@ -497,16 +537,10 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
 /// that were taken for one of the second would be another trade.
 #[test]
 fn time_exits_of_hundreds_of_combinations_are_shared_in_any_order() {
-    let (time, all_in) = (0b1000, 0);
-    let recipe = Recipe {
-        entry: 1,
-        exit: 0,
-        is_long: true,
-        is_short: false,
-        rules: time,
-        by_param: time,
-        size: all_in,
-    };
+    // A cooldown too, without which time exits take another path.
+    let (rules, all_in) = (TIME | 1 << 4, 0);
+    let recipe =
+        Recipe { entry: 1, exit: 0, is_long: true, is_short: false, rules, by_param: TIME, size: all_in };
     let program = compile(&recipe);
     let bars = random_walk(400, 11, 1.0);
     let config = SimConfig::default();
@@ -545,9 +579,11 @@ fn the_path_follows_from_the_program() {
     assert_eq!(path(0, true, false), "signals");
     assert_eq!(path(0, true, true), "signals");
     for rule in 0..5 {
-        assert_eq!(path(1 << rule, true, false), "jumps");
-        assert_eq!(path(1 << rule, false, true), "jumps");
-        assert_eq!(path(1 << rule, true, true), "jumps");
+        let expected = if 1 << rule == TIME { "timed" } else { "jumps" };
+        for (is_long, is_short) in [(true, false), (false, true), (true, true)] {
+            assert_eq!(path(1 << rule, is_long, is_short), expected);
+        }
+        assert_eq!(path(1 << rule | TIME, true, false), expected);
     }
 }
 

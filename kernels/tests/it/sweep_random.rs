@@ -152,11 +152,53 @@ pub(crate) fn any_bars() -> impl Strategy<Value = Bars> {
     })
 }
 
+/// Rules that end a position after some bars and no others: after one, around the 64 of a word, and after more than there are.
+pub(crate) fn time_exits() -> impl Strategy<Value = RuleSet> {
+    let max_bars = prop_oneof![
+        Just(1.0),
+        (2..12_u32).prop_map(f64::from),
+        (60..70_u32).prop_map(f64::from),
+        (100..400_u32).prop_map(f64::from),
+        Just(4_294_967_295.0),
+        Just(1e300),
+    ];
+    let size = prop_oneof![
+        Just(SizeSet::Equity(1.0)),
+        (0.1..1.0).prop_map(SizeSet::Equity),
+        (10.0..3000.0).prop_map(SizeSet::Quote),
+    ];
+    (max_bars, size).prop_map(|(max_bars, size)| RuleSet {
+        max_bars: Some(max_bars),
+        size,
+        ..RuleSet::default()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn jumping_between_events_is_walking_bar_by_bar(bars in any_bars(), rules in any_rules(), config in any_config()) {
+        check_against_naive(&bars, rules, config);
+    }
+
+    #[test]
+    fn positions_that_end_by_signals_or_time_are_those_of_the_loop(
+        bars in any_bars(), rules in time_exits(), config in any_config()
+    ) {
+        check_against_naive(&bars, rules, config);
+    }
+
+    #[test]
+    fn a_bar_alone_has_at_most_an_entry(rules in time_exits(), config in any_config(), letters in 0..16_u8) {
+        let mut bars = random_walk(1, 1, 1.0);
+        for (bit, signal) in
+            [&mut bars.volume, &mut bars.quote_volume, &mut bars.trades, &mut bars.taker_buy_volume]
+                .into_iter()
+                .enumerate()
+        {
+            signal[0] = f64::from(letters >> bit & 1);
+        }
         check_against_naive(&bars, rules, config);
     }
 }

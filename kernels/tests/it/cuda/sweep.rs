@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::host::{Host, cases, device};
 use crate::support::{RuleSet, SizeSet, random_walk, signal_program, sma_cross};
-use crate::sweep_random::{any_bars, any_config, any_rules};
+use crate::sweep_random::{any_bars, any_config, any_rules, time_exits};
 
 const ROOM: u64 = 1 << 28;
 
@@ -79,6 +79,13 @@ proptest! {
             other => other,
         };
         check_rules(&bars, &RuleSet { size, ..RuleSet::default() }, &config);
+    }
+
+    #[test]
+    fn exits_by_signal_and_time_give_the_processors_trades_and_statistics(
+        bars in any_bars(), rules in time_exits(), config in any_config()
+    ) {
+        check_rules(&bars, &rules, &config);
     }
 }
 
