@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "String", into = "String")]
 pub struct Symbol {
     /// The name's first bytes, the first one highest: nearly always enough to tell two pairs apart, without a look at their names.
-    start: u128,
+    start: u64,
     name: Arc<str>,
 }
 
 impl Symbol {
     /// The pair of this name.
     pub fn new(name: &str) -> Symbol {
-        let mut start = [0; 16];
+        let mut start = [0; 8];
         for (byte, of_name) in start.iter_mut().zip(name.bytes()) {
             *byte = of_name;
         }
-        Symbol { start: u128::from_be_bytes(start), name: Arc::from(name) }
+        Symbol { start: u64::from_be_bytes(start), name: Arc::from(name) }
     }
 
     /// Its name.
