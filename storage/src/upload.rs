@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::path::Path as Key;
@@ -21,6 +22,9 @@ const PART_BYTES: usize = 16 << 20;
 
 /// Parts on their way at a time.
 const PARTS_AT_ONCE: usize = 4;
+
+/// How long an upload that is given up is waited for until the server has forgotten it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(crate) struct Upload {
@@ -139,8 +143,16 @@ impl Write for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(mut parts) = self.parts.take() else { return };
-        // Whoever gave the upload up has a reason to report; a server that cannot be told keeps unseen parts, which the
-        // bucket's rules remove.
-        drop(s3::start(async move { parts.abort().await }));
+        let until = Instant::now() + PATIENCE;
+        let rest = || until.saturating_duration_since(Instant::now());
+        // A part that arrives behind the end of its upload would stay.
+        for part in self.sending.drain(..) {
+            drop(part.recv_timeout(rest()));
+        }
+        // The program may end right after. Whoever gave the upload up has a reason to report; a server that cannot be told keeps
+        // unseen parts, which the bucket's rules remove.
+        if let Ok(ended) = s3::start(async move { parts.abort().await }) {
+            drop(ended.recv_timeout(rest()));
+        }
     }
 }
