@@ -114,6 +114,8 @@ pub struct Desk<V> {
     /// Open time of the newest bar that each strategy has seen: it must see each once, and the journal knows only those it recorded.
     fed: BTreeMap<Symbol, i64>,
     pending: Pending,
+    /// Closes of a market that waits for the desk which came before it trades: their prices are not gone, so they are decided on then.
+    held_back: Vec<(Symbol, Bar)>,
     orders_sent: BTreeMap<CommandId, Instant>,
     replies: Vec<Reply>,
     failure: Option<JournalError>,
@@ -139,6 +141,7 @@ impl<V: Venue> Desk<V> {
             looks,
             fed: BTreeMap::new(),
             pending: Pending::default(),
+            held_back: Vec::new(),
             orders_sent: BTreeMap::new(),
             replies: Vec::new(),
             failure: None,
@@ -300,9 +303,12 @@ impl<V: Venue> Desk<V> {
 
     /// Gives an event to the trader; a bar that its strategy has seen is dropped.
     pub(super) fn feed(&mut self, batch: &mut Batch, event: Event) {
-        if let Event::Bar { symbol, bar, .. } = &event {
-            let newest = self.fed.get(symbol).copied();
-            if newest.is_some_and(|newest| bar.open_time_ms <= newest) {
+        if let Event::Bar { symbol, bar, is_live } = &event {
+            if self.newest_open_ms(symbol) >= Some(bar.open_time_ms) {
+                return;
+            }
+            if *is_live && self.must_wait(symbol, bar) {
+                self.held_back.push((symbol.clone(), *bar));
                 return;
             }
             self.fed.insert(symbol.clone(), bar.open_time_ms);
@@ -318,9 +324,34 @@ impl<V: Venue> Desk<V> {
             || self.venue.now_ms() < bar.open_time_ms + 2 * self.strategy.interval.ms()
     }
 
-    /// Open time of the newest bar that the strategy of a pair has seen.
+    /// Open time of the newest bar of a pair that its strategy has seen, or will see before any other.
     pub(super) fn newest_open_ms(&self, symbol: &Symbol) -> Option<i64> {
-        self.fed.get(symbol).copied()
+        let held_back = self.held_back.iter().rev().find(|(of, _)| of == symbol);
+        held_back.map(|(_, bar)| bar.open_time_ms).or_else(|| self.fed.get(symbol).copied())
+    }
+
+    /// Whether a close cannot be decided on yet and will be worth it later. What the journal has was decided on.
+    fn must_wait(&self, symbol: &Symbol, bar: &Bar) -> bool {
+        let is_known = || {
+            self.trader
+                .state()
+                .symbol(symbol)
+                .last_bar
+                .is_some_and(|last| bar.open_time_ms <= last.open_time_ms)
+        };
+        self.venue.waits_for_desk() && *self.trader.standing() == Standing::Starting && !is_known()
+    }
+
+    /// Gives the trader the closes that waited until it trades. Of each pair the last one is to be acted on.
+    fn release(&mut self, batch: &mut Batch) {
+        if self.held_back.is_empty() || *self.trader.standing() == Standing::Starting {
+            return;
+        }
+        let held_back = std::mem::take(&mut self.held_back);
+        for (index, (symbol, bar)) in held_back.iter().enumerate() {
+            let is_live = held_back.iter().skip(index + 1).all(|(later, _)| later != symbol);
+            self.feed(batch, Event::Bar { symbol: symbol.clone(), bar: *bar, is_live });
+        }
     }
 
     /// What is not an event of the venue: the kill switch's file, a stop.
@@ -328,6 +359,7 @@ impl<V: Venue> Desk<V> {
         if let Some(reason) = self.kill.newly_set() {
             self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
         }
+        self.release(batch);
         self.select(batch);
         let request = *inputs.stop.borrow_and_update();
         if let (StopRequest::Orderly { flatten }, None) = (request, self.stopping) {
@@ -412,7 +444,7 @@ impl<V: Venue> Desk<V> {
 
     fn tell_settled(&mut self) {
         let is_waiting = matches!(self.trader.standing(), Standing::Starting | Standing::Refused { .. });
-        if !is_waiting && self.trader.is_settled() && self.stopping.is_none() {
+        if !is_waiting && self.held_back.is_empty() && self.trader.is_settled() && self.stopping.is_none() {
             self.venue.settled(&self.fed);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use polybolos_live_trader::journal::Audit;
-use polybolos_live_trader::trader::Record;
+use polybolos_live_trader::trader::{Record, Why};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -161,7 +161,11 @@ impl Session {
             let expected = trades_of(&self.place, "backtest.csv");
             let found: Vec<&Trade> = trades.iter().filter(|trade| trade.symbol == *symbol).collect();
             for (trade, wanted) in found.iter().zip(&expected) {
-                assert!(trade.is(wanted), "{symbol}\nbot:      {trade:?}\nbacktest: {wanted:?}");
+                assert!(
+                    trade.is(wanted),
+                    "{symbol}\nbot:      {trade:?}\nbacktest: {wanted:?}\nentries not made: {:?}",
+                    self.entries_not_made(symbol)
+                );
             }
             assert_eq!(
                 found.len(),
@@ -182,6 +186,17 @@ impl Session {
             .filter(|entry| !entry.is_checkpoint)
             .map(|entry| entry.record)
             .collect()
+    }
+
+    /// Open times of the bars at whose closes the bot made no entry that the strategy wanted, ms, and why.
+    fn entries_not_made(&self, symbol: &str) -> Vec<(i64, Why)> {
+        let of_symbol = |record| match record {
+            Record::NoEntry { symbol: of, bar_open_ms, why, .. } if of.as_str() == symbol => {
+                Some((bar_open_ms, why))
+            }
+            _ => None,
+        };
+        self.journal().into_iter().filter_map(of_symbol).collect()
     }
 
     /// Every order at the exchange was in the journal, with its own id, and no id was placed twice.
