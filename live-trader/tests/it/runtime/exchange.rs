@@ -99,6 +99,34 @@ async fn a_session_over_sockets_trades_what_the_backtest_trades() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_at_any_moment_misses_no_trade_of_a_market_that_waits() {
+    let market = market(25, 600);
+    let expected = backtest(&market);
+    let sim = simulator(&market, 0).await;
+    let dir = tempfile::tempdir().unwrap();
+    for life in 1..=16 {
+        let venue = connect(&sim, Mode::Testnet).await.unwrap();
+        let mut desk = start(setup(&sim, dir.path()), venue).await.unwrap();
+        let (mut inputs, _ends) = inputs();
+        let running = tokio::spawn(async move { desk.run(&mut inputs).await });
+        while sim.progress().steps < life * 35 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Mostly while it waits for a close, which is then told to nobody.
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+    }
+    let venue = connect(&sim, Mode::Testnet).await.unwrap();
+    let mut desk = start(setup(&sim, dir.path()), venue).await.unwrap();
+    let (mut inputs, ends) = inputs();
+    let running = tokio::spawn(async move { desk.run(&mut inputs).await });
+    tokio::time::timeout(Duration::from_secs(60), sim.ended()).await.unwrap();
+    ends.stop.send_replace(StopRequest::Orderly { flatten: false });
+    assert_eq!(running.await.unwrap().unwrap(), Outcome::Stopped { is_settled: true });
+    assert_same(&traded(&sim), &expected);
+}
+
 /// A market whose bars open where the last one closed, as a market does that never sleeps.
 pub(super) fn continuous(mut market: Vec<(Symbol, Bars)>) -> Vec<(Symbol, Bars)> {
     for (_, bars) in &mut market {
