@@ -187,7 +187,7 @@ fn a_server_that_is_away_for_some_seconds_costs_nothing_but_these() {
     let Some((place, mut server)) = place_and_server() else { return };
     place.run(&sweep("data", "results")).ok();
     std::fs::create_dir(place.path("faults")).unwrap();
-    place.write("faults/sleep-150@*@*.always", "");
+    place.write("faults/sleep-600@*@*.always", "");
     let mut command = place.command(&sweep(&server.url("data"), &server.url("results")));
     command.envs(server.environment()).env("POLYBOLOS_FAULTS", place.path("faults"));
     let mut running = command.stdout(Stdio::null()).spawn().unwrap();
