@@ -342,9 +342,11 @@ impl<V: Venue> Desk<V> {
         self.venue.waits_for_desk() && *self.trader.standing() == Standing::Starting && !is_known()
     }
 
-    /// Gives the trader the closes that waited until it trades. Of each pair the last one is to be acted on.
+    /// Gives the trader the closes that waited until it trades. Of each pair the last one is to be acted on. During a stop they are left
+    /// to the next start, like those that come then.
     fn release(&mut self, batch: &mut Batch) {
-        if self.held_back.is_empty() || *self.trader.standing() == Standing::Starting {
+        let is_starting = *self.trader.standing() == Standing::Starting;
+        if self.held_back.is_empty() || is_starting || self.stopping.is_some() {
             return;
         }
         let held_back = std::mem::take(&mut self.held_back);
@@ -359,7 +361,6 @@ impl<V: Venue> Desk<V> {
         if let Some(reason) = self.kill.newly_set() {
             self.feed(batch, Event::Operator(Operator::Kill { flatten: false, reason }));
         }
-        self.release(batch);
         self.select(batch);
         let request = *inputs.stop.borrow_and_update();
         if let (StopRequest::Orderly { flatten }, None) = (request, self.stopping) {
@@ -372,6 +373,7 @@ impl<V: Venue> Desk<V> {
                 }
             }
         }
+        self.release(batch);
     }
 
     /// Journal first, then the commands, then people.
