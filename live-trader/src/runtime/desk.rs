@@ -217,7 +217,12 @@ impl<V: Venue> Desk<V> {
                 self.hear(feed);
                 self.take(&mut batch);
             }
+            let has_sends = !batch.sends.is_empty();
             self.commit(batch, inputs)?;
+            if has_sends && !self.venue.waits_for_desk() {
+                // The task that writes to the exchange was woken by this one and would run after it, not beside it.
+                tokio::task::yield_now().await;
+            }
             if is_ended {
                 self.finish(inputs)?;
                 return Ok(Outcome::Ended);
@@ -258,6 +263,7 @@ impl<V: Venue> Desk<V> {
     }
 
     fn handle(&mut self, batch: &mut Batch, feed: Feed) {
+        let mut since = None;
         let event = match feed {
             Feed::Account(event) => {
                 self.metrics.event();
@@ -278,7 +284,7 @@ impl<V: Venue> Desk<V> {
                     // A close that comes during a stop is left to the next start.
                     MarketEvent::Bar { .. } if self.stopping.is_some() => return,
                     MarketEvent::Bar { symbol, bar } => {
-                        batch.bar_received.get_or_insert(received);
+                        since = Some(received);
                         let is_live = self.is_live(&bar)
                             && self.pending.newest_open_ms(&symbol) <= Some(bar.open_time_ms);
                         Event::Bar { symbol, bar, is_live }
@@ -298,11 +304,15 @@ impl<V: Venue> Desk<V> {
             Feed::Due => Event::Tick,
             Feed::Ended => return,
         };
-        self.feed(batch, event);
+        self.feed_since(batch, event, since);
     }
 
     /// Gives an event to the trader; a bar that its strategy has seen is dropped.
     pub(super) fn feed(&mut self, batch: &mut Batch, event: Event) {
+        self.feed_since(batch, event, None);
+    }
+
+    fn feed_since(&mut self, batch: &mut Batch, event: Event, since: Option<Instant>) {
         if let Event::Bar { symbol, bar, is_live } = &event {
             if self.newest_open_ms(symbol) >= Some(bar.open_time_ms) {
                 return;
@@ -315,7 +325,7 @@ impl<V: Venue> Desk<V> {
             self.reporter.bar(symbol, bar);
         }
         let actions = self.trader.handle(self.venue.now_ms(), event);
-        batch.take(actions);
+        batch.take(actions, since);
     }
 
     /// Whether no newer bar than this one has closed by now: then its close is one to act on.

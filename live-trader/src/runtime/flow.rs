@@ -20,17 +20,16 @@ pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     pub(super) sends: Vec<Dispatch>,
     pub(super) notices: Vec<Notice>,
-    /// When the first closed bar of the batch arrived.
-    pub(super) bar_received: Option<Instant>,
 }
 
 impl Batch {
-    pub(super) fn take(&mut self, actions: Vec<Action>) {
+    /// Adds what an event led to; `since` is when the event arrived, if it is a close.
+    pub(super) fn take(&mut self, actions: Vec<Action>, since: Option<Instant>) {
         for action in actions {
             match action {
                 Action::Journal(record) => self.records.push(record),
                 Action::Send { id, command } => {
-                    self.sends.push(Dispatch { id, command, since: self.bar_received });
+                    self.sends.push(Dispatch { id, command, since });
                 }
                 Action::Notify(notice) => self.notices.push(notice),
             }

@@ -334,6 +334,8 @@ impl Reader {
                 self.traded = self.heard;
                 let signal = Signal::Bar(symbol.clone(), *bar, self.heard.into_std());
                 self.signals.send(signal).await.map_err(gone)?;
+                // The hub was woken by this task and would run after all that has arrived, and not before the next close is read.
+                tokio::task::yield_now().await;
             }
             StreamMessage::Quote { symbol, bid, ask } => {
                 self.traded = self.heard;
