@@ -6,6 +6,7 @@
 //! itself: the journal does.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -50,27 +51,20 @@ impl Intent {
 
 /// An id that the exchange accepts: `[A-Za-z0-9_-]{1,36}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ClientId(String);
+#[serde(from = "String", into = "String")]
+pub struct ClientId(Arc<str>);
 
 impl ClientId {
     /// The id of the `attempt`th order (0 first) that `bot` wants at the close of the bar that opened at `bar_open_ms`, for
     /// `intent`. A new attempt is made only when the one before it is known never to have reached the exchange, or to have
     /// ended without doing what it was for.
     pub fn new(bot: &str, symbol: &Symbol, bar_open_ms: i64, intent: Intent, attempt: u16) -> ClientId {
-        ClientId(format!(
-            "{}-{}-{}-{}{}",
-            prefix(bot),
-            short_digest(symbol.as_str(), 3),
-            base36(bar_open_ms.unsigned_abs()),
-            intent.letter(),
-            base36(u64::from(attempt))
-        ))
+        IdStart::new(bot, symbol).id(bar_open_ms, intent, attempt)
     }
 
     /// An id as the exchange reports it, ours or another's.
     pub fn from_wire(text: &str) -> ClientId {
-        ClientId(text.to_owned())
+        ClientId(text.into())
     }
 
     /// Its text.
@@ -90,6 +84,40 @@ impl ClientId {
     }
 }
 
+/// What the ids of a bot's orders for a pair begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdStart(String);
+
+impl IdStart {
+    /// Of `bot` and a pair.
+    pub fn new(bot: &str, symbol: &Symbol) -> IdStart {
+        IdStart(format!("{}-{}-", prefix(bot), short_digest(symbol.as_str(), 3)))
+    }
+
+    /// [`ClientId::new`] for them.
+    pub fn id(&self, bar_open_ms: i64, intent: Intent, attempt: u16) -> ClientId {
+        let mut id = String::with_capacity(36);
+        id.push_str(&self.0);
+        push_base36(&mut id, bar_open_ms.unsigned_abs());
+        id.push('-');
+        id.push(intent.letter());
+        push_base36(&mut id, u64::from(attempt));
+        ClientId(id.into())
+    }
+}
+
+impl From<String> for ClientId {
+    fn from(text: String) -> ClientId {
+        ClientId(text.into())
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> String {
+        id.as_str().to_owned()
+    }
+}
+
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -104,14 +132,10 @@ fn short_digest(text: &str, bytes: usize) -> String {
     Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn base36(mut value: u64) -> String {
+fn push_base36(text: &mut String, value: u64) {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut digits = Vec::new();
-    loop {
-        digits.push(char::from(DIGITS[(value % 36) as usize]));
-        value /= 36;
-        if value == 0 {
-            return digits.iter().rev().collect();
-        }
+    if value >= 36 {
+        push_base36(text, value / 36);
     }
+    text.push(char::from(DIGITS[(value % 36) as usize]));
 }

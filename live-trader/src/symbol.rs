@@ -35,7 +35,7 @@ impl Symbol {
 
 impl PartialEq for Symbol {
     fn eq(&self, other: &Symbol) -> bool {
-        self.start == other.start && self.name == other.name
+        self.start == other.start && (Arc::ptr_eq(&self.name, &other.name) || self.name == other.name)
     }
 }
 
@@ -49,7 +49,10 @@ impl PartialOrd for Symbol {
 
 impl Ord for Symbol {
     fn cmp(&self, other: &Symbol) -> Ordering {
-        self.start.cmp(&other.start).then_with(|| self.name.cmp(&other.name))
+        self.start.cmp(&other.start).then_with(|| match Arc::ptr_eq(&self.name, &other.name) {
+            true => Ordering::Equal,
+            false => self.name.cmp(&other.name),
+        })
     }
 }
 

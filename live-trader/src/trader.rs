@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polybolos_engine::signals::Signals;
 use rust_decimal::Decimal;
 
-use crate::client_id::{ClientId, Intent};
+use crate::client_id::{ClientId, IdStart, Intent};
 use crate::ledger::{Ledger, LedgerError};
 use crate::order::OrderReport;
 use crate::risk::{GateState, Limits, Quote, RiskGate};
@@ -71,6 +71,7 @@ struct Sent {
 /// What is remembered of a symbol without being journaled: it is learnt anew after a start.
 struct Desk {
     signals: Signals,
+    id_start: IdStart,
     /// Commands under way, lookups not counted.
     under_way: u32,
     retry_at_ms: i64,
@@ -150,11 +151,17 @@ impl Trader {
         let state = State::from_records(plan.interval, records);
         let gate = RiskGate::new(plan.limits.clone(), plan.protections.clone(), plan.interval.ms());
         Trader {
-            plan,
             gate,
             state,
             has_begun: false,
-            desks: signals.into_iter().map(|(symbol, signals)| (symbol, Desk::new(signals))).collect(),
+            desks: signals
+                .into_iter()
+                .map(|(symbol, signals)| {
+                    let id_start = IdStart::new(&plan.bot, &symbol);
+                    (symbol, Desk::new(id_start, signals))
+                })
+                .collect(),
+            plan,
             quotes: BTreeMap::new(),
             standing: Standing::Starting,
             sent: BTreeMap::new(),
@@ -428,7 +435,7 @@ impl Trader {
 }
 
 impl Desk {
-    fn new(signals: Signals) -> Desk {
-        Desk { signals, under_way: 0, retry_at_ms: 0, refusals: 0, bar_ms: None, why: Why::NoBar }
+    fn new(id_start: IdStart, signals: Signals) -> Desk {
+        Desk { signals, id_start, under_way: 0, retry_at_ms: 0, refusals: 0, bar_ms: None, why: Why::NoBar }
     }
 }

@@ -265,7 +265,7 @@ impl Gateway {
         if let Some(credentials) = credentials {
             let session = self.session.read().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(session) = session.filter(|_| !request.method.is_empty()) {
-                let frame = session.frame(request.method, params.clone().signed_json(credentials));
+                let frame = session.frame(request.method, &params.clone().signed(credentials));
                 let frame = frame.following(request.since);
                 if request.changes_orders() {
                     self.metrics.send_latency.observe(started.elapsed());

@@ -2,6 +2,7 @@
 //!
 //! One table of what is asked serves both transports; they differ in how it is signed and framed.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use rust_decimal::Decimal;
@@ -256,20 +257,20 @@ fn time_in_force(kind: &OrderKind) -> Option<&'static str> {
 
 /// Type, prices and time in force under names that begin with `prefix` (`above`, `pendingBelow`, or nothing).
 fn kind_params(params: Params, prefix: &str, kind: &OrderKind) -> Params {
-    let name = |word: &str| match prefix {
-        "" => word.to_owned(),
+    let name = |word: &'static str| match prefix {
+        "" => Cow::Borrowed(word),
         prefix => {
             let (first, rest) = word.split_at(1);
-            format!("{prefix}{}{rest}", first.to_uppercase())
+            Cow::Owned(format!("{prefix}{}{rest}", first.to_uppercase()))
         }
     };
-    let mut params = params.text(&name("type"), kind_name(kind));
+    let mut params = params.text(name("type"), kind_name(kind));
     if let Some(time_in_force) = time_in_force(kind) {
-        params = params.text(&name("timeInForce"), time_in_force);
+        params = params.text(name("timeInForce"), time_in_force);
     }
     for (word, price) in [("price", kind.price()), ("stopPrice", kind.stop_price())] {
         if let Some(price) = price {
-            params = params.decimal(&name(word), price);
+            params = params.decimal(name(word), price);
         }
     }
     params
@@ -286,7 +287,7 @@ fn order_params(order: &NewOrder) -> Params {
 }
 
 fn leg_params(params: Params, prefix: &str, leg: &Leg) -> Params {
-    kind_params(params, prefix, &leg.kind).text(&format!("{prefix}ClientOrderId"), leg.client_id.as_str())
+    kind_params(params, prefix, &leg.kind).text(format!("{prefix}ClientOrderId"), leg.client_id.as_str())
 }
 
 /// An order of a list under names that begin with `prefix`.
@@ -297,9 +298,9 @@ fn member_params(params: Params, prefix: &str, order: &NewOrder) -> Params {
         Quantity::Quote(_) => Decimal::ZERO,
     };
     kind_params(params, prefix, &order.kind)
-        .text(&format!("{prefix}Side"), side(order.side))
-        .decimal(&format!("{prefix}Quantity"), quantity)
-        .text(&format!("{prefix}ClientOrderId"), order.client_id.as_str())
+        .text(format!("{prefix}Side"), side(order.side))
+        .decimal(format!("{prefix}Quantity"), quantity)
+        .text(format!("{prefix}ClientOrderId"), order.client_id.as_str())
 }
 
 fn bracket_params(params: Params, above: &str, below: &str, bracket: &Bracket) -> Params {

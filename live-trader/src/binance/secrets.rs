@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::HEXLOWER;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -206,7 +207,7 @@ impl Credentials {
                     return String::new();
                 };
                 mac.update(payload.as_bytes());
-                mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+                HEXLOWER.encode(&mac.finalize().into_bytes())
             }
             Signer::Ed25519(key) => BASE64.encode(key.sign(payload.as_bytes()).to_bytes()),
         }

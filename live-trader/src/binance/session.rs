@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -60,9 +61,17 @@ impl Frame {
 }
 
 impl SessionHandle {
-    pub(crate) fn frame(&self, method: &str, params: Map<String, Value>) -> Frame {
+    pub(crate) fn frame(&self, method: &str, params: &Params) -> Frame {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            id: u64,
+            method: &'a str,
+            params: &'a Params,
+        }
+
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let text = json!({"id": id, "method": method, "params": params}).to_string();
+        // Numbers and text can always be written; an empty frame would be answered with an error.
+        let text = serde_json::to_string(&Document { id, method, params }).unwrap_or_default();
         Frame { id, text, since: None }
     }
 
@@ -237,18 +246,19 @@ async fn subscribe(gateway: &Gateway, handle: &SessionHandle) -> Result<(), Stri
         Params::default()
             .number("recvWindow", gateway.config.recv_window_ms)
             .number("timestamp", gateway.server_now_ms())
-            .signed_json(credentials)
+            .signed(credentials)
     };
     if credentials.kind() == KeyKind::Ed25519 {
-        let logon = handle.call(handle.frame("session.logon", signed()), timeout).await;
+        let logon = handle.call(handle.frame("session.logon", &signed()), timeout).await;
         if matches!(logon.sent, Sent::Done(_)) {
-            let subscribed = handle.call(handle.frame("userDataStream.subscribe", Map::new()), timeout).await;
+            let subscribed =
+                handle.call(handle.frame("userDataStream.subscribe", &Params::default()), timeout).await;
             if is_subscribed(&subscribed.sent) {
                 return Ok(());
             }
         }
     }
-    let reply = handle.call(handle.frame("userDataStream.subscribe.signature", signed()), timeout).await;
+    let reply = handle.call(handle.frame("userDataStream.subscribe.signature", &signed()), timeout).await;
     match reply.sent {
         sent if is_subscribed(&sent) => Ok(()),
         Sent::Failed(failure) => {
@@ -394,26 +404,28 @@ impl Serve {
 
     fn take(&mut self, text: &str) {
         let metrics = &self.gateway.metrics;
+        match event(text) {
+            Ok(None) => self.take_answer(text),
+            Ok(Some(UserMessage::Event(event))) => {
+                metrics.account_events.add(1);
+                let _ = self.events.send(event);
+            }
+            Ok(Some(UserMessage::Terminated)) => self.tell(Notice::Terminated),
+            Ok(Some(UserMessage::Shutdown)) => self.tell(Notice::Shutdown),
+            Ok(Some(UserMessage::Other)) => metrics.ignored_messages.add(1),
+            Err(error) => {
+                metrics.ignored_messages.add(1);
+                tracing::warn!(%error, "a message of the user's session cannot be read");
+            }
+        }
+    }
+
+    fn take_answer(&mut self, text: &str) {
+        let metrics = &self.gateway.metrics;
         let Ok(mut document) = serde_json::from_str::<Value>(text) else {
             metrics.ignored_messages.add(1);
             return;
         };
-        if document.get("event").is_some() || document.get("e").is_some() {
-            match event(document) {
-                Ok(UserMessage::Event(event)) => {
-                    metrics.account_events.add(1);
-                    let _ = self.events.send(event);
-                }
-                Ok(UserMessage::Terminated) => self.tell(Notice::Terminated),
-                Ok(UserMessage::Shutdown) => self.tell(Notice::Shutdown),
-                Ok(UserMessage::Other) => metrics.ignored_messages.add(1),
-                Err(error) => {
-                    metrics.ignored_messages.add(1);
-                    tracing::warn!(%error, "an event of the user stream cannot be read");
-                }
-            }
-            return;
-        }
         match document.get("id").and_then(Value::as_u64) {
             Some(id) => match self.waiting.remove(&id) {
                 Some(reply) => {

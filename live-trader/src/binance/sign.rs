@@ -3,50 +3,57 @@
 //! REST signs the query string as it is sent, percent-encoded. The WebSocket API signs all parameters sorted by name and not
 //! encoded. No request is made of text that was signed in another form than it travels in.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rust_decimal::Decimal;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
 use super::secrets::Credentials;
 
 /// One value: decimals and names travel as JSON strings, ids and times as JSON integers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Param {
     Text(String),
     Number(i64),
 }
 
 impl Param {
-    fn plain(&self) -> String {
+    fn plain(&self) -> Cow<'_, str> {
         match self {
-            Param::Text(text) => text.clone(),
-            Param::Number(number) => number.to_string(),
+            Param::Text(text) => Cow::Borrowed(text),
+            Param::Number(number) => Cow::Owned(number.to_string()),
         }
     }
 }
 
-/// Named values in the order in which they were added.
+type Name = Cow<'static, str>;
+
+/// Named values in the order in which they were added; written as the `params` object of a WebSocket API request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Params(Vec<(String, Param)>);
+pub(crate) struct Params(Vec<(Name, Param)>);
 
 impl Params {
-    pub(crate) fn text(mut self, name: &str, value: &str) -> Params {
-        self.0.push((name.to_owned(), Param::Text(value.to_owned())));
-        self
+    pub(crate) fn text(self, name: impl Into<Name>, value: impl Into<String>) -> Params {
+        self.with(name.into(), Param::Text(value.into()))
     }
 
-    pub(crate) fn number(mut self, name: &str, value: i64) -> Params {
-        self.0.push((name.to_owned(), Param::Number(value)));
+    pub(crate) fn number(self, name: impl Into<Name>, value: i64) -> Params {
+        self.with(name.into(), Param::Number(value))
+    }
+
+    fn with(mut self, name: Name, value: Param) -> Params {
+        self.0.push((name, value));
         self
     }
 
     /// Without trailing zeros: the exchange counts digits.
-    pub(crate) fn decimal(self, name: &str, value: Decimal) -> Params {
-        self.text(name, &value.normalize().to_string())
+    pub(crate) fn decimal(self, name: impl Into<Name>, value: Decimal) -> Params {
+        self.text(name, value.normalize().to_string())
     }
 
-    pub(crate) fn optional(self, name: &str, value: Option<i64>) -> Params {
+    pub(crate) fn optional(self, name: impl Into<Name>, value: Option<i64>) -> Params {
         match value {
             Some(value) => self.number(name, value),
             None => self,
@@ -78,27 +85,29 @@ impl Params {
 
     /// `name=value&...` sorted by name and not encoded, as it is signed for the WebSocket API.
     pub(crate) fn sorted(&self) -> String {
-        let mut pairs: Vec<(&str, String)> =
-            self.0.iter().map(|(name, value)| (name.as_str(), value.plain())).collect();
+        let mut pairs: Vec<(&str, Cow<'_, str>)> =
+            self.0.iter().map(|(name, value)| (name.as_ref(), value.plain())).collect();
         pairs.sort();
-        let joined: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        joined.join("&")
+        let mut text = String::with_capacity(512);
+        for (name, value) in pairs {
+            for part in [if text.is_empty() { "" } else { "&" }, name, "=", &value] {
+                text.push_str(part);
+            }
+        }
+        text
     }
 
-    /// The `params` object of a WebSocket API request.
-    pub(crate) fn json(&self) -> Map<String, Value> {
-        let value = |param: &Param| match param {
-            Param::Text(text) => Value::from(text.as_str()),
-            Param::Number(number) => Value::from(*number),
-        };
-        self.0.iter().map(|(name, param)| (name.clone(), value(param))).collect()
-    }
-
-    /// [`Params::json`] with the API key and the signature.
-    pub(crate) fn signed_json(self, credentials: &Credentials) -> Map<String, Value> {
+    /// With the API key and the signature of the WebSocket API.
+    pub(crate) fn signed(self, credentials: &Credentials) -> Params {
         let with_key = self.text("apiKey", credentials.api_key());
         let signature = credentials.sign(&with_key.sorted());
-        with_key.text("signature", &signature).json()
+        with_key.text("signature", signature)
+    }
+}
+
+impl Serialize for Params {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -129,6 +138,10 @@ mod tests {
 
     fn credentials(kind: KeyKind, key: &str, secret: &str) -> Credentials {
         Credentials::new(kind, SecretString::from(key), SecretString::from(secret)).unwrap()
+    }
+
+    fn json(params: Params) -> serde_json::Value {
+        serde_json::to_value(params).unwrap()
     }
 
     fn limit_order(symbol: &str) -> Params {
@@ -188,7 +201,7 @@ mod tests {
             "4yNzx3yWC5bS6YTwEkSRaC0nRmSQIIStAUOh1b6kqaBrTLIhjCpI5lJH8q8R8WNO",
             PEM_BODY,
         );
-        let signed = Params::default().number("timestamp", 1747385641636).signed_json(&logon);
+        let signed = json(Params::default().number("timestamp", 1747385641636).signed(&logon));
         assert_eq!(
             signed["signature"],
             "pJBg0B+FverOfqH6iQP4ZqVsmwmEs0iET0zc6TrrELGicygzqHHGrNXZYyYzXp1p1HrI8muZ8tHKeqZ2OVkPCA=="
@@ -199,7 +212,7 @@ mod tests {
     fn websocket_signatures_are_of_sorted_plain_text() {
         let hmac = credentials(KeyKind::Hmac, KEY, SECRET);
         let order = |symbol: &str, side: &str, price: &str, quantity: &str, window: i64| {
-            Params::default()
+            let params = Params::default()
                 .text("symbol", symbol)
                 .text("side", side)
                 .text("type", "LIMIT")
@@ -207,8 +220,8 @@ mod tests {
                 .text("price", price)
                 .text("quantity", quantity)
                 .number("recvWindow", window)
-                .number("timestamp", 1645423376532)
-                .signed_json(&hmac)
+                .number("timestamp", 1645423376532);
+            json(params.signed(&hmac))
         };
         let signed = order("BTCUSDT", "SELL", "52000.00", "0.01000000", 100);
         assert_eq!(signed["signature"], "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24");

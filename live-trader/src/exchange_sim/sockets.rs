@@ -111,7 +111,7 @@ impl Hub {
             MarketEvent::Bar { symbol, bar } => {
                 self.told.insert(symbol.clone(), bar.open_time_ms);
                 let stream = kline_stream(symbol, interval);
-                let text = kline(symbol.as_str(), bar, interval, true, now_ms);
+                let text = kline(symbol, bar, interval, true, now_ms);
                 for client in self.markets.values_mut().filter(|client| client.has(&stream)) {
                     client.owe(symbol, bar.open_time_ms);
                     client.tell(&stream, &text);
@@ -120,7 +120,7 @@ impl Hub {
             MarketEvent::Quote { symbol, bid, ask } => {
                 self.quotes += 1;
                 let stream = format!("{}@bookTicker", symbol.as_str().to_lowercase());
-                let text = book_ticker(symbol.as_str(), *bid, *ask, self.quotes);
+                let text = book_ticker(symbol, *bid, *ask, self.quotes);
                 self.tell_stream(&stream, &text);
             }
             MarketEvent::Rules { .. } | MarketEvent::Connected | MarketEvent::Disconnected { .. } => {}
@@ -149,11 +149,11 @@ impl Hub {
             taker_buy_volume: 0.0,
             taker_buy_quote_volume: 0.0,
         };
-        let text = kline(symbol.as_str(), &bar, interval, false, now_ms);
+        let text = kline(symbol, &bar, interval, false, now_ms);
         self.tell_stream(&kline_stream(symbol, interval), &text);
     }
 
-    fn tell_stream(&self, stream: &str, data: &Value) {
+    fn tell_stream(&self, stream: &str, data: &str) {
         for client in self.markets.values().filter(|client| client.has(stream)) {
             client.tell(stream, data);
         }
@@ -180,7 +180,7 @@ impl Hub {
     fn announce(&self, now_ms: i64) {
         let event = json!({"e": "serverShutdown", "E": now_ms});
         for client in self.markets.values() {
-            client.tell("!serverShutdown", &event);
+            client.tell("!serverShutdown", &event.to_string());
         }
         for client in self.apis.values() {
             let _ = client.out.send(Out::Text(json!({"event": event}).to_string()));

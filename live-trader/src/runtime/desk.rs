@@ -33,6 +33,10 @@ use pending::Pending;
 /// Most events of one batch: one write of the journal covers them all.
 const BATCH: usize = 256;
 
+/// What is to be sent waits at most so long for further decisions, or as long as a sync takes: a write of the journal and two of sockets
+/// cost about as much.
+const TURN: Duration = Duration::from_micros(100);
+
 /// Least time between two snapshots. One of hundreds of pairs takes a millisecond or two.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
@@ -256,7 +260,7 @@ impl<V: Venue> Desk<V> {
         while let Some(feed) = self.pending.pop() {
             self.handle(batch, feed);
             let is_urgent = !batch.sends.is_empty() && !self.venue.waits_for_desk();
-            if is_urgent && began.elapsed() >= self.flow.sync_took() {
+            if is_urgent && began.elapsed() >= self.flow.sync_took().max(TURN) {
                 break;
             }
         }

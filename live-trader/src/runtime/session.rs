@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::alerts::{Alerter, Deliverer};
 use crate::control::{self, ControlHandle, ControlRequest, Status};
 
-use super::desk::{Inputs, Outcome, StopRequest};
+use super::desk::{Desk, Inputs, Outcome, StopRequest};
 use super::error::RuntimeError;
 use super::start::{Setup, start};
 use super::venue::Venue;
@@ -35,11 +35,11 @@ pub struct Surroundings {
     pub alerts: Option<(Alerter, Deliverer)>,
 }
 
-/// Starts a bot on `venue` and lets it trade to its end.
+/// Starts a bot on `venue` and lets it trade to its end, or until it is dropped.
 ///
 /// # Errors
 /// [`RuntimeError`].
-pub async fn session<V: Venue>(
+pub async fn session<V: Venue + 'static>(
     setup: Setup,
     venue: V,
     around: Surroundings,
@@ -48,10 +48,7 @@ pub async fn session<V: Venue>(
     let (alerter, deliverer) = alerts.unzip();
     let delivery = deliverer.map(|deliverer| tokio::spawn(deliverer.run()));
     let result = match start(setup, venue).await {
-        Ok(mut desk) => {
-            let mut inputs = Inputs { controls, stop, kills, status, alerts: alerter };
-            desk.run(&mut inputs).await
-        }
+        Ok(desk) => trade(desk, Inputs { controls, stop, kills, status, alerts: alerter }).await,
         Err(error) => Err(error),
     };
     // The last holder of the queue is gone: what is in it is delivered, as far as that goes.
@@ -61,6 +58,20 @@ pub async fn session<V: Venue>(
         tracing::warn!("alerts were still undelivered at the end");
     }
     result
+}
+
+/// Lets a desk trade on a thread of the runtime, of which whoever waits for a runtime is none: what the desk wakes, as the writer of its
+/// orders, has its turn on the same thread then, and no other must be woken for it.
+async fn trade<V: Venue + 'static>(mut desk: Desk<V>, mut inputs: Inputs) -> Result<Outcome, RuntimeError> {
+    // A set ends its tasks when it is dropped.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { desk.run(&mut inputs).await });
+    match tasks.join_next().await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Nobody but the runtime's end takes the task away.
+        Some(Err(_)) | None => Ok(Outcome::Stopped { is_settled: false }),
+    }
 }
 
 /// A control port that is served until it is dropped.

@@ -3,6 +3,7 @@
 use polybolos_engine::signals::Signals;
 use rust_decimal::Decimal;
 
+use crate::client_id::IdStart;
 use crate::filters::SymbolRules;
 use crate::ledger::Terms;
 use crate::symbol::Symbol;
@@ -55,7 +56,8 @@ impl Trader {
     pub(super) fn admit(&mut self, symbol: &Symbol, plan: SymbolPlan, signals: Signals) {
         self.allocate(symbol, &plan);
         self.plan.symbols.insert(symbol.clone(), plan);
-        self.desks.entry(symbol.clone()).or_insert_with(|| Desk::new(signals));
+        let id_start = IdStart::new(&self.plan.bot, symbol);
+        self.desks.entry(symbol.clone()).or_insert_with(|| Desk::new(id_start, signals));
         self.round = None;
         self.notify(Level::Info, Some(symbol), "is traded from here on".to_owned());
         self.reconcile.want();

@@ -168,7 +168,8 @@ impl Trader {
 
     /// What is left of an order at its price, or at the newest one that is known.
     fn cost_of(&self, ticket: &Ticket) -> Decimal {
-        let newest = || self.reference(&ticket.symbol, &self.state.symbol(&ticket.symbol));
+        let bid = || self.quote(&ticket.symbol).map(|quote| quote.bid);
+        let newest = || bid().or_else(|| self.reference(&ticket.symbol, &self.state.symbol(&ticket.symbol)));
         let price = ticket.kind.price().or_else(newest);
         ticket.remaining().saturating_mul(price.unwrap_or_default())
     }

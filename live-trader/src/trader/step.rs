@@ -3,11 +3,13 @@
 //! A step is taken only when nothing of the symbol is unsettled and nothing is under way, so every decision here rests on
 //! facts. At most one command is sent; its answer brings the next step.
 
+use std::borrow::Cow;
+
 use polybolos_engine::kernels::sim::{ExitReason, Side};
 use polybolos_engine::simulation::Levels;
 use rust_decimal::Decimal;
 
-use crate::client_id::{ClientId, Intent};
+use crate::client_id::{ClientId, IdStart, Intent};
 use crate::decimals::{decimal, number};
 use crate::ledger::CloseReason;
 use crate::order::{Leg, OrderKind, OrderSide, OrderStatus};
@@ -350,15 +352,24 @@ impl Trader {
         state.last_bar.map_or_else(|| self.plan.interval.floor(self.now_ms), |bar| bar.open_time_ms)
     }
 
+    fn id_start(&self, symbol: &Symbol) -> Cow<'_, IdStart> {
+        match self.desks.get(symbol) {
+            Some(desk) => Cow::Borrowed(&desk.id_start),
+            None => Cow::Owned(IdStart::new(&self.plan.bot, symbol)),
+        }
+    }
+
     /// The first id for this intention that no order of the journal has.
     pub(super) fn new_id(&self, symbol: &Symbol, bar_open_ms: i64, intent: Intent) -> ClientId {
-        let id = |attempt| ClientId::new(&self.plan.bot, symbol, bar_open_ms, intent, attempt);
+        let start = self.id_start(symbol);
+        let id = |attempt| start.id(bar_open_ms, intent, attempt);
         (0..u16::MAX).map(id).find(|id| !self.state.tickets.contains(id)).unwrap_or_else(|| id(u16::MAX))
     }
 
     /// The first id for a list of this bar that no order of the journal belongs to.
     pub(super) fn new_list_id(&self, symbol: &Symbol, bar_open_ms: i64) -> ClientId {
-        let id = |attempt| ClientId::new(&self.plan.bot, symbol, bar_open_ms, Intent::Protection, attempt);
+        let start = self.id_start(symbol);
+        let id = |attempt| start.id(bar_open_ms, Intent::Protection, attempt);
         let is_taken = |id: &ClientId| {
             self.state.tickets.of(symbol).any(|(_, ticket)| ticket.list_id.as_ref() == Some(id))
         };
@@ -395,7 +406,7 @@ impl Trader {
     fn cancel(&mut self, symbol: &Symbol, client_id: &ClientId, ticket: &Ticket) {
         let state = self.state.symbol(symbol);
         let bar_open_ms = self.bar_open_ms(&state);
-        let cancel_id = ClientId::new(&self.plan.bot, symbol, bar_open_ms, Intent::Cancel, state.cancels);
+        let cancel_id = self.id_start(symbol).id(bar_open_ms, Intent::Cancel, state.cancels);
         let of_list = |other: &Ticket| other.list_id.is_some() && other.list_id == ticket.list_id;
         let targets: Vec<ClientId> = self
             .state

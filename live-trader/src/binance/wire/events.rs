@@ -1,8 +1,10 @@
 //! What the user stream says.
 
+use std::borrow::Cow;
+
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::order::{WireError, order_kind};
 use crate::client_id::ClientId;
@@ -127,17 +129,29 @@ struct Transfer {
     time_ms: i64,
 }
 
-/// The event of a message, in its envelope (`{"subscriptionId": 0, "event": {...}}`) or without one.
-pub(crate) fn event(mut document: Value) -> Result<UserMessage, WireError> {
-    let event = match document.get_mut("event") {
-        Some(event) => event.take(),
-        None => document,
+/// The event of a message, in its envelope (`{"subscriptionId": 0, "event": {...}}`) or without one; `None` if it has none.
+pub(crate) fn event(message: &str) -> Result<Option<UserMessage>, WireError> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        event: Option<&'a RawValue>,
+        #[serde(borrow)]
+        e: Option<Cow<'a, str>>,
+    }
+
+    let Head { event: enclosed, e: kind } = serde_json::from_str(message)?;
+    let Some(enclosed) = enclosed else {
+        return kind.map(|kind| read(&kind, message)).transpose();
     };
-    let kind = event.get("e").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(match kind.as_str() {
-        "executionReport" => UserMessage::Event(serde_json::from_value::<Execution>(event)?.event()?),
+    let kind = serde_json::from_str::<Head<'_>>(enclosed.get())?.e;
+    read(&kind.unwrap_or_default(), enclosed.get()).map(Some)
+}
+
+fn read(kind: &str, event: &str) -> Result<UserMessage, WireError> {
+    Ok(match kind {
+        "executionReport" => UserMessage::Event(serde_json::from_str::<Execution>(event)?.event()?),
         "outboundAccountPosition" => {
-            let position: Position = serde_json::from_value(event)?;
+            let position: Position = serde_json::from_str(event)?;
             let balance = |held: PositionBalance| Balance { asset: held.a, free: held.f, locked: held.l };
             UserMessage::Event(AccountEvent::Balances {
                 balances: position.balances.into_iter().map(balance).collect(),
@@ -145,7 +159,7 @@ pub(crate) fn event(mut document: Value) -> Result<UserMessage, WireError> {
             })
         }
         "balanceUpdate" => {
-            let transfer: Transfer = serde_json::from_value(event)?;
+            let transfer: Transfer = serde_json::from_str(event)?;
             let (asset, delta, time_ms) = (transfer.a, transfer.d, transfer.time_ms);
             UserMessage::Event(AccountEvent::Transfer { asset, delta, time_ms })
         }
@@ -157,9 +171,13 @@ pub(crate) fn event(mut document: Value) -> Result<UserMessage, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn event(document: Value) -> Result<UserMessage, WireError> {
+        super::event(&document.to_string()).map(|message| message.expect("an event"))
+    }
 
     fn execution(changes: &[(&str, Value)]) -> Value {
         let mut event = json!({

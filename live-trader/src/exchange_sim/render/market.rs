@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::decimal;
 use crate::filters::{Grid, SymbolRules, SymbolStatus};
+use crate::symbol::Symbol;
 
 /// Units on each side of the book: the core has as much as an order wants.
 pub(in super::super) const DEPTH: &str = "1000000.00000000";
@@ -35,25 +36,29 @@ pub(in super::super) fn row(bar: &Bar, interval: Interval) -> Value {
     ])
 }
 
-/// A bar on a stream.
+/// A bar on a stream, as text: hundreds of pairs close at the same moment.
 pub(in super::super) fn kline(
-    symbol: &str,
+    symbol: &Symbol,
     bar: &Bar,
     interval: Interval,
     is_closed: bool,
     now_ms: i64,
-) -> Value {
-    let text = |value: f64| value.to_string();
-    json!({"e": "kline", "E": now_ms, "s": symbol, "k": {
-        "t": bar.open_time_ms, "T": closes_ms(bar, interval), "s": symbol, "i": interval.name(), "f": -1, "L": -1,
-        "o": text(bar.open), "c": text(bar.close), "h": text(bar.high), "l": text(bar.low), "v": text(bar.volume),
-        "n": bar.trades as i64, "x": is_closed, "q": text(bar.quote_volume), "V": text(bar.taker_buy_volume),
-        "Q": text(bar.taker_buy_quote_volume), "B": "0"}})
+) -> String {
+    let (name, closes_ms) = (json!(symbol), closes_ms(bar, interval));
+    let Bar { open_time_ms, open, high, low, close, volume, quote_volume, .. } = bar;
+    format!(
+        r#"{{"e":"kline","E":{now_ms},"s":{name},"k":{{"t":{open_time_ms},"T":{closes_ms},"s":{name},"i":"{}","f":-1,"L":-1,"o":"{open}","c":"{close}","h":"{high}","l":"{low}","v":"{volume}","n":{},"x":{is_closed},"q":"{quote_volume}","V":"{}","Q":"{}","B":"0"}}}}"#,
+        interval.name(),
+        bar.trades as i64,
+        bar.taker_buy_volume,
+        bar.taker_buy_quote_volume
+    )
 }
 
-/// Best prices on a stream.
-pub(in super::super) fn book_ticker(symbol: &str, bid: Decimal, ask: Decimal, update_id: u64) -> Value {
-    json!({"u": update_id, "s": symbol, "b": decimal(bid), "B": DEPTH, "a": decimal(ask), "A": DEPTH})
+/// Best prices on a stream, as text.
+pub(in super::super) fn book_ticker(symbol: &Symbol, bid: Decimal, ask: Decimal, update_id: u64) -> String {
+    let (name, bid, ask) = (json!(symbol), decimal(bid), decimal(ask));
+    format!(r#"{{"u":{update_id},"s":{name},"b":"{bid}","B":"{DEPTH}","a":"{ask}","A":"{DEPTH}"}}"#)
 }
 
 /// A pair in `exchangeInfo`.

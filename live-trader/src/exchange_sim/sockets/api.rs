@@ -35,7 +35,7 @@ impl ApiClient {
 
     pub(super) fn tell_user(&self, event: &Value, delay_ms: u64) {
         if let Some((subscription, _)) = self.subscription {
-            self.send(json!({"subscriptionId": subscription, "event": event}).to_string(), delay_ms);
+            self.send(format!(r#"{{"subscriptionId":{subscription},"event":{event}}}"#), delay_ms);
         }
     }
 

@@ -59,10 +59,11 @@ impl MarketClient {
         self.streams.contains(stream)
     }
 
-    pub(super) fn tell(&self, stream: &str, data: &Value) {
+    /// Tells what `data` says; it is JSON.
+    pub(super) fn tell(&self, stream: &str, data: &str) {
         let text = match self.is_combined {
-            true => json!({"stream": stream, "data": data}).to_string(),
-            false => data.to_string(),
+            true => format!(r#"{{"stream":{},"data":{data}}}"#, json!(stream)),
+            false => data.to_owned(),
         };
         // A connection that has just ended is taken out by its task.
         let _ = self.out.send(Out::Text(text));
