@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn event(document: Value) -> Result<UserMessage, WireError> {
-        super::event(&document.to_string()).map(|message| message.expect("an event"))
+        super::event(&document.to_string()).map(|message| message.unwrap())
     }
 
     fn execution(changes: &[(&str, Value)]) -> Value {
