@@ -75,10 +75,16 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> 
 
 /// What futures run on.
 pub(crate) fn async_runtime() -> Result<Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        // Query planning recurses deeply.
-        .thread_stack_size(8 << 20)
-        .build()
-        .map_err(|error| CliError::Failed(format!("async runtime: {error}")))
+    // Query planning recurses deeply.
+    made(tokio::runtime::Builder::new_multi_thread().thread_stack_size(8 << 20))
+}
+
+/// A runtime whose tasks share one thread: what a task wakes has its turn next, and no other thread must be woken for it, which takes
+/// longer than most of the tasks of a trader.
+pub(crate) fn single_thread_runtime(name: &str) -> Result<Runtime, CliError> {
+    made(tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name))
+}
+
+fn made(builder: &mut tokio::runtime::Builder) -> Result<Runtime, CliError> {
+    builder.enable_all().build().map_err(|error| CliError::Failed(format!("async runtime: {error}")))
 }

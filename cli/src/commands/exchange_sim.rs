@@ -19,7 +19,7 @@ use polybolos_market_data::{Dataset, symbol_name};
 use rust_decimal::Decimal;
 
 use crate::args::{ExchangeSimArgs, SpeedArg};
-use crate::commands::{Style, block_on};
+use crate::commands::{Style, single_thread_runtime};
 use crate::error::CliError;
 use crate::output::{message, thousands};
 use crate::signals::Signals;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ExchangeSimArgs, style: Style) -> Result<(), CliError> 
     logs::start(args.log_format);
     if args.live {
         let source = source(args)?;
-        return block_on(serve_live(args, source));
+        return single_thread_runtime("exchange")?.block_on(serve_live(args, source));
     }
     let pairs = pairs(args)?;
     let start_ms = start_ms(args, &pairs)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ExchangeSimArgs, style: Style) -> Result<(), CliError> 
     }
     let config = config(args, pairs.iter().map(|(rules, _)| rules), start_ms)?;
     let steps = steps(&pairs, start_ms);
-    block_on(serve(config, pairs, steps, args.exit_at_end, style))
+    single_thread_runtime("exchange")?.block_on(serve(config, pairs, steps, args.exit_at_end, style))
 }
 
 /// Rules and bars of every symbol.

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use crate::args::{ModeArg, TradeArgs};
 use crate::clock::now_ms;
 use crate::commands::bot_file::{self, Bot, BotError};
-use crate::commands::{Style, block_on, results, strategy_file};
+use crate::commands::{Style, results, single_thread_runtime, strategy_file};
 use crate::error::CliError;
 use crate::output;
 use crate::signals::Signals;
@@ -42,7 +42,22 @@ pub(crate) fn run(args: &TradeArgs, style: Style) -> Result<(), CliError> {
     if !style.quiet && bot.standing == Standing::ByHand {
         output::message("this bot was written by hand: there is no backtest that it rests on");
     }
-    block_on(trade(args, bot, mode, state_dir, style, has_screen))
+    // What operators use has a thread of its own: a disk that makes the trading wait does not keep them from looking and ending.
+    let (operating, trading) = (single_thread_runtime("operators")?, single_thread_runtime("trading")?);
+    let metrics = Metrics::default();
+    let counters = Arc::new(binance::Metrics::default());
+    let connector = args.data.is_none().then(|| Arc::clone(&counters));
+    let operators = operating.block_on(Operators::attend(&bot.config, mode, &metrics, connector))?;
+    let setup = Setup {
+        config: bot.config,
+        strategy: bot.strategy,
+        mode,
+        state_dir,
+        selector: None,
+        wrap: None,
+        metrics,
+    };
+    trading.block_on(trade(args, setup, operators, counters, style, has_screen))
 }
 
 fn read(args: &TradeArgs) -> Result<Bot, CliError> {
@@ -116,43 +131,52 @@ fn state_dir(args: &TradeArgs, bot: &Bot) -> Result<PathBuf, CliError> {
     Ok(dir)
 }
 
+/// What people see of the bot and tell it.
+struct Operators {
+    port: Option<ControlPort>,
+    shown: watch::Receiver<Arc<Status>>,
+    around: Surroundings,
+}
+
+impl Operators {
+    /// Opens the control port and waits for signals, on the runtime that this is called on.
+    async fn attend(
+        config: &BotConfig,
+        mode: Mode,
+        metrics: &Metrics,
+        connector: Option<Arc<binance::Metrics>>,
+    ) -> Result<Operators, CliError> {
+        let starting = Status::starting(&config.name, mode, &config.capital.quote_asset, now_ms());
+        let (status, shown) = watch::channel(Arc::new(starting));
+        let (port, controls) = control_port(&config.control, &shown, metrics, connector).await?;
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let alerts = alerts::alerts(&config.alerts, environment, TELEGRAM_URL, AlertPace::default())
+            .map_err(|error| CliError::Failed(error.to_string()))?;
+        let (stop, stops) = watch::channel(StopRequest::None);
+        let (kill, kills) = mpsc::channel(4);
+        tokio::spawn(heed_signals(Signals::new()?, stop, config.shutdown.flatten));
+        tokio::spawn(heed_kill_signal(kill));
+        let around = Surroundings { controls, stop: stops, kills, status, alerts: Some(alerts) };
+        Ok(Operators { port, shown, around })
+    }
+}
+
 async fn trade(
     args: &TradeArgs,
-    bot: Bot,
-    mode: Mode,
-    state_dir: PathBuf,
+    mut setup: Setup,
+    operators: Operators,
+    counters: Arc<binance::Metrics>,
     style: Style,
     has_screen: bool,
 ) -> Result<(), CliError> {
-    let Bot { config, strategy, .. } = bot;
-    let metrics = Metrics::default();
-    let starting = Status::starting(&config.name, mode, &config.capital.quote_asset, now_ms());
-    let (status, shown) = watch::channel(Arc::new(starting));
-    let counters = Arc::new(binance::Metrics::default());
-    let connector = args.data.is_none().then(|| Arc::clone(&counters));
-    let (port, controls) = control_port(&config.control, &shown, &metrics, connector).await?;
-    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let alerts = alerts::alerts(&config.alerts, environment, TELEGRAM_URL, AlertPace::default())
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    let (stop, stops) = watch::channel(StopRequest::None);
-    let (kill, kills) = mpsc::channel(4);
-    tokio::spawn(heed_signals(Signals::new()?, stop, config.shutdown.flatten));
-    tokio::spawn(heed_kill_signal(kill));
+    let Operators { port, shown, around } = operators;
+    let (config, strategy, mode) = (setup.config.clone(), setup.strategy.clone(), setup.mode);
+    let state_dir = setup.state_dir.clone();
     let screen = tokio::task::spawn_blocking({
-        let (shown, refresh_ms) = (shown.clone(), config.dashboard.refresh_ms);
+        let refresh_ms = config.dashboard.refresh_ms;
         let is_quiet = style.json || style.quiet;
         move || screen::show(shown, u64::from(refresh_ms), has_screen, is_quiet)
     });
-    let around = Surroundings { controls, stop: stops, kills, status, alerts: Some(alerts) };
-    let mut setup = Setup {
-        config: config.clone(),
-        strategy: strategy.clone(),
-        mode,
-        state_dir: state_dir.clone(),
-        selector: None,
-        wrap: None,
-        metrics,
-    };
     let outcome = match (&args.data, mode) {
         (Some(data), _) => session(setup, replay::venue(args, data, &config, &strategy)?, around).await,
         (None, Mode::Paper) => {
