@@ -59,6 +59,9 @@ enum { RULE_WORDS = 10, RESULT_WORDS = 34, TRADE_WORDS = 11 };
 // Quantities and equities above it keep all their digits: see `edges::LEAST`.
 #define LEAST 1e-280
 
+// How far a short position may fall and be walked: see `account::NEAR_RUIN`.
+#define NEAR_RUIN (1.0 / 256.0)
+
 // A bar, or a number of bars, samples or trades. There are at most 2^30 bars.
 typedef u32 Bar;
 
@@ -89,16 +92,23 @@ DEVICE Rules rules_of(const u64* words) {
     return r;
 }
 
+// What the returns within a segment are those of: the closes, `close + offset`, or the account.
+enum { OF_CLOSES, OF_OFFSET, OF_EQUITY };
+
 // Closes of the bars `from..to` are worth `cash + quantity * close`.
 struct Segment {
     Bar from, to;
     double cash, quantity;
+    u32 returns;
+    double offset;
 };
 
 struct Position {
     Bar entry_bar, first_bar;
     u32 side;
     double price, quantity, notional, fee;
+    u32 returns;
+    double offset;
 };
 
 struct Exit {
@@ -142,7 +152,7 @@ struct Fold {
     Segment last;
     long long held[POWERS];
     Bar held_samples;
-    double walked[POWERS][LANES];
+    double walked[POWERS];
     double edges[POWERS];
     Bar trades, long_trades, wins, losses_in_a_row, most_losses_in_a_row, bars_held, ambiguous_bars;
     double gross_profit, gross_loss, pnl, pnl_squares, returns, best, worst_trade;
@@ -157,10 +167,10 @@ DEVICE void fold_start(Fold& f, const Simulate& a) {
     f.sampled = a.cash;
     f.marked = 0, f.open_bars = 0;
     f.last.from = 0, f.last.to = 0, f.last.cash = a.cash, f.last.quantity = 0.0;
+    f.last.returns = OF_CLOSES, f.last.offset = 0.0;
     f.held_samples = 0;
     for (int p = 0; p < POWERS; p++) {
-        f.held[p] = 0, f.edges[p] = 0.0;
-        for (int lane = 0; lane < LANES; lane++) f.walked[p][lane] = 0.0;
+        f.held[p] = 0, f.edges[p] = 0.0, f.walked[p] = 0.0;
     }
     f.trades = f.long_trades = f.wins = f.losses_in_a_row = f.most_losses_in_a_row = f.bars_held = f.ambiguous_bars = 0;
     f.gross_profit = f.gross_loss = f.pnl = f.pnl_squares = f.returns = 0.0;
@@ -217,7 +227,8 @@ DEVICE void draw_down(Fold& f, const Simulate& a, const Segment& s) {
     Extremes range = closes_of(a, s.from, s.to);
     double at_min = equity_at(s, range.min), at_max = equity_at(s, range.max);
     double lowest = s.quantity < 0.0 ? at_max : at_min, highest = s.quantity < 0.0 ? at_min : at_max;
-    if (!(highest > f.peak || lowest < f.floor)) return;
+    double least = s.quantity < 0.0 && s.cash * NEAR_RUIN > LEAST ? s.cash * NEAR_RUIN : LEAST;
+    if (!(highest > f.peak || lowest < f.floor || lowest < least)) return;
     if (highest <= f.peak) {
         deepen(f, lowest);
     } else if (lowest >= 0.0 && 1.0 - lowest / highest <= f.worst) {
@@ -229,29 +240,53 @@ DEVICE void draw_down(Fold& f, const Simulate& a, const Segment& s) {
             deepen(f, equity);
         }
     }
-    f.is_fit = f.is_fit && lowest > LEAST;
+    f.is_fit = f.is_fit && lowest > least;
     lower_floor(f);
 }
 
-DEVICE void walk_lane(Fold& f, int lane, double before, double after) {
-    Powers p = powers(after / before - 1.0);
-    for (int power = 0; power < POWERS; power++) f.walked[power][lane] += p.of[power];
+DEVICE double lanes_sum(const double* l) { return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7])); }
+
+struct LaneSums {
+    double of[POWERS][LANES];
+};
+
+DEVICE void add_to_lane(LaneSums& sums, int lane, double r) {
+    Powers p = powers(r);
+    for (int power = 0; power < POWERS; power++) sums.of[power][lane] += p.of[power];
 }
 
-// The returns of the samples `from..to`, eight lanes side by side; lanes without a sample stand still.
-DEVICE void walk(Fold& f, const double* closes, const Segment& s, Bar from, Bar to) {
-    double start = equity_at(s, closes[from]), before = start;
-    for (Bar at = from + 1; at < to; at += LANES) {
-        for (int lane = 0; lane < LANES; lane++) {
-            if (at + lane < to) {
-                double after = equity_at(s, closes[at + lane]);
-                walk_lane(f, lane, before, after);
-                before = after;
-            } else {
-                walk_lane(f, lane, start, start);
-            }
-        }
+// Up to eight returns from the sample `first` on that depend on the account.
+DEVICE void walk_equity(LaneSums& sums, const double* closes, const Segment& s, Bar first, Bar to) {
+    for (int lane = 0; lane < LANES; lane++) {
+        Bar at = first + lane;
+        double before = equity_at(s, closes[at + 1 < to ? at : first]);
+        double after = equity_at(s, closes[at + 1 < to ? at + 1 : first]);
+        add_to_lane(sums, lane, at + 1 < to ? after / before - 1.0 : 0.0);
     }
+}
+
+// The same of a position whose offset says all. Lanes `i` and `i + 4` share a division, as `Eight::reciprocals` says.
+DEVICE void walk_offset(LaneSums& sums, const double* closes, double offset, Bar first, Bar to) {
+    for (int lane = 0; lane < LANES / 2; lane++) {
+        Bar low = first + lane, high = low + LANES / 2;
+        double a = closes[low + 1 < to ? low : first] + offset, b = closes[high + 1 < to ? high : first] + offset;
+        double shared = 1.0 / (a * b);
+        add_to_lane(sums, lane, low + 1 < to ? (closes[low + 1] - closes[low]) * (b * shared) : 0.0);
+        add_to_lane(sums, lane + LANES / 2, high + 1 < to ? (closes[high + 1] - closes[high]) * (a * shared) : 0.0);
+    }
+}
+
+// The returns of the samples `from..to` of one position, eight lanes side by side; lanes without a sample stand still.
+DEVICE void walk(Fold& f, const double* closes, const Segment& s, Bar from, Bar to) {
+    LaneSums sums;
+    for (int p = 0; p < POWERS; p++) {
+        for (int lane = 0; lane < LANES; lane++) sums.of[p][lane] = 0.0;
+    }
+    for (Bar first = from; first + 1 < to; first += LANES) {
+        if (s.returns == OF_OFFSET) walk_offset(sums, closes, s.offset, first, to);
+        else walk_equity(sums, closes, s, first, to);
+    }
+    for (int p = 0; p < POWERS; p++) f.walked[p] += lanes_sum(sums.of[p]);
 }
 
 // Whether a trade's returns are its own: see `edges`.
@@ -294,7 +329,7 @@ DEVICE void sample(Fold& f, const Simulate& a, const Segment& s, bool is_all_in)
     for (int p = 0; p < POWERS; p++) f.edges[p] += edge.of[p];
     f.sampled = first;
     if (s.quantity == 0.0 || to - from <= 1) return;
-    if (WALK == FOLD_ALL_IN || is_all_in) {
+    if (WALK == FOLD_ALL_IN || s.returns == OF_CLOSES) {
         add_held(f, a, from + 1, to);
     } else {
         walk(f, a.sample_closes, s, from, to);
@@ -332,11 +367,14 @@ DEVICE void sample_twice(Moments& m, const Simulate& a, const Segment& s) {
     }
 }
 
-// Marks the closes up to bar `to` with what is held now.
+DEVICE double signed_quantity(const Position& p) { return p.side == LONG ? p.quantity : -p.quantity; }
+
+// Marks the closes up to bar `to` with the position that is held now, or with none.
 template <Walk WALK>
-DEVICE void mark(Fold& f, const Simulate& a, Bar to, double quantity, bool is_all_in) {
+DEVICE void mark(Fold& f, const Simulate& a, Bar to, const Position* held, bool is_all_in) {
     if (f.marked >= to) return;
-    Segment s = {f.marked, to, f.cash, quantity};
+    Segment s = {f.marked, to, f.cash, 0.0, OF_CLOSES, 0.0};
+    if (held) s.quantity = signed_quantity(*held), s.returns = held->returns, s.offset = held->offset;
     if (WALK != DEVIATIONS) draw_down(f, a, s);
     if (is_fold(WALK)) sample<WALK>(f, a, s, is_all_in);
     else sample_twice<WALK>(f.moments, a, s);
@@ -353,20 +391,21 @@ DEVICE double quantity_of(const Fold& f, const Simulate& a, const Rules& r, u32 
     return lesser((r.size * f.cash) / (price * r.risk_stop), f.cash / unit);
 }
 
-DEVICE double signed_quantity(const Position& p) { return p.side == LONG ? p.quantity : -p.quantity; }
-
 // Opens a position; false if the order has no positive finite quantity.
 template <Walk WALK>
 DEVICE bool enter(Fold& f, const Simulate& a, const Rules& r, u32 side, Bar bar, double raw, bool is_all_in, Position& p) {
     double price = side == LONG ? raw * (1.0 + a.slippage) : raw * (1.0 - a.slippage);
     double quantity = quantity_of(f, a, r, side, price);
     if (!(quantity > 0.0 && quantity - quantity == 0.0)) return false;
-    mark<WALK>(f, a, bar, 0.0, is_all_in);
+    mark<WALK>(f, a, bar, nullptr, is_all_in);
     double notional = quantity * price, fee = notional * a.taker_fee;
     f.cash = side == LONG ? f.cash - (notional + fee) : f.cash + (notional - fee);
     f.fees += fee;
     p.side = side, p.entry_bar = bar, p.first_bar = a.fill == FILL_CLOSE ? bar + 1 : bar;
     p.price = price, p.quantity = quantity, p.notional = notional, p.fee = fee;
+    bool is_whole = r.sizing == SIZE_EQUITY && r.size == 1.0;
+    p.returns = !is_whole ? OF_EQUITY : side == LONG ? OF_CLOSES : OF_OFFSET;
+    p.offset = -(price * (1.0 + (1.0 - a.taker_fee)));
     return true;
 }
 
@@ -383,7 +422,7 @@ DEVICE void log_trade(const Fold& f, const Simulate& a, u64 row, const Position&
 
 template <Walk WALK>
 DEVICE void leave(Fold& f, const Simulate& a, u64 row, const Position& p, const Exit& x, bool is_all_in) {
-    mark<WALK>(f, a, x.bar, signed_quantity(p), is_all_in);
+    mark<WALK>(f, a, x.bar, &p, is_all_in);
     bool is_target = x.reason == BY_TARGET;
     double slippage = is_target ? 0.0 : a.slippage, rate = is_target ? a.maker_fee : a.taker_fee;
     double price = p.side == LONG ? x.raw * (1.0 - slippage) : x.raw * (1.0 + slippage);
@@ -428,8 +467,6 @@ DEVICE void leave(Fold& f, const Simulate& a, u64 row, const Position& p, const 
     if (a.trades) log_trade(f, a, row, p, x, price, p.fee + fee, pnl, trade_return);
 }
 
-DEVICE double lanes_sum(const double* l) { return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7])); }
-
 // The words that both ways have.
 DEVICE void write_common(const Fold& f, const Simulate& a, u64* to) {
     u64 n = a.count;
@@ -449,7 +486,7 @@ DEVICE void write_sums(const Fold& f, const Simulate& a, u64* to) {
     to[18 * n] = f.held_samples;
     for (int p = 0; p < POWERS; p++) {
         to[(19 + p) * n] = (u64)f.held[p];
-        to[(24 + p) * n] = bits_of(lanes_sum(f.walked[p]));
+        to[(24 + p) * n] = bits_of(f.walked[p]);
         to[(29 + p) * n] = bits_of(f.edges[p]);
     }
 }

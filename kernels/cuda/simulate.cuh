@@ -239,7 +239,7 @@ DEVICE void run(Fold& f, const Simulate& a, const Rules& r, const Signals& s, u6
         while (is_placed) {
             End end;
             if (!next_end<SIDES>(f, a, r, s, p, end)) {
-                mark<WALK>(f, a, (Bar)a.bars, signed_quantity(p), is_all_in);
+                mark<WALK>(f, a, (Bar)a.bars, &p, is_all_in);
                 if (has_edges<WALK>(a, is_all_in)) add_entry(f, a, p, (Bar)a.bars);
                 f.open_bars = a.bars > p.first_bar ? (Bar)a.bars - p.first_bar : 0;
                 return;
@@ -255,7 +255,7 @@ DEVICE void run(Fold& f, const Simulate& a, const Rules& r, const Signals& s, u6
             }
         }
     }
-    mark<WALK>(f, a, (Bar)a.bars, 0.0, is_all_in);
+    mark<WALK>(f, a, (Bar)a.bars, nullptr, is_all_in);
 }
 
 DEVICE void signals_of(const Simulate& a, u64 row, Signals& s) {

@@ -126,6 +126,9 @@ pub(crate) trait Lanes: Copy {
     fn splat(self, value: f64) -> Self::Eight;
     /// Lane `j` of result `i` is lane `i` of row `j`.
     fn transpose(self, rows: [Self::Eight; 8]) -> [Self::Eight; 8];
+
+    /// Runs a kernel that is compiled once for these lanes, wherever it is run from.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 }
 
 /// No vector instructions but those that every machine has.
@@ -230,12 +233,21 @@ impl Lanes for Portable {
     fn transpose(self, rows: [eight::Array; 8]) -> [eight::Array; 8] {
         eight::transpose_arrays(rows)
     }
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        fn run<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run(Portable)
+        }
+        run(kernel)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::eight::{Ymm, Zmm};
-    use super::{Codes, Lanes};
+    use super::{Call, Codes, Kernel, Lanes};
     use pulp::x86::{V3, V4};
     use pulp::{cast, f64x4, f64x8};
     use std::arch::x86_64::{__m256d, __m256i, __m512i};
@@ -316,6 +328,11 @@ mod x86 {
         #[inline(always)]
         fn transpose(self, rows: [Zmm; 8]) -> [Zmm; 8] {
             Zmm::transpose(self.0, rows)
+        }
+
+        #[inline(always)]
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            self.0.vectorize(Call { kernel, lanes: self })
         }
     }
 
@@ -411,6 +428,11 @@ mod x86 {
         #[inline(always)]
         fn transpose(self, rows: [Ymm; 8]) -> [Ymm; 8] {
             Ymm::transpose(self.0, rows)
+        }
+
+        #[inline(always)]
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            self.0.vectorize(Call { kernel, lanes: self })
         }
     }
 }
@@ -532,9 +554,11 @@ mod tests {
                         a.shifted::<1>(b),
                         a.shifted::<2>(b),
                         a.shifted::<4>(b),
+                        a.shifted::<1>(b).reciprocals(),
                     ] {
                         bits.extend(value.array().map(one_nan));
                     }
+                    bits.push(one_nan(a.sum()));
                     bits.push(u64::from(a.less(b)));
                 }
             }
@@ -569,6 +593,10 @@ mod tests {
                 for by in [1, 2, 4] {
                     single.extend(x[by..].iter().chain(&y[..by]).map(|&value| one_nan(value)));
                 }
+                let of: Vec<f64> = x[1..].iter().chain(&y[..1]).copied().collect();
+                single.extend((0..8).map(|i| one_nan(of[(i + 4) % 8] * (1.0 / (of[i] * of[(i + 4) % 8])))));
+                let twos = |i: usize| (x[i] + x[i + 4]) + (x[i + 2] + x[i + 6]);
+                single.push(one_nan(twos(0) + twos(1)));
                 single.push((0..8).fold(0, |bits, i| bits | u64::from(x[i] < y[i]) << i));
             }
         }

@@ -119,6 +119,23 @@ impl Eight for Array {
         }
         Array(out)
     }
+
+    #[inline(always)]
+    fn reciprocals(self) -> Array {
+        let mut out = self.0;
+        for i in 0..4 {
+            let (a, b) = (self.0[i], self.0[i + 4]);
+            let w = 1.0 / (a * b);
+            (out[i], out[i + 4]) = (b * w, a * w);
+        }
+        Array(out)
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
 }
 
 /// Rows to columns.
@@ -254,6 +271,22 @@ mod x86 {
         #[inline(always)]
         fn shifted<const BY: i32>(self, next: Zmm) -> Zmm {
             Zmm(cast(self.1.avx512f._mm512_alignr_epi64::<BY>(cast(next.0), cast(self.0))), self.1)
+        }
+
+        #[inline(always)]
+        fn reciprocals(self) -> Zmm {
+            let (f, avx) = (self.1.avx512f, self.1.avx);
+            let other = self.shifted::<4>(self);
+            let product = f._mm512_castpd512_pd256((self * other).0);
+            let w = avx._mm256_div_pd(avx._mm256_set1_pd(1.0), product);
+            other * Zmm(f._mm512_broadcast_f64x4(w), self.1)
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f64 {
+            let f = self.1.avx512f;
+            let halves = [f._mm512_castpd512_pd256(self.0), f._mm512_extractf64x4_pd::<1>(self.0)];
+            Ymm(halves, *self.1).sum()
         }
     }
 
@@ -393,6 +426,22 @@ mod x86 {
                 2 => Ymm([ab, bc], self.1),
                 _ => Ymm([b, c], self.1),
             }
+        }
+
+        #[inline(always)]
+        fn reciprocals(self) -> Ymm {
+            let (avx, [a, b]) = (self.1.avx, self.0);
+            let w = avx._mm256_div_pd(avx._mm256_set1_pd(1.0), avx._mm256_mul_pd(a, b));
+            Ymm([avx._mm256_mul_pd(b, w), avx._mm256_mul_pd(a, w)], self.1)
+        }
+
+        #[inline(always)]
+        fn sum(self) -> f64 {
+            let (avx, sse2, [a, b]) = (self.1.avx, self.1.sse2, self.0);
+            let fours = avx._mm256_add_pd(a, b);
+            let low = avx._mm256_castpd256_pd128(fours);
+            let twos = sse2._mm_add_pd(low, avx._mm256_extractf128_pd::<1>(fours));
+            sse2._mm_cvtsd_f64(sse2._mm_add_sd(twos, sse2._mm_unpackhi_pd(twos, twos)))
         }
     }
 }

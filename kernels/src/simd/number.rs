@@ -36,6 +36,11 @@ pub(crate) trait Eight: Number {
     /// The lanes of `self` without the first `BY` (1, 2 or 4), then the first `BY` of `next`: the numbers that are `BY`
     /// places further in memory.
     fn shifted<const BY: i32>(self, next: Self) -> Self;
+    /// One over each number, lanes `i` and `i + 4` by one division: `w = 1 / (a * b)`, then `b * w` and `a * w`, three roundings where
+    /// a division of its own has one. Undefined where the product of such a pair overflows or underflows.
+    fn reciprocals(self) -> Self;
+    /// The sum of the lanes: first of those four apart, then two apart, then the last two.
+    fn sum(self) -> f64;
 }
 
 impl Number for f64 {

@@ -4,6 +4,7 @@
 //! of it goes to a [`Sink`]: either everything is kept ([`super::path`]), or statistics are summed on the way
 //! ([`super::fold`]).
 
+use super::edges::LEAST;
 use super::rules::Sizing;
 use crate::sim::{ExitReason, Fill, Side, SimConfig, Trade};
 
@@ -15,6 +16,29 @@ pub(super) struct Segment {
     pub(super) cash: f64,
     /// Above 0 long, below 0 short, 0 flat.
     pub(super) quantity: f64,
+    pub(super) returns: Returns,
+}
+
+/// What the returns within a segment are those of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Returns {
+    /// The closes: long with all the cash, or flat.
+    Closes,
+    /// `close + offset`: short with all the cash.
+    Offset(f64),
+    /// The account.
+    Equity,
+}
+
+/// How far a short position may fall and be walked, as a share of the cash with it: below, the rounding of its offset shows.
+pub(super) const NEAR_RUIN: f64 = 1.0 / 256.0;
+
+impl Segment {
+    /// Equity at a close above which sums over the returns hold their digits.
+    #[inline(always)]
+    pub(super) fn least(&self) -> f64 {
+        if self.quantity < 0.0 { (self.cash * NEAR_RUIN).max(LEAST) } else { LEAST }
+    }
 }
 
 /// Takes what happens, in order. Segments are not empty, follow each other without a gap and cover every bar.
@@ -33,6 +57,13 @@ pub(super) struct Position {
     quantity: f64,
     notional: f64,
     fee: f64,
+    returns: Returns,
+}
+
+/// The offset of a short position with all the cash: its fill alone tells it.
+#[inline(always)]
+pub(super) fn short_offset(price: f64, config: &SimConfig) -> f64 {
+    -(price * (1.0 + (1.0 - config.taker_fee)))
 }
 
 impl Position {
@@ -99,7 +130,7 @@ impl<'c, S: Sink> Account<'c, S> {
         if !(quantity > 0.0 && quantity.is_finite()) {
             return None;
         }
-        self.mark(bar, 0.0);
+        self.mark(bar, None);
         let notional = quantity * price;
         let fee = notional * config.taker_fee;
         match side {
@@ -108,7 +139,12 @@ impl<'c, S: Sink> Account<'c, S> {
         }
         self.fees += fee;
         let first_bar = first_bar(config, bar);
-        Some(Position { side, entry_bar: bar, first_bar, price, quantity, notional, fee })
+        let returns = match (side, self.sizing == Sizing::Equity(1.0)) {
+            (_, false) => Returns::Equity,
+            (Side::Long, true) => Returns::Closes,
+            (Side::Short, true) => Returns::Offset(short_offset(price, config)),
+        };
+        Some(Position { side, entry_bar: bar, first_bar, price, quantity, notional, fee, returns })
     }
 
     #[inline(always)]
@@ -128,7 +164,7 @@ impl<'c, S: Sink> Account<'c, S> {
     /// Closes a position.
     #[inline(always)]
     pub(super) fn leave(&mut self, position: &Position, exit: &Exit) {
-        self.mark(exit.bar, position.signed());
+        self.mark(exit.bar, Some(position));
         let config = self.config;
         let is_target = exit.reason == ExitReason::Target;
         let slippage = if is_target { 0.0 } else { config.slippage };
@@ -169,15 +205,17 @@ impl<'c, S: Sink> Account<'c, S> {
     /// Marks all closes up to the end with the position still open, if any.
     #[inline(always)]
     pub(super) fn finish(&mut self, bars: usize, open: Option<&Position>) {
-        self.mark(bars, open.map_or(0.0, Position::signed));
+        self.mark(bars, open);
         self.open_bars = open.map_or(0, |position| bars.saturating_sub(position.first_bar));
     }
 
     /// Marks the closes up to bar `to` with what is held now.
     #[inline(always)]
-    fn mark(&mut self, to: usize, quantity: f64) {
+    fn mark(&mut self, to: usize, held: Option<&Position>) {
         if self.marked < to {
-            self.sink.segment(Segment { from: self.marked, to, cash: self.cash, quantity });
+            let (quantity, returns) =
+                held.map_or((0.0, Returns::Closes), |held| (held.signed(), held.returns));
+            self.sink.segment(Segment { from: self.marked, to, cash: self.cash, quantity, returns });
             self.marked = to;
         }
     }

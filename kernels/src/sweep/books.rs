@@ -5,7 +5,7 @@
 //! One account is a chain of a division and a dozen sums that each wait for the last; eight of them take little longer than
 //! one. What is rare (a position that sets a peak and may set a drawdown too, an order that is not placed) leaves the lanes.
 
-use super::account::Segment;
+use super::account::{NEAR_RUIN, Returns, Segment};
 use super::edges::LEAST;
 use super::extremes::Extremes;
 use super::fold::{Fold, TradeSums};
@@ -218,7 +218,8 @@ impl<'m, L: Lanes> Books<'m, L> {
         bars: impl Fn(usize) -> [usize; 2],
     ) {
         let mut ends = self.ends(held, range);
-        let mut rare = self.rare(marked, ends);
+        let least = self.least(held);
+        let mut rare = self.rare(marked, ends, least);
         if self.bits(rare) == 0 {
             return;
         }
@@ -232,15 +233,31 @@ impl<'m, L: Lanes> Books<'m, L> {
                 (low[i], high[i]) = (range.min, range.max);
             }
             ends = self.ends(held, Range { low: self.lanes.eight(&low), high: self.lanes.eight(&high) });
-            rare = self.rare(rare, ends);
+            rare = self.rare(rare, ends, least);
         }
         self.draw_down(rare, held, ends, bars);
+        self.fit &= !self.bits(rare) | least.less(ends.0);
     }
 
-    /// The masked lanes that may set a peak or a drawdown.
+    /// What [`Segment::least`] says.
     #[inline(always)]
-    fn rare(&self, marked: L::Eight, (lowest, highest): (L::Eight, L::Eight)) -> L::Eight {
-        let is_low = lowest.where_less(self.floor, marked, self.lanes.splat(0.0));
+    fn least(&self, held: Holding<L::Eight>) -> L::Eight {
+        let least = self.lanes.splat(LEAST);
+        let near_ruin = (held.cash * self.lanes.splat(NEAR_RUIN)).max(least);
+        match self.sides {
+            Sides::One(Side::Long) => least,
+            Sides::One(Side::Short) => near_ruin,
+            Sides::Each(side) => side.where_less(self.lanes.splat(0.0), near_ruin, least),
+        }
+    }
+
+    /// The masked lanes that may set a peak or a drawdown, or fall below the least.
+    #[inline(always)]
+    fn rare(&self, marked: L::Eight, (lowest, highest): (L::Eight, L::Eight), least: L::Eight) -> L::Eight {
+        // A long position is below the floor where it is below the least.
+        let floor =
+            if matches!(self.sides, Sides::One(Side::Long)) { self.floor } else { least.max(self.floor) };
+        let is_low = lowest.where_less(floor, marked, self.lanes.splat(0.0));
         self.peak.where_less(highest, marked, is_low)
     }
 
@@ -286,7 +303,8 @@ impl<'m, L: Lanes> Books<'m, L> {
                 let i = walked.trailing_zeros() as usize;
                 walked &= walked - 1;
                 let [from, to] = bars(i);
-                let segment = Segment { from, to, cash: cash[i], quantity: quantity[i] };
+                let segment =
+                    Segment { from, to, cash: cash[i], quantity: quantity[i], returns: Returns::Equity };
                 let drawdown = Drawdown { peak: old.0[i], worst: old.1[i] };
                 (peak[i], worst[i]) = walk(drawdown, self.market, segment);
             }
@@ -294,7 +312,6 @@ impl<'m, L: Lanes> Books<'m, L> {
             self.worst = self.lanes.eight(&worst);
         }
         self.lower_floor();
-        self.fit &= !self.bits(mask) | all(LEAST).less(lowest);
     }
 
     #[inline(always)]

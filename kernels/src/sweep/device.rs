@@ -5,7 +5,7 @@
 //! two walks, as [`super::measure`] does.
 
 use super::fold::{Folded, Totals, TradeSums, fold_totals};
-use super::moments::{LANES, POWERS, PowerSums, PrefixRows, Row};
+use super::moments::{POWERS, PowerSums, PrefixRows, Row};
 use super::rules::Sizing;
 use super::{CombinationError, Sweep};
 use crate::program::{NodeId, ParamSet, Program, Size};
@@ -153,11 +153,10 @@ impl DeviceFinish<'_> {
         let number = |index: usize| f64::from_bits(word(index));
         let mut held = Row::default();
         let mut edges = [0.0; POWERS];
-        let mut walked = [[0.0; LANES]; POWERS];
+        let mut walked = [0.0; POWERS];
         for power in 0..POWERS {
             held.0[power] = word(19 + power) as i64;
-            // The device has added its lanes up as `moments` does: one sum beside lanes of 0.
-            walked[power][0] = number(24 + power);
+            walked[power] = number(24 + power);
             edges[power] = number(29 + power);
         }
         let totals = Totals {

@@ -1,13 +1,13 @@
-//! Eight accounts side by side whose returns depend on them: short, of other sizes than all the cash, or sampled once a day.
-//! What entries and exits add to the sums over returns is summed in floating point, in the order of events.
+//! Eight accounts side by side: short, of other sizes than all the cash, or sampled once a day. What entries and exits add to the sums
+//! over returns is summed in floating point, in the order of events.
 
-use super::account::Account;
+use super::account::{Account, entry_price, short_offset};
 use super::block::Finished;
 use super::books::{Books, EIGHT, Holding, Range, Sides, choose};
 use super::dense::AHEAD;
 use super::fold::{self, Fold};
 use super::market::Market;
-use super::moments::{POWERS, PowerSums, PrefixRows, Row};
+use super::moments::{Offset, POWERS, Part, PowerSums, PrefixRows, Walk};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Eight, Lanes, Number};
@@ -88,13 +88,59 @@ impl Lookup {
     }
 }
 
-/// Eight accounts whose returns depend on them.
+/// Sums over short positions with all the cash, of which many combinations have the same: per entry those of the last exit.
+pub(super) struct Memo(Vec<Remembered>);
+
+/// Sums over the samples `from..to` of a position filled at bar `enter`.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Remembered {
+    enter: usize,
+    to: usize,
+    sums: [f64; POWERS],
+}
+
+impl Memo {
+    /// Room for entries at this many bars in a row, a power of two.
+    pub(super) fn new(bars: usize) -> Memo {
+        Memo(vec![Remembered { enter: usize::MAX, to: 0, sums: [0.0; POWERS] }; bars])
+    }
+
+    /// One that remembers nothing.
+    pub(super) fn none() -> Memo {
+        Memo(Vec::new())
+    }
+
+    /// The sums of a position, if it is the last one that was remembered with its entry.
+    #[inline(always)]
+    fn sums(&self, enter: usize, to: usize) -> Option<[f64; POWERS]> {
+        let remembered = self.0.get(self.place(enter))?;
+        (remembered.enter == enter && remembered.to == to).then_some(remembered.sums)
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, enter: usize, to: usize, sums: [f64; POWERS]) {
+        let place = self.place(enter);
+        if let Some(remembered) = self.0.get_mut(place) {
+            *remembered = Remembered { enter, to, sums };
+        }
+    }
+
+    #[inline(always)]
+    fn place(&self, enter: usize) -> usize {
+        enter & self.0.len().wrapping_sub(1)
+    }
+}
+
+/// Eight accounts. `ALL_IN` says that every position is long with all the cash.
 #[derive(Clone)]
 pub(super) struct EightAccounts<'m, L: Lanes, const ALL_IN: bool> {
     books: Books<'m, L>,
     rows: &'m PrefixRows,
     config: &'m SimConfig,
     sizing: [Sizing; EIGHT],
+    /// The lanes whose positions take all the cash, as bits.
+    whole: u8,
     /// The first bar not looked up yet.
     marked: [usize; EIGHT],
     sampled: L::Eight,
@@ -117,11 +163,13 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             Some(side) => Sides::One(side),
             None => Sides::Each(lanes.splat(1.0)),
         };
+        let is_whole = |i: usize| u8::from(sizing[i] == Sizing::Equity(1.0)) << i;
         Some(EightAccounts {
             books: Books::new(lanes, market, sides, config.cash),
             rows,
             config,
             sizing,
+            whole: (0..EIGHT).map(is_whole).sum(),
             marked: [0; EIGHT],
             sampled: lanes.splat(config.cash),
             edges: [lanes.splat(0.0); POWERS],
@@ -143,7 +191,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let Some(mut eight) = Self::new(lanes, (market, config), side, sizing) else {
             return [const { None }; EIGHT];
         };
-        eight.run(deals, &mut Lookup::new());
+        eight.run(deals, &mut Lookup::new(), &mut Memo::none());
         eight.finish(|lane| finished(deals, lane))
     }
 
@@ -168,12 +216,12 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     /// Makes trades that follow those before.
     #[inline(always)]
-    pub(super) fn run<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) {
+    pub(super) fn run<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup, memo: &mut Memo) {
         loop {
             let steps = if D::IS_CHAIN {
-                self.look_up_in_turn(deals, lookup)
+                self.look_up_in_turn(deals, lookup, memo)
             } else {
-                self.look_up_by_lane(deals, lookup)
+                self.look_up_by_lane(deals, lookup, memo)
             };
             for step in 0..steps {
                 if D::HAS_BOTH {
@@ -189,7 +237,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
 
     /// Looks up the next trades; gives the largest number of a lane.
     #[inline(always)]
-    fn look_up_in_turn<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) -> usize {
+    fn look_up_in_turn<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup, memo: &mut Memo) -> usize {
         for step in 0..AHEAD {
             let mut has_trade = false;
             for lane in 0..EIGHT {
@@ -197,9 +245,10 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
                 lookup.active[step][lane] = f64::from(u8::from(deal.is_some()));
                 if let Some(deal) = deal {
                     has_trade = true;
-                    let mut held = (self.sums[lane].held, self.sums[lane].held_samples);
-                    self.look_up(step, lane, &deal, &mut held, lookup);
-                    (self.sums[lane].held, self.sums[lane].held_samples) = held;
+                    // By value: a reference would pin the sums in memory.
+                    let mut sums = self.sums[lane];
+                    self.look_up(step, lane, &deal, &mut sums, (lookup, memo));
+                    self.sums[lane] = sums;
                 }
             }
             if !has_trade {
@@ -210,29 +259,36 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     }
 
     #[inline(always)]
-    fn look_up_by_lane<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup) -> usize {
+    fn look_up_by_lane<D: Deals>(&mut self, deals: &mut D, lookup: &mut Lookup, memo: &mut Memo) -> usize {
         let mut most = 0;
         for lane in 0..EIGHT {
-            let mut held = (self.sums[lane].held, self.sums[lane].held_samples);
+            let mut sums = self.sums[lane];
             let mut steps = 0;
             while steps < AHEAD
                 && let Some(deal) = deals.next(lane)
             {
                 lookup.active[steps][lane] = 1.0;
-                self.look_up(steps, lane, &deal, &mut held, lookup);
+                self.look_up(steps, lane, &deal, &mut sums, (lookup, memo));
                 steps += 1;
             }
             for active in &mut lookup.active[steps..] {
                 active[lane] = 0.0;
             }
-            (self.sums[lane].held, self.sums[lane].held_samples) = held;
+            self.sums[lane] = sums;
             most = most.max(steps);
         }
         most
     }
 
     #[inline(always)]
-    fn look_up(&mut self, step: usize, lane: usize, deal: &Deal, held: &mut (Row, u64), lookup: &mut Lookup) {
+    fn look_up(
+        &mut self,
+        step: usize,
+        lane: usize,
+        deal: &Deal,
+        sums: &mut PowerSums,
+        (lookup, memo): (&mut Lookup, &mut Memo),
+    ) {
         let samples = &self.books.market.samples;
         let SimConfig { slippage, taker_fee, maker_fee, .. } = *self.config;
         let worse = if deal.side == Side::Long { 1.0 - slippage } else { 1.0 + slippage };
@@ -259,12 +315,27 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             let (from, to) = (from as usize, to as usize);
             lookup.first[step][lane] = samples.closes[from];
             lookup.last[step][lane] = samples.closes[to - 1];
-            if ALL_IN {
+            if ALL_IN || (self.whole >> lane & 1 == 1 && deal.side == Side::Long) {
                 // Of a single sample the difference is none.
-                held.0.add(&self.rows.rows, from + 1, to);
-                held.1 += (to - from - 1) as u64;
+                sums.hold(&self.rows.rows, from + 1, to);
+            } else if self.whole >> lane & 1 == 1 {
+                sums.add_walked(&self.walk_whole(deal, (from, to), memo));
             }
         }
+    }
+
+    /// Sums over a short position with all the cash.
+    #[inline(always)]
+    fn walk_whole(&self, deal: &Deal, (from, to): (usize, usize), memo: &mut Memo) -> [f64; POWERS] {
+        if let Some(sums) = memo.sums(deal.enter, to) {
+            return sums;
+        }
+        let market = self.books.market;
+        let offset = short_offset(entry_price(self.config, Side::Short, deal.enter_raw), self.config);
+        let walk = Walk { closes: &market.samples.closes, run: (from, to), held: Offset(offset) };
+        let sums = self.books.lanes.call(walk);
+        memo.remember(deal.enter, to, sums);
+        sums
     }
 
     /// Opens and closes one position per active lane.
@@ -286,7 +357,10 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         self.edge(has_sample, self.books.cash);
         self.sampled = choose(has_sample, self.books.cash, self.sampled);
         let (held, notional, fee) = self.books.open(self.config, quantity, price);
-        self.mark_held(active, lookup, step, held);
+        let has_sample = self.mark_held(active, lookup, step, held);
+        if !ALL_IN && self.whole != u8::MAX {
+            self.walk(has_sample, lookup, step, held);
+        }
         let leave = (lanes.eight(&lookup.leave_price[step]), lanes.eight(&lookup.leave_rate[step]));
         let settled = self.books.close(held, (quantity, notional, fee), leave);
         self.books.settle(active, settled);
@@ -303,7 +377,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             Sides::One(Side::Short) => price,
             Sides::Each(side) => side.where_less(all(0.0), price, with_fee),
         };
-        if ALL_IN {
+        if ALL_IN || self.whole == u8::MAX {
             return self.books.cash / unit;
         }
         let (cash, unit, price) = (self.books.cash.array(), unit.array(), price.array());
@@ -329,9 +403,15 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         }
     }
 
-    /// Closes with the position.
+    /// Closes with the position; gives the lanes that have samples among them.
     #[inline(always)]
-    fn mark_held(&mut self, active: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
+    fn mark_held(
+        &mut self,
+        active: L::Eight,
+        lookup: &Lookup,
+        step: usize,
+        held: Holding<L::Eight>,
+    ) -> L::Eight {
         let (lanes, market) = (self.books.lanes, self.books.market);
         let range = Range { low: lanes.eight(&lookup.low[step]), high: lanes.eight(&lookup.high[step]) };
         let marked = choose(active, lanes.eight(&lookup.held_marked[step]), active);
@@ -343,23 +423,23 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         self.books.mark_held(marked, held, range, Some(exact), bars);
         let has_sample = choose(active, lanes.eight(&lookup.held_sampled[step]), active);
         self.edge(has_sample, held.at(lanes.eight(&lookup.first[step])));
-        if !ALL_IN {
-            self.walk(has_sample, lookup, step, held);
-        }
         self.sampled = choose(has_sample, held.at(lanes.eight(&lookup.last[step])), self.sampled);
+        has_sample
     }
 
-    /// Adds the returns between the samples of positions whose returns are not those of the closes.
+    /// Adds the returns between the samples of positions that take a part of the cash.
     #[inline(always)]
     fn walk(&mut self, mask: L::Eight, lookup: &Lookup, step: usize, held: Holding<L::Eight>) {
         let samples = &self.books.market.samples;
         let (cash, quantity) = (held.cash.array(), held.quantity.array());
-        let mut rest = self.books.bits(mask);
+        let mut rest = self.books.bits(mask) & !self.whole;
         while rest != 0 {
             let i = rest.trailing_zeros() as usize;
             rest &= rest - 1;
             let [from, to] = lookup.bars[step][i].map(|bar| samples.first_at[bar] as usize);
-            self.sums[i].walk(self.books.lanes, &samples.closes, (from, to), cash[i], quantity[i]);
+            let held = Part { cash: cash[i], quantity: quantity[i] };
+            let walk = Walk { closes: &samples.closes, run: (from, to), held };
+            self.sums[i].add_walked(&self.books.lanes.call(walk));
         }
     }
 

@@ -5,13 +5,13 @@
 //! order that is not placed, sums without enough digits) the fold ends *unfit*, and the caller measures the combination
 //! the long way; whether it does depends on the combination alone.
 
-use super::account::{Account, Segment, Sink};
+use super::account::{Account, Returns, Segment, Sink};
 use super::edges::{EdgeRows, Fills, LEAST, SAMPLES};
 use super::market::Market;
 use super::measure::{self, Drawdown};
-use super::moments::{PowerSums, PrefixRows, Row};
+use super::moments::{Offset, Part, PowerSums, PrefixRows, Row, Walk};
 use crate::sim::{Side, Trade};
-use crate::simd::Portable;
+use crate::simd::{Lanes, Portable};
 use crate::stats::Stats;
 
 /// The sink that sums. `ALL_IN` says that every position is long with all the cash.
@@ -61,7 +61,7 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
             drawdown,
             floor: drawdown.floor(),
             sampled: cash,
-            last: Segment { from: 0, to: 0, cash, quantity: 0.0 },
+            last: Segment { from: 0, to: 0, cash, quantity: 0.0, returns: Returns::Closes },
             sums: PowerSums::ZERO,
             is_fit: cash > LEAST,
             trades: TradeSums {
@@ -100,11 +100,12 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         let range = self.market.coarse.query(segment.from, segment.to);
         let ends = (measure::equity_at(segment, range.min), measure::equity_at(segment, range.max));
         let (lowest, highest) = if segment.quantity < 0.0 { (ends.1, ends.0) } else { ends };
-        if highest > self.drawdown.peak || lowest < self.floor {
+        let least = segment.least();
+        if highest > self.drawdown.peak || lowest < self.floor || lowest < least {
             // By value: a reference would pin every sum of this fold in memory.
             let (drawdown, lowest) = draw_down_exactly(self.drawdown, self.market, *segment);
             self.drawdown = drawdown;
-            self.is_fit &= lowest > LEAST;
+            self.is_fit &= lowest > least;
             self.lower_floor();
         }
     }
@@ -140,10 +141,16 @@ impl<'m, const ALL_IN: bool> Fold<'m, ALL_IN> {
         self.sums.edge(self.sampled, first);
         self.sampled = first;
         if segment.quantity != 0.0 && to - from > 1 {
-            if ALL_IN {
-                self.sums.hold(&self.rows.rows, from + 1, to);
-            } else {
-                self.sums.walk(Portable, &samples.closes, (from, to), segment.cash, segment.quantity);
+            let (closes, run) = (&samples.closes, (from, to));
+            match segment.returns {
+                Returns::Closes => self.sums.hold(&self.rows.rows, from + 1, to),
+                Returns::Offset(offset) => {
+                    self.sums.add_walked(&Portable.call(Walk { closes, run, held: Offset(offset) }));
+                }
+                Returns::Equity => {
+                    let held = Part { cash: segment.cash, quantity: segment.quantity };
+                    self.sums.add_walked(&Portable.call(Walk { closes, run, held }));
+                }
             }
             self.sampled = measure::equity_at(segment, samples.closes[to - 1]);
         }

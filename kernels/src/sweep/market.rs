@@ -5,7 +5,7 @@ use super::edges::EdgeRows;
 use super::error::SweepError;
 use super::extremes::{CoarseExtremes, RangeExtremes};
 use super::levels::LevelView;
-use super::moments::PrefixRows;
+use super::moments::{self, PrefixRows};
 use crate::bars::Bars;
 use crate::program::Rules;
 use crate::sim::{Returns, SimConfig};
@@ -90,9 +90,11 @@ impl<'a> Market<'a> {
             rules.stop_loss.is_some() || rules.take_profit.is_some() || rules.trailing_stop.is_some();
         let samples = Samples::new(bars, config.returns)?;
         let has_edges = samples.is_every_close && rules.short_enter.is_none();
+        let is_walkable = moments::is_walkable(&bars.close);
+        let has_edges = has_edges && is_walkable;
         let (rows, edges) = match has_edges.then(|| EdgeRows::new(bars, config, has_levels)).flatten() {
             Some((rows, edges)) => (Some(rows), Some(edges)),
-            None => (PrefixRows::new(&samples.closes), None),
+            None => (is_walkable.then(|| PrefixRows::new(&samples.closes)).flatten(), None),
         };
         Ok(Market {
             bars,

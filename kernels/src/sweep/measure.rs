@@ -257,6 +257,7 @@ mod tests {
     use crate::bars::Bars;
     use crate::program::{Op, ProgramBuilder, Rules, Size};
     use crate::sim::SimConfig;
+    use crate::sweep::account::Returns;
 
     /// One close after the other, with a division at each.
     fn bar_by_bar(mut drawdown: Drawdown, closes: &[f64], segment: &Segment) -> Drawdown {
@@ -311,7 +312,7 @@ mod tests {
             let to = to.min(3_000);
             let quantity = [1.0, 0.3, -1.0][below(3) as usize];
             let cash = [0.0, 50.0, 2_000.0][below(3) as usize] + if quantity < 0.0 { 500.0 } else { 0.0 };
-            let segment = Segment { from, to, cash, quantity };
+            let segment = Segment { from, to, cash, quantity, returns: Returns::Equity };
             let first = segment.cash + quantity * bars.close[from];
             let peak = if first > 0.0 { first } else { 1.0 } * [0.9, 1.0, 1.3][below(3) as usize];
             let before = Drawdown { peak, worst: [0.0, 0.02, 0.3][below(3) as usize] };

@@ -6,6 +6,11 @@
 //! two floating-point prefixes would carry the rounding of everything before it. What an entry or an exit adds is summed in
 //! floating point, in the order of events.
 //!
+//! Any other position is *walked* and summed on its own. With all the cash a short's equity is `quantity * (close + offset)`, so that
+//! the return into a sample is the change of the close over `close + offset` at the sample before, which depends on nothing but the fill of
+//! its entry. With a part of the cash returns may be so small that the rounding of equity shows in their sums: they are the quotients
+//! of equity that [`super::measure`] takes.
+//!
 //! Power sums lose digits when the mean dwarfs the deviations, and the rows when a run is nothing beside the whole
 //! series. [`PowerSums::moments`] says so by `None`, from the sums alone; the caller then measures the combination in two passes
 //! ([`super::measure`]). Either way the result is a function of the combination only.
@@ -162,8 +167,13 @@ fn scale_of(total: f64) -> f64 {
 /// The square of 2^44, see [`PowerSums::moments`].
 const DIGITS: f64 = 309_485_009_821_345_068_724_781_056.0;
 
-/// Lanes of the sums over runs that are walked sample by sample: sample `i` of a run goes to lane `i % 8`.
+/// Lanes of the sums over a position that is walked sample by sample: its return `i` goes to lane `i % 8`.
 pub(super) const LANES: usize = 8;
+
+/// Whether there is room for the products of two sums of a close and an offset; markets of other closes are measured the long way.
+pub(super) fn is_walkable(closes: &[f64]) -> bool {
+    closes.iter().all(|close| (1e-100..=1e100).contains(close))
+}
 
 /// The power sums of one combination's returns.
 #[derive(Debug, Clone, Copy)]
@@ -172,19 +182,15 @@ pub(super) struct PowerSums {
     pub(super) held: Row,
     /// Samples in `held`.
     pub(super) held_samples: u64,
-    /// Sums over walked runs.
-    pub(super) walked: [[f64; LANES]; POWERS],
+    /// Sums over walked positions, in their order.
+    pub(super) walked: [f64; POWERS],
     /// Sums over the first sample of every run of equal position.
     pub(super) edges: [f64; POWERS],
 }
 
 impl PowerSums {
-    pub(super) const ZERO: PowerSums = PowerSums {
-        held: Row([0; 8]),
-        held_samples: 0,
-        walked: [[0.0; LANES]; POWERS],
-        edges: [0.0; POWERS],
-    };
+    pub(super) const ZERO: PowerSums =
+        PowerSums { held: Row([0; 8]), held_samples: 0, walked: [0.0; POWERS], edges: [0.0; POWERS] };
 
     /// Adds the return from `before` to `after`.
     #[inline(always)]
@@ -202,49 +208,11 @@ impl PowerSums {
         self.held_samples += (to - from) as u64;
     }
 
-    /// Adds the returns of the equity `cash + quantity * close` from each of `closes[from..to]` to the next.
+    /// Adds the sums over a walked position.
     #[inline(always)]
-    pub(super) fn walk<L: Lanes>(
-        &mut self,
-        lanes: L,
-        closes: &[f64],
-        (from, to): (usize, usize),
-        cash: f64,
-        quantity: f64,
-    ) {
-        let Some(run) = closes.get(from..to).filter(|run| run.len() > 1) else { return };
-        let mut walked = Walked {
-            lanes,
-            cash: lanes.splat(cash),
-            quantity: lanes.splat(quantity),
-            sums: [lanes.splat(0.0); POWERS],
-        };
-        for (sum, lanes_of) in walked.sums.iter_mut().zip(&self.walked) {
-            *sum = lanes.eight(lanes_of);
-        }
-        let (before, after) = (run[..run.len() - 1].as_chunks::<LANES>(), run[1..].as_chunks::<LANES>());
-        for (before, after) in before.0.iter().zip(after.0) {
-            walked.add(walked.returns(before, after));
-        }
-        let rest = after.1.len();
-        if rest > 0 {
-            let first = to - 1 - rest;
-            // Whole vectors of memory, whose later lanes count for nothing: a vector that is put together in memory waits
-            // for its stores.
-            let returns = match (closes[first..].first_chunk(), closes[first + 1..].first_chunk()) {
-                (Some(before), Some(after)) => walked.returns(before, after),
-                _ => {
-                    let (mut starts, mut ends) = ([closes[first]; LANES], [closes[first]; LANES]);
-                    starts[..rest].copy_from_slice(before.1);
-                    ends[..rest].copy_from_slice(after.1);
-                    walked.returns(&starts, &ends)
-                }
-            };
-            let (lane, rest) = (lanes.eight(&LANE), lanes.splat(rest as f64));
-            walked.add(lane.where_less(rest, returns, lanes.splat(0.0)));
-        }
-        for (lanes_of, sum) in self.walked.iter_mut().zip(walked.sums) {
-            *lanes_of = sum.array();
+    pub(super) fn add_walked(&mut self, position: &[f64; POWERS]) {
+        for (sum, term) in self.walked.iter_mut().zip(position) {
+            *sum += term;
         }
     }
 
@@ -258,10 +226,7 @@ impl PowerSums {
         let mut sums = [0.0; POWERS];
         for (power, sum) in sums.iter_mut().enumerate() {
             let held = self.held.0[power] as f64;
-            let lanes = &self.walked[power];
-            let walked = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
-                + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-            *sum = held * units[power] + walked + self.edges[power];
+            *sum = held * units[power] + self.walked[power] + self.edges[power];
             // Odd powers cancel; what is left of them is judged by the sizes that the even ones have.
             if power % 2 == 1 || power == 4 {
                 self.check_digits(*sum / units[power])?;
@@ -293,31 +258,134 @@ impl PowerSums {
 /// The numbers of the lanes.
 const LANE: [f64; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
 
-/// Sums over returns that are walked, eight at a time.
-struct Walked<L: Lanes> {
-    lanes: L,
-    cash: L::Eight,
-    quantity: L::Eight,
-    sums: [L::Eight; POWERS],
+/// What the returns of a walked position are made of.
+pub(super) trait Held: Copy {
+    /// The returns from closes `before` to closes `after`.
+    fn returns<L: Lanes>(self, lanes: L, before: L::Eight, after: L::Eight) -> L::Eight;
 }
 
-impl<L: Lanes> Walked<L> {
+/// Equity is a multiple of `close + offset`.
+#[derive(Clone, Copy)]
+pub(super) struct Offset(pub(super) f64);
+
+impl Held for Offset {
     #[inline(always)]
-    fn returns(&self, before: &[f64; LANES], after: &[f64; LANES]) -> L::Eight {
-        self.equity(after) / self.equity(before) - self.lanes.splat(1.0)
+    fn returns<L: Lanes>(self, lanes: L, before: L::Eight, after: L::Eight) -> L::Eight {
+        (after - before) * (before + lanes.splat(self.0)).reciprocals()
     }
+}
+
+/// Equity is `cash + quantity * close`.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) cash: f64,
+    pub(super) quantity: f64,
+}
+
+impl Held for Part {
+    #[inline(always)]
+    fn returns<L: Lanes>(self, lanes: L, before: L::Eight, after: L::Eight) -> L::Eight {
+        let (cash, quantity) = (lanes.splat(self.cash), lanes.splat(self.quantity));
+        (cash + quantity * after) / (cash + quantity * before) - lanes.splat(1.0)
+    }
+}
+
+/// Sums the powers of the returns of a position from each of `closes[from..to]` to the next.
+pub(super) struct Walk<'c, H> {
+    pub(super) closes: &'c [f64],
+    pub(super) run: (usize, usize),
+    pub(super) held: H,
+}
+
+impl<H: Held> Kernel for Walk<'_, H> {
+    type Output = [f64; POWERS];
 
     #[inline(always)]
-    fn equity(&self, closes: &[f64; LANES]) -> L::Eight {
-        self.cash + self.quantity * self.lanes.eight(closes)
+    fn run<L: Lanes>(self, lanes: L) -> [f64; POWERS] {
+        let Walk { closes, run: (from, to), held } = self;
+        let Some(run) = closes.get(from..to).filter(|run| run.len() > 1) else { return [0.0; POWERS] };
+        let mut walked = Walked([lanes.splat(0.0); POWERS]);
+        let (before, after) = (run[..run.len() - 1].as_chunks::<LANES>(), run[1..].as_chunks::<LANES>());
+        for (before, after) in before.0.iter().zip(after.0) {
+            walked.add(held.returns(lanes, lanes.eight(before), lanes.eight(after)));
+        }
+        let rest = after.1.len();
+        if rest > 0 {
+            let first = to - 1 - rest;
+            // Whole vectors of memory, whose later lanes count for nothing: a vector that is put together in memory waits for
+            // its stores.
+            let (before, after) = match (closes[first..].first_chunk(), closes[first + 1..].first_chunk()) {
+                (Some(before), Some(after)) => (lanes.eight(before), lanes.eight(after)),
+                _ => {
+                    let (mut starts, mut ends) = ([closes[first]; LANES], [closes[first]; LANES]);
+                    starts[..rest].copy_from_slice(before.1);
+                    ends[..rest].copy_from_slice(after.1);
+                    (lanes.eight(&starts), lanes.eight(&ends))
+                }
+            };
+            // What shares a division with a return must not be of a bar after the position.
+            let (lane, rest) = (lanes.eight(&LANE), lanes.splat(rest as f64));
+            let before = lane.where_less(rest, before, lanes.splat(closes[first]));
+            walked.add(lane.where_less(rest, held.returns(lanes, before, after), lanes.splat(0.0)));
+        }
+        let mut sums = [0.0; POWERS];
+        for (sum, lanes) in sums.iter_mut().zip(walked.0) {
+            *sum = lanes.sum();
+        }
+        sums
+    }
+}
+
+/// Sums over the powers of returns, eight at a time.
+struct Walked<E: Eight>([E; POWERS]);
+
+impl<E: Eight> Walked<E> {
+    #[inline(always)]
+    fn add(&mut self, r: E) {
+        let (square, loss) = (r * r, r.min(r.like(0.0)));
+        let [sum, squares, cubes, fourths, losses] = self.0;
+        self.0 =
+            [sum + r, squares + square, cubes + square * r, fourths + square * square, losses + loss * loss];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<H: Held>(closes: &[f64], held: H, offset: f64) {
+        for from in [0, 3, 40] {
+            for to in from..closes.len() + 1 {
+                let walked = Isa::Portable.dispatch(Walk { closes, run: (from, to), held });
+                let mut expected = [0.0; POWERS];
+                for pair in closes[from..to].windows(2) {
+                    let powers = powers((pair[1] + offset) / (pair[0] + offset) - 1.0);
+                    expected.iter_mut().zip(powers).for_each(|(sum, power)| *sum += power);
+                }
+                for (found, expected) in walked.iter().zip(expected) {
+                    assert!((found - expected).abs() <= 1e-13, "{from}..{to} {offset}: {found} {expected}");
+                }
+                // Other bars before and after, and the end of the memory right behind it.
+                let mut changed = vec![5.0; closes.len()];
+                changed[from..to].copy_from_slice(&closes[from..to]);
+                for closes in [&changed[..], &closes[..to]] {
+                    for isa in Isa::ALL {
+                        let again = isa.dispatch(Walk { closes, run: (from, to), held });
+                        assert_eq!(again.map(f64::to_bits), walked.map(f64::to_bits), "{isa} {from}..{to}");
+                    }
+                }
+            }
+        }
     }
 
-    #[inline(always)]
-    fn add(&mut self, r: L::Eight) {
-        let nothing = self.lanes.splat(0.0);
-        let square = r * r;
-        let loss = r.where_less(nothing, square, nothing);
-        let [sum, squares, cubes, fourths, losses] = self.sums;
-        self.sums = [sum + r, squares + square, cubes + square * r, fourths + square * square, losses + loss];
+    #[test]
+    fn a_walked_position_has_the_powers_of_the_returns_of_its_equity_and_no_bit_of_the_bars_around_it() {
+        let closes: Vec<f64> =
+            (0..60).map(|t: i32| 100.0 + f64::from(t * t * 7 % 23) + f64::from(t) / 3.0).collect();
+        for offset in [-290.0, -400.5, 0.0, 35.0, 1e7] {
+            check(&closes, Offset(offset), offset);
+            let quantity = if offset < 0.0 { -0.7 } else { 0.7 };
+            check(&closes, Part { cash: offset * quantity, quantity }, offset);
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::block::{Finished, Stop, fills};
 use super::books::EIGHT;
 use super::cluster::Cluster;
 use super::dense::{self, DenseAccounts, DenseMarket, FillPairs};
-use super::eight::{self, Deal, Deals, EightAccounts};
+use super::eight::{self, Deal, Deals, EightAccounts, Memo};
 use super::events;
 use super::leaf::NumberLeaf;
 use super::limits::Limit;
@@ -20,7 +20,7 @@ use super::ordered::Ordered;
 use super::path::opposite;
 use super::rules::{Rules, Sizing};
 use super::signals::{Events, TileSink, Walk, check};
-use super::tile::{Span, View};
+use super::tile::{Span, TILE, View};
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Kernel, Lanes};
 use crate::stats::Stats;
@@ -79,6 +79,7 @@ struct Accounts<'k, 'a, L: Lanes, T> {
     others: Vec<EightAccounts<'k, L, false>>,
     dense_lookup: dense::Lookup,
     lookup: eight::Lookup,
+    memo: Memo,
 }
 
 /// Eight combinations between two stretches.
@@ -130,6 +131,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
             others: Vec::new(),
             dense_lookup: dense::Lookup::new(),
             lookup: eight::Lookup::new(),
+            memo: if side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
         };
         let sizing: Vec<Sizing> = cluster.rows.iter().map(|&row| rules[row as usize].sizing).collect();
         let is_all_in = |sizing: &Sizing| is_long && *sizing == Sizing::Equity(1.0);
@@ -199,12 +201,12 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         let deals = SignalDeals { side, pairs, next: [0; EIGHT], delay, prices };
         if let Some(state) = self.all_in.get_mut(place).filter(|_| has_all_in) {
             let mut accounts = state.clone();
-            accounts.run(&mut deals.clone(), &mut self.lookup);
+            accounts.run(&mut deals.clone(), &mut self.lookup, &mut self.memo);
             *state = accounts;
         }
         if let Some(state) = self.others.get_mut(place).filter(|_| has_others) {
             let mut accounts = state.clone();
-            accounts.run(&mut deals.clone(), &mut self.lookup);
+            accounts.run(&mut deals.clone(), &mut self.lookup, &mut self.memo);
             *state = accounts;
         }
     }
@@ -219,7 +221,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         }
         let mut deals = EventDeals { events, next: [0; EIGHT], reversed: group.reversed, delay, prices };
         let mut accounts = state.clone();
-        accounts.run(&mut deals, &mut self.lookup);
+        accounts.run(&mut deals, &mut self.lookup, &mut self.memo);
         *state = accounts;
         group.reversed = deals.reversed;
         for (i, open) in group.open.iter_mut().enumerate() {

@@ -84,6 +84,26 @@ fn a_position_is_due_in_a_later_part_of_a_long_series() {
     }
 }
 
+/// Where the price nearly doubles, little is left of a short position with all the cash, and what comes back is a large return on it.
+#[test]
+fn a_short_position_near_ruin_keeps_the_digits_of_its_returns() {
+    let recipe =
+        Recipe { entry: 1, exit: 1, is_long: false, is_short: true, rules: TIME, by_param: TIME, size: 0 };
+    let program = compile(&recipe);
+    let config = SimConfig { maker_fee: 0.0, taker_fee: 0.0, slippage: 0.0, ..SimConfig::default() };
+    for peak in [150.0, 199.0, 199.3, 199.999, 199.999_999_9] {
+        let height = |t: usize| 1.0 - (t.abs_diff(100) as f64 / 50.0).min(1.0);
+        let prices: Vec<f64> = (0..250).map(|t| 100.0 + (peak - 100.0) * height(t)).collect();
+        let bars = closes(&prices);
+        let values = [3.0, 40.0, 0.0, 1e9, 3.0, 40.0, 0.0, 130.0];
+        let out = run_block(&program, &bars, &config, Isa::detect(), &values);
+        for (row, stats) in values.chunks(4).zip(&out) {
+            check_against_naive(&program, &bars, &config, row, stats);
+        }
+        assert!(out[0].max_drawdown > (peak - 100.0) / 101.0, "{peak}: {}", out[0].max_drawdown);
+    }
+}
+
 /// The last bar of a word of 64 has equal averages, or none, and no other bar has: what the next word's first bar crosses is known
 /// from that bar alone.
 #[test]
