@@ -23,6 +23,7 @@ work=$(mktemp -d)
 simulator=
 trap 'if [ -n "$simulator" ]; then kill "$simulator" 2>/dev/null || true; wait "$simulator" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 "$program" --quiet data synth --symbols 2 --bars 2000 --interval 1m --data "$work/data"
+: >"$work/log"
 # A bar a second: orders meet the market, and bars close, while the clients look.
 "$program" exchange-sim --data "$work/data" --symbols all --interval 1m --listen 127.0.0.1:0 --speed 60 \
     2>"$work/log" &
