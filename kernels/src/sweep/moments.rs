@@ -201,7 +201,7 @@ impl PowerSums {
         }
     }
 
-    /// Adds the returns into samples `from..to`, all held all-in long; `from` is at least 1 and below `to`.
+    /// Adds the returns into samples `from..to`, all held all-in long; `from` is at least 1 and not above `to`.
     #[inline(always)]
     pub(super) fn hold(&mut self, rows: &[Row], from: usize, to: usize) {
         self.held.add(rows, from, to);
