@@ -5,7 +5,7 @@
 use std::sync::atomic::AtomicBool;
 
 use polybolos_kernels::program::Op;
-use polybolos_kernels::sim::SimConfig;
+use polybolos_kernels::sim::{Returns, SimConfig};
 use polybolos_kernels::simd::Isa;
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::{SimulationPath, Sweep};
@@ -90,8 +90,9 @@ fn a_short_position_near_ruin_keeps_the_digits_of_its_returns() {
     let recipe =
         Recipe { entry: 1, exit: 1, is_long: false, is_short: true, rules: TIME, by_param: TIME, size: 0 };
     let program = compile(&recipe);
-    let config = SimConfig { maker_fee: 0.0, taker_fee: 0.0, slippage: 0.0, ..SimConfig::default() };
-    for peak in [150.0, 199.0, 199.3, 199.999, 199.999_999_9] {
+    // Ruin is at 199.9, which is no number of binary digits.
+    let config = SimConfig { slippage: 0.0, returns: Returns::Bar, ..SimConfig::default() };
+    for peak in [150.0, 199.0, 199.3, 199.89, 199.899, 199.899_99] {
         let height = |t: usize| 1.0 - (t.abs_diff(100) as f64 / 50.0).min(1.0);
         let prices: Vec<f64> = (0..250).map(|t| 100.0 + (peak - 100.0) * height(t)).collect();
         let bars = closes(&prices);
