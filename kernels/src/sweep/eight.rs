@@ -7,7 +7,7 @@ use super::books::{Books, EIGHT, Holding, Range, Sides, choose};
 use super::dense::AHEAD;
 use super::fold::{self, Fold};
 use super::market::Market;
-use super::moments::{Offset, POWERS, Part, PowerSums, PrefixRows, Walk};
+use super::moments::{Offset, POWERS, Part, PowerSums, PrefixRows, Walk, powers};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Eight, Lanes, Number};
@@ -315,10 +315,11 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
             let (from, to) = (from as usize, to as usize);
             lookup.first[step][lane] = samples.closes[from];
             lookup.last[step][lane] = samples.closes[to - 1];
-            if ALL_IN || (self.whole >> lane & 1 == 1 && deal.side == Side::Long) {
+            let is_whole = self.whole >> lane & 1 == 1;
+            if ALL_IN || (is_whole && deal.side == Side::Long) {
                 // Of a single sample the difference is none.
                 sums.hold(&self.rows.rows, from + 1, to);
-            } else if self.whole >> lane & 1 == 1 {
+            } else if is_whole {
                 sums.add_walked(&self.walk_whole(deal, (from, to), memo));
             }
         }
@@ -393,12 +394,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     #[inline(always)]
     fn edge(&mut self, mask: L::Eight, after: L::Eight) {
         let lanes = self.books.lanes;
-        let nothing = lanes.splat(0.0);
         let r = after / self.sampled - lanes.splat(1.0);
-        let square = r * r;
-        let loss = r.where_less(nothing, r, nothing);
-        let added = [r, square, square * r, square * square, loss * loss];
-        for (sums, added) in self.edges.iter_mut().zip(added) {
+        for (sums, added) in self.edges.iter_mut().zip(powers(r)) {
             *sums = choose(mask, *sums + added, *sums);
         }
     }

@@ -89,9 +89,8 @@ impl<'a> Market<'a> {
         let has_levels =
             rules.stop_loss.is_some() || rules.take_profit.is_some() || rules.trailing_stop.is_some();
         let samples = Samples::new(bars, config.returns)?;
-        let has_edges = samples.is_every_close && rules.short_enter.is_none();
         let is_walkable = moments::is_walkable(&bars.close);
-        let has_edges = has_edges && is_walkable;
+        let has_edges = is_walkable && samples.is_every_close && rules.short_enter.is_none();
         let (rows, edges) = match has_edges.then(|| EdgeRows::new(bars, config, has_levels)).flatten() {
             Some((rows, edges)) => (Some(rows), Some(edges)),
             None => (is_walkable.then(|| PrefixRows::new(&samples.closes)).flatten(), None),

@@ -24,8 +24,7 @@ pub(super) const POWERS: usize = 5;
 /// The powers of one return, or of eight.
 #[inline(always)]
 pub(super) fn powers<N: Number>(r: N) -> [N; POWERS] {
-    let (square, nothing) = (r * r, r.like(0.0));
-    let loss = r.where_less(nothing, r, nothing);
+    let (square, loss) = (r * r, r.min(r.like(0.0)));
     [r, square, square * r, square * square, loss * loss]
 }
 
@@ -342,10 +341,9 @@ struct Walked<E: Eight>([E; POWERS]);
 impl<E: Eight> Walked<E> {
     #[inline(always)]
     fn add(&mut self, r: E) {
-        let (square, loss) = (r * r, r.min(r.like(0.0)));
-        let [sum, squares, cubes, fourths, losses] = self.0;
-        self.0 =
-            [sum + r, squares + square, cubes + square * r, fourths + square * square, losses + loss * loss];
+        for (sum, power) in self.0.iter_mut().zip(powers(r)) {
+            *sum = *sum + power;
+        }
     }
 }
 
