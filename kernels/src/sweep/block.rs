@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use super::books::EIGHT;
 use super::cluster::{Budget, Cluster, Instances, scalar_rows, varying};
 use super::compile::TileProgram;
-use super::eight::{Deals, EightAccounts};
+use super::crosses::{CrossSweep, crosses_of};
+use super::deals::{Deals, Memo};
+use super::eight::EightAccounts;
 use super::groups::GroupMarket;
 use super::jumps::Jumps;
 use super::limits::{Limit, TimeLimit, Unlimited};
@@ -27,6 +29,9 @@ const TILE_BYTES: usize = 512 << 10;
 
 /// Bytes of the series that are made tile by tile: the first of them must not have left the caches when the last is compared.
 const TILE_LEAVES: usize = 8 << 20;
+
+/// Combinations of which fewer are not worth a table of what they share.
+const FEW: usize = 64;
 
 /// Why a block stopped.
 pub(super) enum Stop {
@@ -68,11 +73,7 @@ impl BlockContext<'_, '_> {
         while let Some(rows) = clusters.pop() {
             let mut cluster = Cluster::new(&tiles, &instances, &scalars, rows);
             let has_fitted = cluster.load(self.evaluator, values, width, budget, (self.isa, self.cancel))?
-                && match path {
-                    SimulationPath::Jumps => self.jumps(&mut cluster, rules, out)?,
-                    SimulationPath::Signals => self.signals::<Unlimited>(&mut cluster, rules, out)?,
-                    SimulationPath::Timed => self.signals::<TimeLimit>(&mut cluster, rules, out)?,
-                };
+                && self.simulate(path, &mut cluster, rules, out)?;
             if !has_fitted {
                 let middle = cluster.rows.len() / 2;
                 clusters.push(cluster.rows.split_off(middle));
@@ -80,6 +81,25 @@ impl BlockContext<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Simulates a cluster; gives whether it fitted.
+    fn simulate(
+        &self,
+        path: SimulationPath,
+        cluster: &mut Cluster<'_>,
+        rules: &[Rules],
+        out: &mut [Option<Stats>],
+    ) -> Result<bool, Stop> {
+        let (market, config, cancel) = (self.market, self.config, self.cancel);
+        if let Some(crosses) = crosses_of(path, cluster, rules) {
+            return self.isa.dispatch(CrossSweep { market, config, cancel, cluster, crosses, rules, out });
+        }
+        match path {
+            SimulationPath::Jumps => self.jumps(cluster, rules, out),
+            SimulationPath::Signals => self.signals::<Unlimited>(cluster, rules, out),
+            SimulationPath::Timed => self.signals::<TimeLimit>(cluster, rules, out),
+        }
     }
 
     fn signals<T: Limit>(
@@ -115,7 +135,9 @@ impl BlockContext<'_, '_> {
         let (rows, signals) = (cluster.rows.as_slice(), &signals);
         let of = GroupMarket { market, config, rules, rows, signals };
         let isa = self.isa;
-        isa.dispatch(Jumps { of, side, isa, cancel, out })
+        let is_remembered = side != Some(Side::Long) && rows.len() >= FEW;
+        let memo = if is_remembered { Memo::new(bars) } else { Memo::none() };
+        isa.dispatch(Jumps { of, side, isa, cancel, out, memo })
     }
 }
 
@@ -127,12 +149,8 @@ pub(super) fn fills<'m>(market: &'m Market<'_>, config: &SimConfig) -> (usize, &
     }
 }
 
-/// What is left of a lane after its last trade.
-pub(super) struct Finished {
-    /// Side, bar and raw price of the entry of a position that stays open.
-    pub(super) open: Option<(Side, usize, f64)>,
-    pub(super) ambiguous_bars: u64,
-}
+/// Side, bar and raw price of the entry of a position that stays open.
+pub(super) type Open = Option<(Side, usize, f64)>;
 
 /// Makes the trades of eight combinations, on one side or on both, and gives their statistics, `None` where a fold is unfit.
 #[inline(always)]
@@ -141,20 +159,20 @@ pub(super) fn measure_sides<L: Lanes, D: Deals>(
     market: (&Market<'_>, &SimConfig),
     side: Option<Side>,
     sizing: [Sizing; EIGHT],
-    deals: impl Fn() -> D,
-    finished: impl Fn(&D, usize) -> Finished,
+    (deals, memo): (impl Fn() -> D, &mut Memo),
+    open: impl Fn(&D, usize) -> Open,
 ) -> [Option<Stats>; EIGHT] {
     let all_in = sizing.map(|sizing| side == Some(Side::Long) && sizing == Sizing::Equity(1.0));
     let mut out = [const { None }; EIGHT];
     // Which sums a combination has must not depend on its neighbours.
     if all_in.contains(&true) {
-        let stats = EightAccounts::<L, true>::measure(lanes, market, side, sizing, &mut deals(), &finished);
+        let stats = EightAccounts::<L, true>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
         for i in (0..EIGHT).filter(|&i| all_in[i]) {
             out[i] = stats[i];
         }
     }
     if all_in.contains(&false) {
-        let stats = EightAccounts::<L, false>::measure(lanes, market, side, sizing, &mut deals(), &finished);
+        let stats = EightAccounts::<L, false>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
         for i in (0..EIGHT).filter(|&i| !all_in[i]) {
             out[i] = stats[i];
         }

@@ -1,24 +1,68 @@
 //! Combinations that jump from trade to trade over the passages of their groups, without records of trades.
 
-use super::account::{entry_price, first_bar};
-use super::block::Finished;
+use super::account::first_bar;
+use super::block::Open;
 use super::books::EIGHT;
-use super::eight::{Deal, Deals};
-use super::groups::{Group, GroupMarket};
-use super::passage::NEVER;
+use super::deals::{Deal, Deals, LEVELS, Prices};
+use super::groups::{Group, GroupMarket, key_of};
+use super::jumper::USUAL;
+use super::passage::{Key, NEVER};
 use super::rules::Rules;
-use crate::sim::{ExitReason, Fill};
 
 /// Where a combination is in its group's entries.
 pub(super) struct Chain<'c> {
-    pub(super) group: &'c Group,
-    pub(super) rules: Rules,
-    /// Columns of stop, target, trailing stop, time exit and signal.
-    pub(super) columns: [usize; 5],
+    group: &'c Group,
+    rules: Rules,
+    /// Passages of those exits that are there, and the bits of those that are levels; then one that is never met.
+    passages: [&'c [u64]; 5],
+    levels: [u8; 5],
+    kinds: usize,
     /// The next entry; where the position stays open, its entry.
-    pub(super) entry: usize,
-    pub(super) ambiguous_bars: u64,
-    pub(super) is_open: bool,
+    entry: usize,
+    is_open: bool,
+}
+
+impl<'c> Chain<'c> {
+    /// `columns` of stop, target, trailing stop, time exit and signal, of which those equal to the group's last are not there.
+    pub(super) fn new(group: &'c Group, rules: Rules, columns: [usize; 5]) -> Chain<'c> {
+        let none = group.rules.len();
+        let mut chain = Chain {
+            group,
+            rules,
+            passages: [group.passages(none); 5],
+            levels: [0; 5],
+            kinds: 0,
+            entry: 0,
+            is_open: false,
+        };
+        for (column, level) in columns.into_iter().zip(LEVELS).filter(|(column, _)| *column != none) {
+            chain.passages[chain.kinds] = group.passages(column);
+            chain.levels[chain.kinds] = level;
+            chain.kinds += 1;
+        }
+        chain
+    }
+
+    /// Makes no trade.
+    pub(super) fn skip_all(&mut self) {
+        self.entry = self.group.decisions.len();
+    }
+
+    /// When the position of the next entry ends, and the levels that its last bar reaches, as bits.
+    #[inline(always)]
+    fn end(&self) -> (Key, u8) {
+        // Loops, not closures: those are not always compiled for the instruction set.
+        let (mut keys, mut key) = ([NEVER; 5], NEVER);
+        for kind in 0..self.kinds.max(USUAL) {
+            keys[kind] = key_of(self.passages[kind][self.entry]);
+            key = key.min(keys[kind]);
+        }
+        let mut met = 0;
+        for kind in 0..self.kinds.max(USUAL) {
+            met |= self.levels[kind] * u8::from(keys[kind] == key);
+        }
+        (key, met)
+    }
 }
 
 /// Eight of them, on one side or on both.
@@ -31,15 +75,12 @@ pub(super) struct Chains<'c, 'a, const BOTH: bool> {
 }
 
 impl<const BOTH: bool> Chains<'_, '_, BOTH> {
-    /// What is left of a lane after its last trade.
-    pub(super) fn finished(&self, lane: usize) -> Finished {
-        let Chain { group, entry, ambiguous_bars, is_open, .. } = &self.chains[lane];
-        let decided = group.decisions.get(*entry).filter(|_| *is_open);
-        let open = decided.map(|&t| {
-            let bar = t as usize + self.delay;
-            (group.side(*entry), bar, self.prices[bar])
-        });
-        Finished { open, ambiguous_bars: *ambiguous_bars }
+    /// The entry of a lane's position that stays open after its last trade.
+    pub(super) fn open(&self, lane: usize) -> Open {
+        let Chain { group, entry, is_open, .. } = &self.chains[lane];
+        let &decided = group.decisions.get(*entry).filter(|_| *is_open)?;
+        let bar = decided as usize + self.delay;
+        Some((group.side(*entry), bar, self.prices[bar]))
     }
 }
 
@@ -55,48 +96,35 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
         if chain.is_open {
             return None;
         }
-        let config = self.of.config;
         let side = group.side(chain.entry);
         let enter = decided as usize + self.delay;
-        let enter_raw = self.prices[enter];
-        let first = first_bar(config, enter);
-        // Loops, not closures: those are not always compiled for the instruction set.
-        let (mut keys, mut key) = ([NEVER; 5], NEVER);
-        for (rule, &column) in keys.iter_mut().zip(&chain.columns) {
-            *rule = group.key(chain.entry, column);
-            key = key.min(*rule);
-        }
-        let bar = (key / 2) as usize;
-        let (leave, leave_raw, is_target, free_from);
-        let mut reversal = None;
-        if key % 2 == 1 {
+        let (key, met) = chain.end();
+        let (bar, is_decided) = ((key / 2) as usize, key % 2 == 1);
+        let (mut leave, mut free_from, mut reversal) = (bar, bar, None);
+        if is_decided {
             // A decision at a close, filled if a bar follows. NEVER is odd, and no bar is that late.
             leave = bar + self.delay;
-            let Some(&raw) = self.prices.get(leave) else {
+            if leave >= self.prices.len() {
                 chain.is_open = true;
                 return None;
-            };
-            (leave_raw, is_target) = (raw, false);
-            free_from = if config.fill == Fill::Close { bar + 1 } else { leave };
+            }
+            free_from = bar + 1;
             if BOTH {
                 reversal = group.reversal(side, bar);
             }
-        } else {
-            let view = self.of.view(side)?;
-            let price = entry_price(config, side, enter_raw);
-            let mut met = [false; 3];
-            for (met, rule) in met.iter_mut().zip(keys) {
-                *met = rule == key;
-            }
-            let touch = view.touch_of(&chain.rules, price, met, (first, bar), config.intrabar);
-            chain.ambiguous_bars += u64::from(touch.is_ambiguous);
-            leave = bar;
-            (leave_raw, is_target) = (touch.price, touch.reason == ExitReason::Target);
-            free_from = bar;
         }
         let free_from = free_from.max(leave.saturating_add(chain.rules.cooldown));
         // A reversal is decided in the position, and waits for no cooldown.
-        chain.entry = reversal.unwrap_or_else(|| group.next(free_from));
-        Some(Deal { side, enter, leave, enter_raw, leave_raw, is_target, bars_held: bar + 1 - first })
+        chain.entry = match reversal {
+            Some(entry) => entry,
+            None => group.next(free_from),
+        };
+        let bars_held = bar + 1 - first_bar(self.of.config, enter);
+        Some(Deal { side, enter, leave, met, bars_held })
+    }
+
+    #[inline(always)]
+    fn prices(&self, lane: usize, deal: &Deal) -> Prices {
+        Prices::of_levels(deal, (self.of.market, self.of.config), self.prices, &self.chains[lane].rules)
     }
 }

@@ -59,6 +59,22 @@ pub(super) fn push_bits<const SHIFT: u32>(bars: &mut [u32; ROOM], len: usize, wo
     len + count
 }
 
+/// Adds the bars of the set bits at `len` as [`push_bits`] does, each behind a bit that says whether it is marked.
+#[inline(always)]
+pub(super) fn push_marked(bars: &mut [u32; ROOM], len: usize, word: u64, marks: u64, base: u32) -> usize {
+    let after = push_bits::<1>(bars, len, word, base << 1);
+    let mark = |event: u32| event | (marks >> (event >> 1 & 63)) as u32 & 1;
+    if let Some([first, second]) = bars.get_mut(len..len + 2) {
+        (*first, *second) = (mark(*first), mark(*second));
+    }
+    if after > len + 2 {
+        for event in &mut bars[len + 2..after] {
+            *event = mark(*event);
+        }
+    }
+    after
+}
+
 #[inline(always)]
 fn add_toggles(enter: u64, exit: u64, held: u64) -> (u64, u64) {
     let keep = !exit;

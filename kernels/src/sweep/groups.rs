@@ -1,15 +1,13 @@
 //! Groups of combinations that enter at the same bars, and the first passages of their exits from each of those bars.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use super::account::{entry_price, first_bar};
+use super::account::first_bar;
 use super::block::{Stop, fills};
-use super::levels::LevelView;
 use super::market::Market;
-use super::passage::{Entries, ExitRule, Key, NEVER, SignalPassages, passages_of_levels, passages_of_time};
+use super::passage::{ExitRule, Key, NEVER, SignalPassages, passages};
 use super::records::is_kept;
 use super::rules::Rules;
 use super::signal_table::SignalTable;
@@ -215,15 +213,9 @@ fn keyed(key: Key) -> u64 {
 
 /// The exits of a combination: stop, target, trailing stop, time, signal.
 fn exits_of(of: GroupMarket<'_, '_>, place: usize) -> [Option<ExitRule>; 5] {
-    let rules = &of.rules[of.rows[place] as usize];
+    let [stop, target, trailing, time] = ExitRule::of(&of.rules[of.rows[place] as usize]);
     let [_, long_exit, _, short_exit] = of.signals.signals[place];
-    [
-        rules.stop_loss.map(ExitRule::Stop),
-        rules.take_profit.map(ExitRule::Target),
-        rules.trailing_stop.map(ExitRule::Trailing),
-        rules.max_bars.map(ExitRule::Time),
-        Some(ExitRule::Signal([long_exit, short_exit])),
-    ]
+    [stop, target, trailing, time, Some(ExitRule::Signal([long_exit, short_exit]))]
 }
 
 /// Makes a group. A kernel of its own: within another its loops would find no register free.
@@ -247,13 +239,6 @@ impl Kernel for MakeGroup<'_, '_, '_> {
 }
 
 impl GroupMarket<'_, '_> {
-    pub(super) fn view(&self, side: Side) -> Option<&LevelView> {
-        match side {
-            Side::Long => self.market.long.as_ref(),
-            Side::Short => self.market.short.as_ref(),
-        }
-    }
-
     /// The words of the bars at which one side is entered, and the other is not: long, short.
     #[inline(always)]
     fn entry_words(&self, [long, short]: [u32; 2]) -> impl Iterator<Item = [u64; 2]> {
@@ -277,7 +262,7 @@ impl GroupMarket<'_, '_> {
                 *shorts |= short;
             }
         }
-        let rules = self.table_rules();
+        let rules = ExitRule::of_all(self.rows.iter().map(|&row| &self.rules[row as usize]));
         let unions = [BarSet::new(longs), BarSet::new(shorts)];
         let entries: usize = unions.iter().map(BarSet::len).sum();
         if rules.len() * entries * size_of::<u64>() > MAX_BYTES && self.rows.len() > 1 {
@@ -289,25 +274,6 @@ impl GroupMarket<'_, '_> {
         Ok(Some(LevelTables { rules, sides: [longs, shorts] }))
     }
 
-    /// The distinct exits that anybody has, signals apart.
-    fn table_rules(&self) -> Vec<ExitRule> {
-        let mut rules: Vec<ExitRule> = Vec::new();
-        let mut known: HashSet<(usize, u64)> = HashSet::new();
-        for place in 0..self.rows.len() {
-            for (kind, rule) in exits_of(*self, place).into_iter().enumerate() {
-                let value = match rule {
-                    Some(ExitRule::Stop(x) | ExitRule::Target(x) | ExitRule::Trailing(x)) => x.to_bits(),
-                    Some(ExitRule::Time(bars)) => bars as u64,
-                    Some(ExitRule::Signal(_)) | None => continue,
-                };
-                if known.insert((kind, value)) {
-                    rules.extend(rule);
-                }
-            }
-        }
-        rules
-    }
-
     fn side_table(
         &self,
         side: Side,
@@ -315,25 +281,10 @@ impl GroupMarket<'_, '_> {
         rules: &[ExitRule],
         cancel: &AtomicBool,
     ) -> Result<SideTable, Stop> {
-        let (delay, prices) = fills(self.market, self.config);
-        let mut entries = Entries::default();
-        decisions.for_each(|t| {
-            if let Some(raw) = prices.get(t + delay) {
-                let bar = t + delay;
-                entries.bars.push(bar as u32);
-                entries.first_bars.push(first_bar(self.config, bar) as u32);
-                entries.prices.push(entry_price(self.config, side, *raw));
-            }
-        });
-        let mut passages = match self.view(side) {
-            Some(view) => passages_of_levels(rules, view, &entries, cancel)?,
-            None => vec![Vec::new(); rules.len()],
-        };
-        for (rule, passages) in rules.iter().zip(&mut passages) {
-            if let ExitRule::Time(held) = *rule {
-                *passages = passages_of_time(held, self.market.bars.len(), &entries.first_bars);
-            }
-        }
+        let market = (self.market, self.config);
+        let mut bars = Vec::with_capacity(decisions.len());
+        decisions.for_each(|t| bars.push(t));
+        let passages = passages(market, side, rules, bars.into_iter(), cancel)?;
         let places = passages.iter().map(|keys| vec![Cell::new(0); keys.len()]).collect();
         Ok(SideTable { decisions, keys: passages, places })
     }

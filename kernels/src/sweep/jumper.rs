@@ -26,7 +26,7 @@ pub(super) struct Jumper<'g> {
 }
 
 /// Passages that are looked at whether they are there or not: most strategies have no more.
-const USUAL: usize = 3;
+pub(super) const USUAL: usize = 3;
 
 impl<'g> Jumper<'g> {
     /// `columns` of stop, target, trailing stop, time exit and signal, of which those equal to the group's last are not there.

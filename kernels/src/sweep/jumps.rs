@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use super::block::{Stop, fills, measure_sides};
 use super::books::EIGHT;
 use super::chains::{Chain, Chains};
+use super::deals::Memo;
 use super::dense::{DenseAccounts, DenseMarket, Record};
 use super::groups::{Group, GroupMarket, MakeGroup};
 use super::jumper::Jumper;
@@ -29,6 +30,7 @@ pub(super) struct Jumps<'j, 'a> {
     pub(super) isa: Isa,
     pub(super) cancel: &'j AtomicBool,
     pub(super) out: &'j mut [Option<Stats>],
+    pub(super) memo: Memo,
 }
 
 impl Kernel for Jumps<'_, '_> {
@@ -198,19 +200,18 @@ impl<'j> Jumps<'j, '_> {
         let rows: [u32; EIGHT] = std::array::from_fn(|i| of.rows[lane(i).1]);
         let chain = |i: usize| {
             let (group, place) = lane(i);
-            Chain {
-                group: group.as_ref(),
-                rules: of.rules[rows[i] as usize],
-                columns: group.columns_of(of, *place),
-                entry: if i < combinations.len() { 0 } else { group.decisions.len() },
-                ambiguous_bars: 0,
-                is_open: false,
+            let rules = of.rules[rows[i] as usize];
+            let mut chain = Chain::new(group.as_ref(), rules, group.columns_of(of, *place));
+            if i >= combinations.len() {
+                chain.skip_all();
             }
+            chain
         };
         let deals = || Chains::<BOTH> { of, prices, delay, chains: std::array::from_fn(chain) };
         let sizing = rows.map(|row| of.rules[row as usize].sizing);
-        let finished = |deals: &Chains<'_, '_, BOTH>, i: usize| deals.finished(i);
-        let stats = measure_sides(lanes, (of.market, of.config), self.side, sizing, deals, finished);
+        let open = |deals: &Chains<'_, '_, BOTH>, i: usize| deals.open(i);
+        let market = (of.market, of.config);
+        let stats = measure_sides(lanes, market, self.side, sizing, (deals, &mut self.memo), open);
         for (stats, &row) in stats.into_iter().zip(&rows[..combinations.len()]) {
             self.out[row as usize] = stats;
         }

@@ -8,7 +8,7 @@ use super::levels::LevelView;
 use super::moments::{self, PrefixRows};
 use crate::bars::Bars;
 use crate::program::Rules;
-use crate::sim::{Returns, SimConfig};
+use crate::sim::{Returns, Side, SimConfig};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -105,6 +105,14 @@ impl<'a> Market<'a> {
             long: (has_levels && rules.long_enter.is_some()).then(|| LevelView::long(bars)),
             short: (has_levels && rules.short_enter.is_some()).then(|| LevelView::short(bars)),
         })
+    }
+    /// The bars as the levels of a side's positions see them, if the program has such positions and levels.
+    #[inline(always)]
+    pub(super) fn view(&self, side: Side) -> Option<&LevelView> {
+        match side {
+            Side::Long => self.long.as_ref(),
+            Side::Short => self.short.as_ref(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::cluster::Cluster;
 use super::compile::{Arg, Kind, TileProgram};
-use super::events::{ROOM, position_changes, push_bits};
+use super::events::{ROOM, position_changes, push_bits, push_marked};
 use super::leaf::{Leaf, NumberLeaf};
 use super::limits::Limit;
 use super::tile::{Span, WORDS, decide};
@@ -46,7 +46,7 @@ pub(super) struct Position {
 
 /// How two numbers compare.
 #[derive(Debug, Clone, Copy, Default)]
-struct Relation<B> {
+pub(super) struct Relation<B> {
     greater: B,
     equal: B,
     defined: B,
@@ -107,6 +107,34 @@ impl Ordered {
         fits.then_some(Ordered { first, second, enter, exit })
     }
 
+    /// The crosses of a strategy whose signals are nothing else: of the same two series upwards where a long position is entered
+    /// and a short one left, downwards where a short one is entered and a long one left. `None` if the strategy is another one, or
+    /// a position of its one side is left by no signal.
+    pub(super) fn crosses(cluster: &Cluster<'_>) -> Option<Ordered> {
+        let [long_enter, long_exit, short_enter, short_exit] = cluster.tiles.roots;
+        let ups = [long_enter, short_exit.filter(|_| short_enter.is_some())];
+        let downs = [short_enter, long_exit.filter(|_| long_enter.is_some())];
+        let mut found = None;
+        for (roots, is_down) in [(ups, false), (downs, true)] {
+            if roots == [None; 2] {
+                return None;
+            }
+            for root in roots.into_iter().filter(Option::is_some) {
+                let ([mut first, mut second], test) = test_of(cluster.tiles, root)?;
+                if is_down {
+                    (first, second) = (second, first);
+                }
+                if test != Test::Crosses || *found.get_or_insert([first, second]) != [first, second] {
+                    return None;
+                }
+            }
+        }
+        let [first, second] = found?;
+        let ordered = Ordered { first, second, enter: Test::Crosses, exit: Test::Crosses };
+        let is_number = |&leaf: &u32| matches!(cluster.leaves[leaf as usize], Leaf::Numbers(_));
+        ordered.leaves(cluster, 0).iter().all(is_number).then_some(ordered)
+    }
+
     /// The series of a combination.
     pub(super) fn leaves(&self, cluster: &Cluster<'_>, place: usize) -> [u32; 2] {
         let leaves = cluster.bindings(place).leaves;
@@ -157,8 +185,8 @@ impl Ordered {
         len
     }
 
-    /// Writes the bars of a tile that change a combination's position where something else than signals ends it too, so that it is
-    /// not that of the comparison, and gives their number.
+    /// Writes the bars of a tile that change a combination's position where time ends it too, so that it is not that of the
+    /// comparison, and gives their number.
     #[inline(always)]
     pub(super) fn limited_changes<L: Lanes, T: Limit>(
         &self,
@@ -168,31 +196,65 @@ impl Ordered {
         (position, limit): (&mut Position, &mut T),
         out: &mut [u32; ROOM],
     ) -> usize {
-        let mut greater = [0; WORDS];
-        let careful = compare(lanes, leaves, span, &mut greater);
-        let (mut last, mut held, mut until) = (position.last, u64::from(position.is_held), *limit);
-        let [enter_anywhere, exit_anywhere] =
-            [self.enter, self.exit].map(|test| if test == Test::Crosses { 0 } else { u64::MAX });
-        let mut len = 0;
-        for (w, &larger) in greater.iter().enumerate().take(span.words) {
+        let [enter, exit] = self.words(lanes, leaves, span, &mut position.last);
+        let (mut held, mut until, mut len) = (u64::from(position.is_held), *limit, 0);
+        for (w, (&enter, &exit)) in enter.iter().zip(&exit).enumerate().take(span.words) {
             let base = (span.first_word + w) as u32 * 64;
-            let (enter, exit);
-            if careful >> w & 1 == 1 || !last.is_strict() {
-                (enter, exit) = self.signals(lanes, leaves, span.first_word + w, &mut last);
-            } else {
-                // Neither undefined nor equal, here nor in the bar before.
-                let was_larger = larger << 1 | u64::from(last.greater);
-                enter = larger & (!was_larger | enter_anywhere);
-                exit = !larger & (was_larger | exit_anywhere);
-                last.greater = larger >> 63 == 1;
-            }
             let changes;
             (changes, held) = until.changes(enter, exit, held, base);
             len = push_bits::<0>(out, len, changes, base);
         }
-        *position = Position { is_held: held == 1, last };
+        position.is_held = held == 1;
         *limit = until;
         len
+    }
+
+    /// Writes the bars of a tile with a signal, each behind a bit that says whether it is that of entry, and gives their number.
+    /// `last` is how the numbers of the bar before compare.
+    #[inline(always)]
+    pub(super) fn crossings<L: Lanes>(
+        &self,
+        lanes: L,
+        leaves: [&NumberLeaf; 2],
+        span: Span,
+        last: &mut Relation<bool>,
+        out: &mut [u32; ROOM],
+    ) -> usize {
+        let [enter, exit] = self.words(lanes, leaves, span, last);
+        let mut len = 0;
+        for (w, (&enter, &exit)) in enter.iter().zip(&exit).enumerate().take(span.words) {
+            len = push_marked(out, len, enter | exit, enter, (span.first_word + w) as u32 * 64);
+        }
+        len
+    }
+
+    /// The words of the signals of entry and exit on a tile.
+    #[inline(always)]
+    fn words<L: Lanes>(
+        &self,
+        lanes: L,
+        leaves: [&NumberLeaf; 2],
+        span: Span,
+        last: &mut Relation<bool>,
+    ) -> [[u64; WORDS]; 2] {
+        let (mut greater, mut enter, mut exit) = ([0; WORDS], [0; WORDS], [0; WORDS]);
+        let careful = compare(lanes, leaves, span, &mut greater);
+        let mut before = *last;
+        let [enter_anywhere, exit_anywhere] =
+            [self.enter, self.exit].map(|test| if test == Test::Crosses { 0 } else { u64::MAX });
+        for (w, &larger) in greater.iter().enumerate().take(span.words) {
+            if careful >> w & 1 == 1 || !before.is_strict() {
+                (enter[w], exit[w]) = self.signals(lanes, leaves, span.first_word + w, &mut before);
+            } else {
+                // Neither undefined nor equal, here nor in the bar before.
+                let was_larger = larger << 1 | u64::from(before.greater);
+                enter[w] = larger & (!was_larger | enter_anywhere);
+                exit[w] = !larger & (was_larger | exit_anywhere);
+                before.greater = larger >> 63 == 1;
+            }
+        }
+        *last = before;
+        [enter, exit]
     }
 
     /// A word by the definitions of the signals.

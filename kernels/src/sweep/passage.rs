@@ -6,13 +6,17 @@
 //! a combination's rules is its exit; where several levels share the bar, [`LevelView::touch`] says which comes first. So a
 //! combination jumps from entry to exit to next entry, and touches no bar in between.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
-use super::block::Stop;
+use super::account::{entry_price, first_bar};
+use super::block::{Stop, fills};
 use super::levels::LevelView;
+use super::market::Market;
 use super::rules::Rules;
 use super::signals::check;
 use crate::bits::next_set;
+use crate::sim::{Side, SimConfig};
 
 /// A moment within the bars: twice the bar for its inside, one more for the decision at its close. [`NEVER`] sorts last.
 pub(super) type Key = u32;
@@ -42,16 +46,76 @@ pub(super) enum ExitRule {
     Signal([u32; 2]),
 }
 
+impl ExitRule {
+    /// Stop, target, trailing stop and time exit of a combination.
+    pub(super) fn of(rules: &Rules) -> [Option<ExitRule>; 4] {
+        [
+            rules.stop_loss.map(ExitRule::Stop),
+            rules.take_profit.map(ExitRule::Target),
+            rules.trailing_stop.map(ExitRule::Trailing),
+            rules.max_bars.map(ExitRule::Time),
+        ]
+    }
+
+    /// The distinct ones of some combinations.
+    pub(super) fn of_all<'r>(combinations: impl Iterator<Item = &'r Rules>) -> Vec<ExitRule> {
+        let mut found = Vec::new();
+        let mut known: HashSet<(usize, u64)> = HashSet::new();
+        for rules in combinations {
+            for (kind, rule) in ExitRule::of(rules).into_iter().enumerate() {
+                let value = match rule {
+                    Some(ExitRule::Stop(x) | ExitRule::Target(x) | ExitRule::Trailing(x)) => x.to_bits(),
+                    Some(ExitRule::Time(bars)) => bars as u64,
+                    Some(ExitRule::Signal(_)) | None => continue,
+                };
+                if known.insert((kind, value)) {
+                    found.extend(rule);
+                }
+            }
+        }
+        found
+    }
+}
+
 /// Where positions may be entered: the bars of their fills, ascending, the first bars they are held in, and fill prices.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
-    pub(super) bars: Vec<u32>,
-    pub(super) first_bars: Vec<u32>,
-    pub(super) prices: Vec<f64>,
+struct Entries {
+    bars: Vec<u32>,
+    first_bars: Vec<u32>,
+    prices: Vec<f64>,
+}
+
+/// The passages of exits, signals apart, in their order, of a side's positions that are entered by decisions at the closes of
+/// these bars, ascending. A decision too late to be filled has none.
+pub(super) fn passages(
+    (market, config): (&Market<'_>, &SimConfig),
+    side: Side,
+    rules: &[ExitRule],
+    decisions: impl Iterator<Item = usize>,
+    cancel: &AtomicBool,
+) -> Result<Vec<Vec<Key>>, Stop> {
+    let (delay, prices) = fills(market, config);
+    let mut entries = Entries::default();
+    for bar in decisions.map(|t| t + delay) {
+        let Some(raw) = prices.get(bar) else { break };
+        entries.bars.push(bar as u32);
+        entries.first_bars.push(first_bar(config, bar) as u32);
+        entries.prices.push(entry_price(config, side, *raw));
+    }
+    let mut passages = match market.view(side) {
+        Some(view) => passages_of_levels(rules, view, &entries, cancel)?,
+        None => vec![Vec::new(); rules.len()],
+    };
+    for (rule, passages) in rules.iter().zip(&mut passages) {
+        if let ExitRule::Time(held) = *rule {
+            *passages = passages_of_time(held, market.bars.len(), &entries.first_bars);
+        }
+    }
+    Ok(passages)
 }
 
 /// The passages of levels, in their order; `view` is the side's.
-pub(super) fn passages_of_levels(
+fn passages_of_levels(
     rules: &[ExitRule],
     view: &LevelView,
     entries: &Entries,
@@ -95,7 +159,7 @@ pub(super) fn passages_of_levels(
 }
 
 /// The passages of a time exit of `held` bars among `bars`, by the first bars that entries are held in.
-pub(super) fn passages_of_time(held: usize, bars: usize, first_bars: &[u32]) -> Vec<Key> {
+fn passages_of_time(held: usize, bars: usize, first_bars: &[u32]) -> Vec<Key> {
     let due = |&first: &u32| {
         let t = (first as usize).saturating_add(held - 1);
         if t < bars { at_close(t) } else { NEVER }

@@ -7,11 +7,12 @@
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicBool;
 
-use super::block::{Finished, Stop, fills};
+use super::block::{Open, Stop, fills};
 use super::books::EIGHT;
 use super::cluster::Cluster;
+use super::deals::{Deal, Deals, Lookup, Memo, Prices};
 use super::dense::{self, DenseAccounts, DenseMarket, FillPairs};
-use super::eight::{self, Deal, Deals, EightAccounts, Memo};
+use super::eight::EightAccounts;
 use super::events;
 use super::leaf::NumberLeaf;
 use super::limits::Limit;
@@ -27,7 +28,7 @@ use crate::stats::Stats;
 
 /// Tiles of a stretch: more of them, and the rows of their entries and exits leave the cache; fewer, and the accounts' own
 /// memory does so too often.
-const STRETCH: usize = 4;
+pub(super) const STRETCH: usize = 4;
 
 /// Simulates a cluster; gives whether it fitted.
 pub(super) struct SignalSweep<'k, 'a, 'b, T> {
@@ -78,7 +79,7 @@ struct Accounts<'k, 'a, L: Lanes, T> {
     all_in: Vec<EightAccounts<'k, L, true>>,
     others: Vec<EightAccounts<'k, L, false>>,
     dense_lookup: dense::Lookup,
-    lookup: eight::Lookup,
+    lookup: Lookup,
     memo: Memo,
 }
 
@@ -130,7 +131,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
             all_in: Vec::new(),
             others: Vec::new(),
             dense_lookup: dense::Lookup::new(),
-            lookup: eight::Lookup::new(),
+            lookup: Lookup::new(),
             memo: if side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
         };
         let sizing: Vec<Sizing> = cluster.rows.iter().map(|&row| rules[row as usize].sizing).collect();
@@ -160,7 +161,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         for (lane, events) in self.gathered.iter_mut().enumerate() {
             events.clear();
             events.extend(self.groups[group].open[lane]);
-            self.events.gather(group * EIGHT + lane, events);
+            self.events.pages.gather(group * EIGHT + lane, events);
         }
     }
 
@@ -175,7 +176,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
                 None => self.advance_both_sides(group),
             }
         }
-        self.events.clear();
+        self.events.pages.clear();
         Ok(())
     }
 
@@ -231,7 +232,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
 
     /// Side, bar and raw price of the entry of a position that stays open.
     #[inline(always)]
-    fn open(&self, group: &Group, lane: usize) -> Option<(Side, usize, f64)> {
+    fn open(&self, group: &Group, lane: usize) -> Open {
         let (delay, prices) = fills(self.market, self.config);
         let event = group.open[lane]?;
         let (side, bar) = match self.side {
@@ -245,15 +246,14 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
     #[inline(always)]
     fn finish(&self, rows: &[u32], out: &mut [Option<Stats>]) {
         for ((place, group), rows) in self.groups.iter().enumerate().zip(rows.chunks(EIGHT)) {
-            let finished = |lane| Finished { open: self.open(group, lane), ambiguous_bars: 0 };
+            let open = |lane| self.open(group, lane);
             let dense = self.dense.get(place).map(|accounts| {
                 accounts.statistics(|lane| {
-                    let open = self.open(group, lane).map(|(_, bar, raw)| (bar, raw));
-                    (open, group.marked[lane])
+                    (open(lane).map(|(_, bar, raw)| (bar, raw)), group.marked[lane])
                 })
             });
-            let all_in = dense.or_else(|| self.all_in.get(place).map(|accounts| accounts.finish(finished)));
-            let others = self.others.get(place).map(|accounts| accounts.finish(finished));
+            let all_in = dense.or_else(|| self.all_in.get(place).map(|accounts| accounts.finish(open)));
+            let others = self.others.get(place).map(|accounts| accounts.finish(open));
             for (lane, &row) in rows.iter().enumerate() {
                 let stats = if group.is_all_in[lane] { &all_in } else { &others };
                 out[row as usize] = stats.as_ref().and_then(|stats| stats[lane]);
@@ -283,7 +283,7 @@ impl<L: Lanes, T: Limit> TileSink for Accounts<'_, '_, L, T> {
 
     #[inline(always)]
     fn end_tile(&mut self, is_last: bool, cancel: &AtomicBool) -> Result<(), Stop> {
-        if is_last || self.events.tiles() == STRETCH {
+        if is_last || self.events.pages.tiles() == STRETCH {
             self.advance(cancel)?;
         }
         Ok(())
@@ -311,16 +311,13 @@ impl Deals for SignalDeals<'_> {
         let &[enter, leave] = self.pairs[lane].get(self.next[lane])?;
         self.next[lane] += 1;
         let (enter, leave) = (enter as usize + self.delay, leave as usize + self.delay);
-        Some(Deal {
-            side: self.side,
-            enter,
-            leave,
-            enter_raw: self.prices[enter],
-            leave_raw: self.prices[leave],
-            is_target: false,
-            // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
-            bars_held: leave - enter,
-        })
+        // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
+        Some(Deal { side: self.side, enter, leave, met: 0, bars_held: leave - enter })
+    }
+
+    #[inline(always)]
+    fn prices(&self, _: usize, deal: &Deal) -> Prices {
+        Prices::of_fills(deal, self.prices)
     }
 }
 
@@ -341,12 +338,12 @@ struct EventDeals<'p> {
 }
 
 impl EventDeals<'_> {
-    /// Side, bar and raw price of a lane's next entry.
+    /// Side and bar of a lane's next entry.
     #[inline(always)]
-    fn entry(&self, lane: usize) -> Option<(Side, usize, f64)> {
+    fn entry(&self, lane: usize) -> Option<(Side, usize)> {
         let event = *self.events[lane].get(self.next[lane])?;
         let bar = (event >> 2) as usize + self.delay;
-        Some((self.reversed[lane].unwrap_or(opened(event)), bar, *self.prices.get(bar)?))
+        (bar < self.prices.len()).then_some((self.reversed[lane].unwrap_or(opened(event)), bar))
     }
 }
 
@@ -356,10 +353,12 @@ impl Deals for EventDeals<'_> {
 
     #[inline(always)]
     fn next(&mut self, lane: usize) -> Option<Deal> {
-        let (side, enter, enter_raw) = self.entry(lane)?;
+        let (side, enter) = self.entry(lane)?;
         let event = *self.events[lane].get(self.next[lane] + 1)?;
         let leave = (event >> 2) as usize + self.delay;
-        let leave_raw = *self.prices.get(leave)?;
+        if leave >= self.prices.len() {
+            return None;
+        }
         if event & 3 == events::LEAVE {
             self.next[lane] += 2;
             self.reversed[lane] = None;
@@ -367,6 +366,11 @@ impl Deals for EventDeals<'_> {
             self.next[lane] += 1;
             self.reversed[lane] = Some(opposite(side));
         }
-        Some(Deal { side, enter, leave, enter_raw, leave_raw, is_target: false, bars_held: leave - enter })
+        Some(Deal { side, enter, leave, met: 0, bars_held: leave - enter })
+    }
+
+    #[inline(always)]
+    fn prices(&self, _: usize, deal: &Deal) -> Prices {
+        Prices::of_fills(deal, self.prices)
     }
 }

@@ -10,12 +10,10 @@ use super::events::{self, ROOM, SignalWords};
 use super::leaf::{Leaf, NumberLeaf};
 use super::limits::Limit;
 use super::ordered::{Ordered, Position};
+use super::pages::EventPages;
 use super::rules::Rules;
-use super::tile::{Carry, Source, Span, TILE, TileRoom, View, WORDS};
+use super::tile::{Carry, Source, Span, TILE, TileRoom, View};
 use crate::simd::{Kernel, Lanes};
-
-/// Events of a cluster that are kept at once; a cluster with more is cut in two.
-const MAX_EVENTS: usize = 16 << 20;
 
 /// Takes the signals of one combination on one tile; tiles in order, and on each the combinations in order.
 pub(super) trait TileSink {
@@ -134,19 +132,8 @@ pub(super) struct Events<T> {
     positions: Vec<Position>,
     /// Per combination what ends its positions beside signals.
     limits: Vec<T>,
-    /// Bars and what is decided there, a page after the other.
-    pages: Vec<Vec<u32>>,
-    /// The page that is written to, past the last one if there is none yet, and its elements that are taken.
-    page: usize,
-    used: usize,
-    /// Per tile and combination where its events are: page, first, past the last.
-    runs: Vec<[u32; 3]>,
-    /// The tile that the runs begin with.
-    first_tile: usize,
+    pub(super) pages: EventPages,
 }
-
-/// Events of a page.
-const PAGE: usize = 1 << 18;
 
 impl<T: Limit> Events<T> {
     pub(super) fn new(cluster: &Cluster<'_>, rules: &[Rules]) -> Events<T> {
@@ -157,63 +144,7 @@ impl<T: Limit> Events<T> {
             held: vec![0; combinations],
             positions: vec![Position::default(); combinations],
             limits: cluster.rows.iter().map(|&row| T::of(&rules[row as usize])).collect(),
-            pages: Vec::new(),
-            page: 0,
-            used: 0,
-            runs: Vec::new(),
-            first_tile: 0,
-        }
-    }
-
-    /// Room for the events of one more tile.
-    #[inline(always)]
-    fn room(&mut self) -> &mut [u32; ROOM] {
-        if self.used + ROOM > PAGE {
-            self.page += 1;
-            self.used = 0;
-        }
-        if self.page >= self.pages.len() {
-            self.pages.push(vec![0; PAGE]);
-        }
-        match self.pages.get_mut(self.page).and_then(|page| page[self.used..].first_chunk_mut()) {
-            Some(room) => room,
-            None => unreachable!("a page has just been made if there was no room in the last one"),
-        }
-    }
-
-    /// Notes that `found` events of a combination have been written to the room.
-    #[inline(always)]
-    fn note(&mut self, span: Span, place: usize, found: usize) {
-        let run = (span.first_word / WORDS - self.first_tile) * self.held.len() + place;
-        if run >= self.runs.len() {
-            self.runs.resize(run - place + self.held.len(), [0; 3]);
-        }
-        let from = self.used;
-        self.used += found;
-        self.runs[run] = [self.page, from, self.used].map(|number| number as u32);
-    }
-
-    /// Tiles whose events are kept.
-    pub(super) fn tiles(&self) -> usize {
-        self.runs.len() / self.held.len().max(1)
-    }
-
-    /// Forgets all events, but not the positions they have led to.
-    pub(super) fn clear(&mut self) {
-        self.first_tile += self.tiles();
-        self.runs.clear();
-        (self.page, self.used) = (0, 0);
-    }
-
-    /// Adds the events of one combination, if there is one at this place.
-    #[inline(always)]
-    pub(super) fn gather(&self, place: usize, out: &mut Vec<u32>) {
-        let combinations = self.held.len();
-        if place >= combinations {
-            return;
-        }
-        for &[page, from, to] in self.runs[place.min(self.runs.len())..].iter().step_by(combinations) {
-            out.extend_from_slice(&self.pages[page as usize][from as usize..to as usize]);
+            pages: EventPages::new(combinations),
         }
     }
 }
@@ -223,13 +154,13 @@ impl<T: Limit> TileSink for Events<T> {
     fn take(&mut self, view: &View<'_>, place: usize) {
         let roots = self.roots;
         let (mut held, mut limit) = (self.held[place], self.limits[place]);
-        let found = extract(view, &roots, (&mut held, &mut limit), self.room());
-        self.note(view.span, place, found);
+        let found = extract(view, &roots, (&mut held, &mut limit), self.pages.room());
+        self.pages.note(view.span, place, found);
         (self.held[place], self.limits[place]) = (held, limit);
     }
 
     fn fits(&self) -> bool {
-        (self.page + 1) * PAGE <= MAX_EVENTS
+        self.pages.fits()
     }
 
     fn ordered(&self) -> Option<Ordered> {
@@ -241,11 +172,11 @@ impl<T: Limit> TileSink for Events<T> {
         let Some(ordered) = self.ordered else { return };
         let (mut position, mut limit) = (self.positions[place], self.limits[place]);
         let found = if T::IS_NONE {
-            ordered.changes(lanes, leaves, span, &mut position, self.room())
+            ordered.changes(lanes, leaves, span, &mut position, self.pages.room())
         } else {
-            ordered.limited_changes(lanes, leaves, span, (&mut position, &mut limit), self.room())
+            ordered.limited_changes(lanes, leaves, span, (&mut position, &mut limit), self.pages.room())
         };
-        self.note(span, place, found);
+        self.pages.note(span, place, found);
         (self.positions[place], self.limits[place]) = (position, limit);
     }
 }

@@ -1,0 +1,367 @@
+//! The accounts of strategies that cross: of two series upwards where a long position is entered and a short one left, downwards
+//! where a short one is entered and a long one left. What else may end a position, levels and time, follows from its entry alone
+//! ([`super::passage`]), so that a trade takes two crosses and a look at the tables of its rules. Accounts follow the crosses
+//! stretch by stretch, as in [`super::signal_accounts`].
+
+use std::sync::atomic::AtomicBool;
+
+use super::account::first_bar;
+use super::block::{Open, Stop, fills};
+use super::books::EIGHT;
+use super::cluster::Cluster;
+use super::deals::{Deal, Deals, LEVELS, Lookup, Memo, Prices};
+use super::eight::EightAccounts;
+use super::leaf::NumberLeaf;
+use super::market::Market;
+use super::ordered::{Ordered, Relation};
+use super::pages::EventPages;
+use super::passage::{ExitRule, Key, NEVER, at_close, passages};
+use super::route::SimulationPath;
+use super::rules::{Rules, Sizing};
+use super::signal_accounts::STRETCH;
+use super::signals::{TileSink, Walk, check};
+use super::tile::{Span, TILE, View};
+use crate::sim::{Side, SimConfig};
+use crate::simd::{Kernel, Lanes};
+use crate::stats::Stats;
+
+/// Bytes of passage tables that a cluster may hold.
+const MAX_BYTES: usize = 48 << 20;
+
+/// The crosses of a cluster, if they are the fastest way through it: where trades add whole rows of integers, and where signals of
+/// one side are all there is, other ways are. The bits are the same.
+pub(super) fn crosses_of(path: SimulationPath, cluster: &Cluster<'_>, rules: &[Rules]) -> Option<Ordered> {
+    let [long_enter, _, short_enter, _] = cluster.tiles.roots;
+    if path != SimulationPath::Jumps && (long_enter.is_none() || short_enter.is_none()) {
+        return None;
+    }
+    let is_slower = |rules: &Rules| {
+        rules.cooldown > 0 || (short_enter.is_none() && rules.sizing == Sizing::Equity(1.0))
+    };
+    if cluster.rows.iter().any(|&row| is_slower(&rules[row as usize])) {
+        return None;
+    }
+    Ordered::crosses(cluster)
+}
+
+/// Simulates a cluster; gives whether it fitted.
+pub(super) struct CrossSweep<'k, 'a, 'b> {
+    pub(super) market: &'k Market<'a>,
+    pub(super) config: &'k SimConfig,
+    pub(super) cancel: &'k AtomicBool,
+    pub(super) cluster: &'k mut Cluster<'b>,
+    pub(super) crosses: Ordered,
+    pub(super) rules: &'k [Rules],
+    pub(super) out: &'k mut [Option<Stats>],
+}
+
+impl Kernel for CrossSweep<'_, '_, '_> {
+    type Output = Result<bool, Stop>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Result<bool, Stop> {
+        let CrossSweep { market, config, cancel, cluster, crosses, rules, out } = self;
+        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
+        let side = match (long_enter, short_enter) {
+            (Some(_), Some(_)) => None,
+            (Some(_), None) => Some(Side::Long),
+            (None, _) => Some(Side::Short),
+        };
+        let rules: Vec<Rules> = cluster.rows.iter().map(|&row| rules[row as usize]).collect();
+        let known = ExitRule::of_all(rules.iter());
+        if known.len() * market.bars.len() * size_of::<[Key; 2]>() > MAX_BYTES && rules.len() > 1 {
+            return Ok(false);
+        }
+        let keys = |of: Side| match side {
+            Some(side) if side != of => Ok(Vec::new()),
+            _ => passages((market, config), of, &known, 0..market.bars.len(), cancel),
+        };
+        let keys = [keys(Side::Long)?, keys(Side::Short)?];
+        let of = CrossMarket { market, config, side, rules: &rules, known: &known, keys: &keys };
+        let Some(mut accounts) = CrossAccounts::<'_, '_, L>::new(lanes, of, crosses) else {
+            // Every combination is measured the long way.
+            return Ok(true);
+        };
+        let walk = Walk { cluster, bars: market.bars.len(), cancel, sink: &mut accounts };
+        if !walk.run(lanes)? {
+            return Ok(false);
+        }
+        accounts.finish(&cluster.rows, out);
+        Ok(true)
+    }
+}
+
+/// What the combinations of a cluster share.
+#[derive(Clone, Copy)]
+struct CrossMarket<'k, 'a> {
+    market: &'k Market<'a>,
+    config: &'k SimConfig,
+    /// The side that is traded, if not both.
+    side: Option<Side>,
+    /// Per combination.
+    rules: &'k [Rules],
+    /// The exits that anybody has, signals apart; per side and exit the passage from an entry decided at each bar.
+    known: &'k [ExitRule],
+    keys: &'k [Vec<Vec<Key>>; 2],
+}
+
+/// What ends the positions of one combination beside crosses.
+#[derive(Clone, Copy)]
+struct Ends<'k> {
+    /// Per side the passages of those rules that are there.
+    keys: [[&'k [Key]; 4]; 2],
+    levels: [u8; 4],
+    kinds: usize,
+}
+
+impl<'k> Ends<'k> {
+    fn new(of: CrossMarket<'k, '_>, rules: &Rules) -> Ends<'k> {
+        let mut ends = Ends { keys: [[&[]; 4]; 2], levels: [0; 4], kinds: 0 };
+        for (rule, level) in ExitRule::of(rules).into_iter().zip(LEVELS) {
+            let Some(place) = of.known.iter().position(|known| Some(*known) == rule) else { continue };
+            for (of_side, keys) in ends.keys.iter_mut().zip(of.keys) {
+                of_side[ends.kinds] = keys.get(place).map_or(&[], Vec::as_slice);
+            }
+            ends.levels[ends.kinds] = level;
+            ends.kinds += 1;
+        }
+        ends
+    }
+
+    /// The first of them and of a signal for an entry decided at bar `t`, and the levels that its last bar reaches, as bits.
+    #[inline(always)]
+    fn first(&self, side: Side, t: usize, signal: Key) -> (Key, u8) {
+        let passages = &self.keys[usize::from(side == Side::Short)];
+        let (mut keys, mut key, mut met) = ([NEVER; 4], signal, 0);
+        for kind in 0..self.kinds {
+            keys[kind] = passages[kind][t];
+            key = key.min(keys[kind]);
+        }
+        for kind in 0..self.kinds {
+            met |= self.levels[kind] * u8::from(keys[kind] == key);
+        }
+        (key, met)
+    }
+}
+
+/// Turns crosses into statistics.
+struct CrossAccounts<'k, 'a, L: Lanes> {
+    of: CrossMarket<'k, 'a>,
+    crosses: Ordered,
+    /// Per combination how the numbers of the last bar compare.
+    last: Vec<Relation<bool>>,
+    pages: EventPages,
+    /// Crosses of the eight combinations at hand.
+    gathered: [Vec<u32>; EIGHT],
+    groups: Vec<Group<'k>>,
+    accounts: Vec<EightAccounts<'k, L, false>>,
+    lookup: Lookup,
+    memo: Memo,
+}
+
+/// Eight combinations between two stretches.
+struct Group<'k> {
+    rules: [Rules; EIGHT],
+    ends: [Ends<'k>; EIGHT],
+    /// The cross that opened a position which is not closed yet.
+    open: [Option<u32>; EIGHT],
+}
+
+impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
+    /// `None` where returns have no finite powers.
+    #[inline(always)]
+    fn new(lanes: L, of: CrossMarket<'k, 'a>, crosses: Ordered) -> Option<Self> {
+        let (mut groups, mut accounts) = (Vec::new(), Vec::new());
+        for rules in of.rules.chunks(EIGHT) {
+            let rules: [Rules; EIGHT] = std::array::from_fn(|i| rules[i.min(rules.len() - 1)]);
+            let ends = rules.map(|rules| Ends::new(of, &rules));
+            groups.push(Group { rules, ends, open: [None; EIGHT] });
+            let sizing = rules.map(|rules| rules.sizing);
+            accounts.push(EightAccounts::new(lanes, (of.market, of.config), of.side, sizing)?);
+        }
+        Some(CrossAccounts {
+            of,
+            crosses,
+            last: vec![Relation::default(); of.rules.len()],
+            pages: EventPages::new(of.rules.len()),
+            gathered: Default::default(),
+            groups,
+            accounts,
+            lookup: Lookup::new(),
+            memo: if of.side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
+        })
+    }
+
+    /// Makes the trades of a stretch that ends before bar `until`.
+    #[inline(always)]
+    fn advance(&mut self, until: usize, cancel: &AtomicBool) -> Result<(), Stop> {
+        for place in 0..self.groups.len() {
+            check(cancel)?;
+            let group = &mut self.groups[place];
+            for (lane, crosses) in self.gathered.iter_mut().enumerate() {
+                crosses.clear();
+                crosses.extend(group.open[lane]);
+                self.pages.gather(place * EIGHT + lane, crosses);
+            }
+            match self.of.side {
+                Some(_) => self.advance_group::<false>(place, until),
+                None => self.advance_group::<true>(place, until),
+            }
+        }
+        self.pages.clear();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn advance_group<const BOTH: bool>(&mut self, place: usize, until: usize) {
+        let CrossMarket { market, config, side, .. } = self.of;
+        let (group, state) = (&mut self.groups[place], &mut self.accounts[place]);
+        let (delay, prices) = fills(market, config);
+        let mut crosses: [&[u32]; EIGHT] = [&[]; EIGHT];
+        for (crosses, gathered) in crosses.iter_mut().zip(&self.gathered) {
+            *crosses = gathered;
+        }
+        let (next, free_from, market) = ([0; EIGHT], [0; EIGHT], (market, config));
+        let (rules, ends) = (&group.rules, &group.ends);
+        let mut deals =
+            CrossDeals::<BOTH> { market, side, rules, ends, crosses, next, free_from, until, delay, prices };
+        // By value: a reference would pin every sum in memory.
+        let mut accounts = state.clone();
+        accounts.run(&mut deals, &mut self.lookup, &mut self.memo);
+        *state = accounts;
+        let next = deals.next;
+        for (lane, open) in group.open.iter_mut().enumerate() {
+            *open = self.gathered[lane].get(next[lane]).copied();
+        }
+    }
+
+    /// Writes the results of the combinations in `rows`.
+    #[inline(always)]
+    fn finish(&self, rows: &[u32], out: &mut [Option<Stats>]) {
+        let (delay, prices) = fills(self.of.market, self.of.config);
+        for ((accounts, group), rows) in self.accounts.iter().zip(&self.groups).zip(rows.chunks(EIGHT)) {
+            let open = |lane: usize| -> Open {
+                let (bar, side) = read(group.open[lane]?);
+                let bar = bar + delay;
+                Some((side, bar, *prices.get(bar)?))
+            };
+            let stats = accounts.finish(open);
+            for (stats, &row) in stats.into_iter().zip(rows) {
+                out[row as usize] = stats;
+            }
+        }
+    }
+}
+
+impl<L: Lanes> TileSink for CrossAccounts<'_, '_, L> {
+    fn take(&mut self, _: &View<'_>, _: usize) {}
+
+    fn fits(&self) -> bool {
+        self.pages.fits()
+    }
+
+    fn ordered(&self) -> Option<Ordered> {
+        Some(self.crosses)
+    }
+
+    #[inline(always)]
+    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+        let mut last = self.last[place];
+        let found = self.crosses.crossings(lanes, leaves, span, &mut last, self.pages.room());
+        self.pages.note(span, place, found);
+        self.last[place] = last;
+    }
+
+    #[inline(always)]
+    fn end_tile(&mut self, is_last: bool, cancel: &AtomicBool) -> Result<(), Stop> {
+        if is_last || self.pages.tiles() == STRETCH {
+            let until = if is_last { self.of.market.bars.len() } else { self.pages.end() };
+            self.advance(until, cancel)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bar of a cross, and the side that it enters if that is traded.
+#[inline(always)]
+fn read(cross: u32) -> (usize, Side) {
+    ((cross >> 1) as usize, if cross & 1 == 1 { Side::Long } else { Side::Short })
+}
+
+/// Trades from cross to cross, or to what ends them before.
+struct CrossDeals<'p, 'a, const BOTH: bool> {
+    market: (&'p Market<'a>, &'p SimConfig),
+    /// The side that is traded, if not both.
+    side: Option<Side>,
+    rules: &'p [Rules; EIGHT],
+    ends: &'p [Ends<'p>; EIGHT],
+    crosses: [&'p [u32]; EIGHT],
+    /// Per lane the cross that may open its next position, and the first bar whose close may.
+    next: [usize; EIGHT],
+    free_from: [usize; EIGHT],
+    /// Bars whose crosses are known end here: what is later may come after a cross that is not.
+    until: usize,
+    /// Bars from decision to fill, and the prices of fills.
+    delay: usize,
+    prices: &'p [f64],
+}
+
+impl<const BOTH: bool> CrossDeals<'_, '_, BOTH> {
+    /// The next cross that opens a position.
+    #[inline(always)]
+    fn entry(&mut self, lane: usize) -> Option<(usize, Side)> {
+        loop {
+            let (bar, side) = read(*self.crosses[lane].get(self.next[lane])?);
+            if (BOTH || self.side == Some(side)) && bar >= self.free_from[lane] {
+                return Some((bar, side));
+            }
+            self.next[lane] += 1;
+        }
+    }
+}
+
+impl<const BOTH: bool> Deals for CrossDeals<'_, '_, BOTH> {
+    const IS_CHAIN: bool = false;
+    const HAS_BOTH: bool = BOTH;
+
+    #[inline(always)]
+    fn next(&mut self, lane: usize) -> Option<Deal> {
+        let (decided, side) = self.entry(lane)?;
+        let enter = decided + self.delay;
+        if enter >= self.prices.len() {
+            return None;
+        }
+        // The next cross the other way. After a tie two in a row may go the same way.
+        let (crosses, mut place) = (self.crosses[lane], self.next[lane] + 1);
+        let mut signal = NEVER;
+        while let Some(&cross) = crosses.get(place) {
+            let (bar, crossed) = read(cross);
+            if crossed != side {
+                signal = at_close(bar);
+                break;
+            }
+            place += 1;
+        }
+        let (key, met) = self.ends[lane].first(side, decided, signal);
+        let bar = (key / 2) as usize;
+        let leave = bar + if key % 2 == 1 { self.delay } else { 0 };
+        if bar >= self.until || leave >= self.prices.len() {
+            return None;
+        }
+        if key == signal {
+            // Where both sides are traded it opens the next position.
+            self.next[lane] = place;
+        } else {
+            self.next[lane] += 1;
+            // The close of the bar that a level is met in may decide the next entry; of a time exit, the next one's.
+            self.free_from[lane] = bar + (key % 2) as usize;
+        }
+        let bars_held = bar + 1 - first_bar(self.market.1, enter);
+        Some(Deal { side, enter, leave, met, bars_held })
+    }
+
+    #[inline(always)]
+    fn prices(&self, lane: usize, deal: &Deal) -> Prices {
+        Prices::of_levels(deal, self.market, self.prices, &self.rules[lane])
+    }
+}

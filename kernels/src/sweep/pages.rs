@@ -1,0 +1,91 @@
+//! The events of many combinations over a few tiles, one after the other as they are found.
+
+use super::events::ROOM;
+use super::tile::{Span, TILE, WORDS};
+
+/// Events of a cluster that are kept at once; a cluster with more is cut in two.
+const MAX_EVENTS: usize = 16 << 20;
+
+/// Events of a page.
+const PAGE: usize = 1 << 18;
+
+/// Bars and what is decided there, per tile and combination.
+#[derive(Debug)]
+pub(super) struct EventPages {
+    combinations: usize,
+    pages: Vec<Vec<u32>>,
+    /// The page that is written to, past the last one if there is none yet, and its elements that are taken.
+    page: usize,
+    used: usize,
+    /// Per tile and combination where its events are: page, first, past the last.
+    runs: Vec<[u32; 3]>,
+    /// The tile that the runs begin with.
+    first_tile: usize,
+}
+
+impl EventPages {
+    pub(super) fn new(combinations: usize) -> EventPages {
+        EventPages { combinations, pages: Vec::new(), page: 0, used: 0, runs: Vec::new(), first_tile: 0 }
+    }
+
+    /// Room for the events of one more tile.
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> &mut [u32; ROOM] {
+        if self.used + ROOM > PAGE {
+            self.page += 1;
+            self.used = 0;
+        }
+        if self.page >= self.pages.len() {
+            self.pages.push(vec![0; PAGE]);
+        }
+        match self.pages.get_mut(self.page).and_then(|page| page[self.used..].first_chunk_mut()) {
+            Some(room) => room,
+            None => unreachable!("a page has just been made if there was no room in the last one"),
+        }
+    }
+
+    /// Notes that `found` events of a combination have been written to the room.
+    #[inline(always)]
+    pub(super) fn note(&mut self, span: Span, place: usize, found: usize) {
+        let run = (span.first_word / WORDS - self.first_tile) * self.combinations + place;
+        if run >= self.runs.len() {
+            self.runs.resize(run - place + self.combinations, [0; 3]);
+        }
+        let from = self.used;
+        self.used += found;
+        self.runs[run] = [self.page, from, self.used].map(|number| number as u32);
+    }
+
+    /// Tiles whose events are kept.
+    pub(super) fn tiles(&self) -> usize {
+        self.runs.len() / self.combinations.max(1)
+    }
+
+    /// The first bar after those tiles.
+    pub(super) fn end(&self) -> usize {
+        (self.first_tile + self.tiles()) * TILE
+    }
+
+    /// Whether there are not too many.
+    pub(super) fn fits(&self) -> bool {
+        (self.page + 1) * PAGE <= MAX_EVENTS
+    }
+
+    /// Forgets all events.
+    pub(super) fn clear(&mut self) {
+        self.first_tile += self.tiles();
+        self.runs.clear();
+        (self.page, self.used) = (0, 0);
+    }
+
+    /// Adds the events of one combination, if there is one at this place.
+    #[inline(always)]
+    pub(super) fn gather(&self, place: usize, out: &mut Vec<u32>) {
+        if place >= self.combinations {
+            return;
+        }
+        for &[page, from, to] in self.runs[place.min(self.runs.len())..].iter().step_by(self.combinations) {
+            out.extend_from_slice(&self.pages[page as usize][from as usize..to as usize]);
+        }
+    }
+}
