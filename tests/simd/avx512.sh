@@ -4,12 +4,13 @@
 #
 # avx512.sh [WORD ...]   only the tests whose name holds one of the words; default: all but those of the CUDA back end
 #
-# Random tests have 8 cases (PROPTEST_CASES sets another number) and not the CASES_TEXT that they have elsewhere:
-# TIME_TEXT
+# Random tests have 8 cases, PROPTEST_CASES sets another number; elsewhere they have dozens and some have thousands.
+# After the build it takes a minute to start the machine (a word like `simd::` needs little more) and a quarter of an
+# hour for all tests.
 #
 # Needs Debian on x86-64, its packages from the network and root to install those below that are missing. The kernel is
 # fetched and not installed. Variables:
-#   BOCHS    another Bochs, some four times as fast as Debian's with its debugger: built with --enable-x86-64
+#   BOCHS    another Bochs, three times as fast as Debian's with its debugger: built with --enable-x86-64
 #            --enable-avx --enable-evex --enable-all-optimizations --with-nogui
 #   KERNEL   a kernel image (vmlinuz) instead of Debian's
 #   CPU      the emulated processor, one of `bochs --help cpu`; default corei7_skylake_x

@@ -228,51 +228,72 @@ impl Lookup {
     }
 }
 
-/// Four megabytes: more would not stay in a cache.
+/// Entries that sums are remembered for: more would not stay in a cache.
 const MOST_REMEMBERED: usize = 1 << 16;
 
-/// Sums over short positions with all the cash, of which many combinations have the same: per entry those of the last exit.
-pub(super) struct Memo(Vec<Remembered>);
+/// Exits that are remembered per entry.
+const WAYS: usize = 4;
 
-/// Sums over the samples `from..to` of a position filled at bar `enter`.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Remembered {
-    enter: usize,
-    to: usize,
-    sums: [f64; POWERS],
+/// Sums over short positions with all the cash, of which many combinations have the same: per entry those of the last exits.
+pub(super) struct Memo {
+    known: Vec<Known>,
+    sums: Vec<[[f64; POWERS]; WAYS]>,
 }
+
+/// Positions filled at bar `enter`, by the first sample after each; the oldest is the next to be forgotten.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Known {
+    enter: u32,
+    to: [u32; WAYS],
+    oldest: u32,
+}
+
+/// No bar, and no sample.
+const NONE: u32 = u32::MAX;
 
 impl Memo {
     /// Room for entries at this many bars in a row, up to a limit.
     pub(super) fn new(bars: usize) -> Memo {
         let places = bars.next_power_of_two().min(MOST_REMEMBERED);
-        Memo(vec![Remembered { enter: usize::MAX, to: 0, sums: [0.0; POWERS] }; places])
+        let known = Known { enter: NONE, to: [NONE; WAYS], oldest: 0 };
+        Memo { known: vec![known; places], sums: vec![[[0.0; POWERS]; WAYS]; places] }
     }
 
     /// One that remembers nothing.
     pub(super) fn none() -> Memo {
-        Memo(Vec::new())
+        Memo { known: Vec::new(), sums: Vec::new() }
     }
 
-    /// The sums of a position, if it is the last one that was remembered with its entry.
+    /// The sums of a position, if it is among the last ones with its entry.
     #[inline(always)]
     pub(super) fn sums(&self, enter: usize, to: usize) -> Option<[f64; POWERS]> {
-        let remembered = self.0.get(self.place(enter))?;
-        (remembered.enter == enter && remembered.to == to).then_some(remembered.sums)
+        let place = self.place(enter);
+        let known = self.known.get(place)?;
+        let mut way = WAYS;
+        for (i, &known) in known.to.iter().enumerate() {
+            way = if known == to as u32 { i } else { way };
+        }
+        if known.enter != enter as u32 || way == WAYS {
+            return None;
+        }
+        Some(self.sums[place][way])
     }
 
     #[inline(always)]
     pub(super) fn remember(&mut self, enter: usize, to: usize, sums: [f64; POWERS]) {
         let place = self.place(enter);
-        if let Some(remembered) = self.0.get_mut(place) {
-            *remembered = Remembered { enter, to, sums };
+        let Some(known) = self.known.get_mut(place) else { return };
+        if known.enter != enter as u32 {
+            *known = Known { enter: enter as u32, to: [NONE; WAYS], oldest: 0 };
         }
+        let way = known.oldest as usize % WAYS;
+        (known.to[way], known.oldest) = (to as u32, known.oldest.wrapping_add(1));
+        self.sums[place][way] = sums;
     }
 
     #[inline(always)]
     fn place(&self, enter: usize) -> usize {
-        enter & self.0.len().wrapping_sub(1)
+        enter & self.known.len().wrapping_sub(1)
     }
 }
-

@@ -185,8 +185,8 @@ impl Ordered {
         len
     }
 
-    /// Writes the bars of a tile that change a combination's position where time ends it too, so that it is not that of the
-    /// comparison, and gives their number.
+    /// Writes the bars of a tile that change a combination's position where something else than signals ends it too, so that it is
+    /// not that of the comparison, and gives their number.
     #[inline(always)]
     pub(super) fn limited_changes<L: Lanes, T: Limit>(
         &self,
@@ -196,15 +196,29 @@ impl Ordered {
         (position, limit): (&mut Position, &mut T),
         out: &mut [u32; ROOM],
     ) -> usize {
-        let [enter, exit] = self.words(lanes, leaves, span, &mut position.last);
-        let (mut held, mut until, mut len) = (u64::from(position.is_held), *limit, 0);
-        for (w, (&enter, &exit)) in enter.iter().zip(&exit).enumerate().take(span.words) {
+        let mut greater = [0; WORDS];
+        let careful = compare(lanes, leaves, span, &mut greater);
+        let (mut last, mut held, mut until) = (position.last, u64::from(position.is_held), *limit);
+        let [enter_anywhere, exit_anywhere] =
+            [self.enter, self.exit].map(|test| if test == Test::Crosses { 0 } else { u64::MAX });
+        let mut len = 0;
+        for (w, &larger) in greater.iter().enumerate().take(span.words) {
             let base = (span.first_word + w) as u32 * 64;
+            let (enter, exit);
+            if careful >> w & 1 == 1 || !last.is_strict() {
+                (enter, exit) = self.signals(lanes, leaves, span.first_word + w, &mut last);
+            } else {
+                // Neither undefined nor equal, here nor in the bar before.
+                let was_larger = larger << 1 | u64::from(last.greater);
+                enter = larger & (!was_larger | enter_anywhere);
+                exit = !larger & (was_larger | exit_anywhere);
+                last.greater = larger >> 63 == 1;
+            }
             let changes;
             (changes, held) = until.changes(enter, exit, held, base);
             len = push_bits::<0>(out, len, changes, base);
         }
-        position.is_held = held == 1;
+        *position = Position { is_held: held == 1, last };
         *limit = until;
         len
     }
@@ -220,41 +234,22 @@ impl Ordered {
         last: &mut Relation<bool>,
         out: &mut [u32; ROOM],
     ) -> usize {
-        let [enter, exit] = self.words(lanes, leaves, span, last);
-        let mut len = 0;
-        for (w, (&enter, &exit)) in enter.iter().zip(&exit).enumerate().take(span.words) {
-            len = push_marked(out, len, enter | exit, enter, (span.first_word + w) as u32 * 64);
-        }
-        len
-    }
-
-    /// The words of the signals of entry and exit on a tile.
-    #[inline(always)]
-    fn words<L: Lanes>(
-        &self,
-        lanes: L,
-        leaves: [&NumberLeaf; 2],
-        span: Span,
-        last: &mut Relation<bool>,
-    ) -> [[u64; WORDS]; 2] {
-        let (mut greater, mut enter, mut exit) = ([0; WORDS], [0; WORDS], [0; WORDS]);
+        let mut greater = [0; WORDS];
         let careful = compare(lanes, leaves, span, &mut greater);
-        let mut before = *last;
-        let [enter_anywhere, exit_anywhere] =
-            [self.enter, self.exit].map(|test| if test == Test::Crosses { 0 } else { u64::MAX });
+        let (mut before, mut len) = (*last, 0);
         for (w, &larger) in greater.iter().enumerate().take(span.words) {
+            let (mut crossed, mut up) = (larger ^ (larger << 1 | u64::from(before.greater)), larger);
             if careful >> w & 1 == 1 || !before.is_strict() {
-                (enter[w], exit[w]) = self.signals(lanes, leaves, span.first_word + w, &mut before);
+                let exit;
+                (up, exit) = self.signals(lanes, leaves, span.first_word + w, &mut before);
+                crossed = up | exit;
             } else {
-                // Neither undefined nor equal, here nor in the bar before.
-                let was_larger = larger << 1 | u64::from(before.greater);
-                enter[w] = larger & (!was_larger | enter_anywhere);
-                exit[w] = !larger & (was_larger | exit_anywhere);
                 before.greater = larger >> 63 == 1;
             }
+            len = push_marked(out, len, crossed, up, (span.first_word + w) as u32 * 64);
         }
         *last = before;
-        [enter, exit]
+        len
     }
 
     /// A word by the definitions of the signals.
