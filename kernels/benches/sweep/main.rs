@@ -53,11 +53,12 @@ fn main() {
     let averages = |is_long, is_short, terms| workload::averages(100, is_long, is_short, terms);
     let w1 = averages(true, false, Terms::Plain);
     let w2 = workload::reversion();
-    let others: [(&str, Workload, Naive); 10] = [
+    let others: [(&str, Workload, Naive); 11] = [
         ("W1-short", averages(false, true, Terms::Plain), cross::<true>),
         ("W1-both", averages(true, true, Terms::Plain), both_sides),
         ("W1-quote", averages(true, false, Terms::Quote), quote),
         ("W1-risk", averages(true, false, Terms::Risk), risk),
+        ("W1-levels", averages(true, false, Terms::Levels), long_with_levels),
         ("W1-both-levels", averages(true, true, Terms::Levels), both_sides_with_levels),
         ("W1-time", averages(true, false, Terms::Time(LONG)), held_for::<LONG, true, false>),
         ("W1-brief", averages(true, false, Terms::Time(BRIEF)), held_for::<BRIEF, true, false>),
@@ -303,6 +304,11 @@ fn quote(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
 
 fn risk(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
     let setup = Setup { stake: Stake::Risk(RISK), levels: Some((STOP, TARGET)), max_bars: None };
+    general::run(bars, 10_000.0, &setup, long_cross(series))
+}
+
+fn long_with_levels(bars: &Bars, series: &[Vec<f64>], _: &[f64]) -> Report {
+    let setup = Setup { stake: Stake::All, levels: Some((STOP, TARGET)), max_bars: None };
     general::run(bars, 10_000.0, &setup, long_cross(series))
 }
 

@@ -166,13 +166,15 @@ pub(super) fn measure_sides<L: Lanes, D: Deals>(
     let mut out = [const { None }; EIGHT];
     // Which sums a combination has must not depend on its neighbours.
     if all_in.contains(&true) {
-        let stats = EightAccounts::<L, true>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
+        let stats =
+            EightAccounts::<L, true>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
         for i in (0..EIGHT).filter(|&i| all_in[i]) {
             out[i] = stats[i];
         }
     }
     if all_in.contains(&false) {
-        let stats = EightAccounts::<L, false>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
+        let stats =
+            EightAccounts::<L, false>::measure(lanes, market, side, sizing, (&mut deals(), memo), &open);
         for i in (0..EIGHT).filter(|&i| !all_in[i]) {
             out[i] = stats[i];
         }

@@ -10,6 +10,7 @@ use super::block::{Open, Stop, fills};
 use super::books::EIGHT;
 use super::cluster::Cluster;
 use super::deals::{Deal, Deals, LEVELS, Lookup, Memo, Prices};
+use super::dense::{DenseAccounts, DenseMarket};
 use super::eight::EightAccounts;
 use super::leaf::NumberLeaf;
 use super::market::Market;
@@ -28,20 +29,23 @@ use crate::stats::Stats;
 /// Bytes of passage tables that a cluster may hold.
 const MAX_BYTES: usize = 48 << 20;
 
-/// The crosses of a cluster, if they are the fastest way through it: where trades add whole rows of integers, and where signals of
-/// one side are all there is, other ways are. The bits are the same.
+/// The crosses of a cluster, if they are the fastest way through it: where signals of one side are all there is, another is. The bits
+/// are the same. Combinations that are long with all the cash have accounts of another kind than others.
 pub(super) fn crosses_of(path: SimulationPath, cluster: &Cluster<'_>, rules: &[Rules]) -> Option<Ordered> {
     let [long_enter, _, short_enter, _] = cluster.tiles.roots;
     if path != SimulationPath::Jumps && (long_enter.is_none() || short_enter.is_none()) {
         return None;
     }
-    let is_slower = |rules: &Rules| {
-        rules.cooldown > 0 || (short_enter.is_none() && rules.sizing == Sizing::Equity(1.0))
-    };
-    if cluster.rows.iter().any(|&row| is_slower(&rules[row as usize])) {
-        return None;
-    }
-    Ordered::crosses(cluster)
+    let mut rules = cluster.rows.iter().map(|&row| &rules[row as usize]);
+    let is_first_all_in = rules.clone().next().is_some_and(is_all_in);
+    let has_one_kind =
+        short_enter.is_some() || rules.clone().all(|rules| is_all_in(rules) == is_first_all_in);
+    let fits = has_one_kind && rules.all(|rules| rules.cooldown == 0);
+    fits.then(|| Ordered::crosses(cluster)).flatten()
+}
+
+fn is_all_in(rules: &Rules) -> bool {
+    rules.sizing == Sizing::Equity(1.0)
 }
 
 /// Simulates a cluster; gives whether it fitted.
@@ -154,7 +158,10 @@ struct CrossAccounts<'k, 'a, L: Lanes> {
     /// Crosses of the eight combinations at hand.
     gathered: [Vec<u32>; EIGHT],
     groups: Vec<Group<'k>>,
-    accounts: Vec<EightAccounts<'k, L, false>>,
+    /// The accounts of the groups, of one kind.
+    dense: Vec<DenseAccounts<'k, L>>,
+    all_in: Vec<EightAccounts<'k, L, true>>,
+    others: Vec<EightAccounts<'k, L, false>>,
     lookup: Lookup,
     memo: Memo,
 }
@@ -165,31 +172,44 @@ struct Group<'k> {
     ends: [Ends<'k>; EIGHT],
     /// The cross that opened a position which is not closed yet.
     open: [Option<u32>; EIGHT],
+    /// The first bar after the last exit, for those accounts that do not know.
+    marked: [usize; EIGHT],
 }
 
 impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
     /// `None` where returns have no finite powers.
     #[inline(always)]
     fn new(lanes: L, of: CrossMarket<'k, 'a>, crosses: Ordered) -> Option<Self> {
-        let (mut groups, mut accounts) = (Vec::new(), Vec::new());
-        for rules in of.rules.chunks(EIGHT) {
-            let rules: [Rules; EIGHT] = std::array::from_fn(|i| rules[i.min(rules.len() - 1)]);
-            let ends = rules.map(|rules| Ends::new(of, &rules));
-            groups.push(Group { rules, ends, open: [None; EIGHT] });
-            let sizing = rules.map(|rules| rules.sizing);
-            accounts.push(EightAccounts::new(lanes, (of.market, of.config), of.side, sizing)?);
-        }
-        Some(CrossAccounts {
+        let mut accounts = CrossAccounts {
             of,
             crosses,
             last: vec![Relation::default(); of.rules.len()],
             pages: EventPages::new(of.rules.len()),
             gathered: Default::default(),
-            groups,
-            accounts,
+            groups: Vec::new(),
+            dense: Vec::new(),
+            all_in: Vec::new(),
+            others: Vec::new(),
             lookup: Lookup::new(),
             memo: if of.side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
-        })
+        };
+        let market = (of.market, of.config);
+        let is_all_in = of.side == Some(Side::Long) && of.rules.first().is_some_and(is_all_in);
+        let dense = DenseMarket::new(of.market, of.config).filter(|_| is_all_in);
+        for rules in of.rules.chunks(EIGHT) {
+            let rules: [Rules; EIGHT] = std::array::from_fn(|i| rules[i.min(rules.len() - 1)]);
+            let ends = rules.map(|rules| Ends::new(of, &rules));
+            accounts.groups.push(Group { rules, ends, open: [None; EIGHT], marked: [0; EIGHT] });
+            let sizing = rules.map(|rules| rules.sizing);
+            match dense {
+                Some(dense) => accounts.dense.push(DenseAccounts::of(lanes, dense)),
+                None if is_all_in => {
+                    accounts.all_in.push(EightAccounts::new(lanes, market, of.side, sizing)?)
+                }
+                None => accounts.others.push(EightAccounts::new(lanes, market, of.side, sizing)?),
+            }
+        }
+        Some(accounts)
     }
 
     /// Makes the trades of a stretch that ends before bar `until`.
@@ -215,7 +235,7 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
     #[inline(always)]
     fn advance_group<const BOTH: bool>(&mut self, place: usize, until: usize) {
         let CrossMarket { market, config, side, .. } = self.of;
-        let (group, state) = (&mut self.groups[place], &mut self.accounts[place]);
+        let group = &mut self.groups[place];
         let (delay, prices) = fills(market, config);
         let mut crosses: [&[u32]; EIGHT] = [&[]; EIGHT];
         for (crosses, gathered) in crosses.iter_mut().zip(&self.gathered) {
@@ -226,9 +246,19 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
         let mut deals =
             CrossDeals::<BOTH> { market, side, rules, ends, crosses, next, free_from, until, delay, prices };
         // By value: a reference would pin every sum in memory.
-        let mut accounts = state.clone();
-        accounts.run(&mut deals, &mut self.lookup, &mut self.memo);
-        *state = accounts;
+        if let Some(state) = self.dense.get_mut(place) {
+            let mut accounts = state.clone();
+            accounts.run_deals(&mut deals, &mut self.lookup, &mut group.marked);
+            *state = accounts;
+        } else if let Some(state) = self.all_in.get_mut(place) {
+            let mut accounts = state.clone();
+            accounts.run(&mut deals, &mut self.lookup, &mut self.memo);
+            *state = accounts;
+        } else if let Some(state) = self.others.get_mut(place) {
+            let mut accounts = state.clone();
+            accounts.run(&mut deals, &mut self.lookup, &mut self.memo);
+            *state = accounts;
+        }
         let next = deals.next;
         for (lane, open) in group.open.iter_mut().enumerate() {
             *open = self.gathered[lane].get(next[lane]).copied();
@@ -239,14 +269,19 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
     #[inline(always)]
     fn finish(&self, rows: &[u32], out: &mut [Option<Stats>]) {
         let (delay, prices) = fills(self.of.market, self.of.config);
-        for ((accounts, group), rows) in self.accounts.iter().zip(&self.groups).zip(rows.chunks(EIGHT)) {
+        for (place, (group, rows)) in self.groups.iter().zip(rows.chunks(EIGHT)).enumerate() {
             let open = |lane: usize| -> Open {
                 let (bar, side) = read(group.open[lane]?);
                 let bar = bar + delay;
                 Some((side, bar, *prices.get(bar)?))
             };
-            let stats = accounts.finish(open);
-            for (stats, &row) in stats.into_iter().zip(rows) {
+            let dense = self.dense.get(place).map(|accounts| {
+                accounts.statistics(|lane| (open(lane).map(|(_, bar, raw)| (bar, raw)), group.marked[lane]))
+            });
+            let all_in = || self.all_in.get(place).map(|accounts| accounts.finish(open));
+            let others = || self.others.get(place).map(|accounts| accounts.finish(open));
+            let stats = dense.or_else(all_in).or_else(others).into_iter().flatten();
+            for (stats, &row) in stats.zip(rows) {
                 out[row as usize] = stats;
             }
         }

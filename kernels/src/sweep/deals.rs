@@ -148,6 +148,13 @@ impl Lookup {
         }
     }
 
+    /// Bars of the fills of a lane's trade.
+    #[inline(always)]
+    pub(super) fn bars(&self, lane: usize, step: usize) -> [usize; 2] {
+        let Deal { enter, leave, .. } = self.deals[lane][step];
+        [enter, leave]
+    }
+
     /// Takes the next trades of all lanes; gives the largest number of a lane.
     #[inline(always)]
     pub(super) fn take<D: Deals>(&mut self, deals: &mut D) -> usize {
@@ -214,7 +221,7 @@ impl Lookup {
             let range = market.coarse.query(enter, leave.max(enter + 1));
             self.low[step][lane] = range.min;
             self.high[step][lane] = range.max;
-            let [before, from, to] = [marked, enter, leave].map(|bar| samples.first_at[bar] as usize);
+            let [before, from, to] = [samples.before(marked), samples.before(enter), samples.before(leave)];
             self.runs[lane][step] = [from, to];
             self.flat_sampled[step][lane] = one(before < from);
             self.held_sampled[step][lane] = one(from < to);
@@ -232,7 +239,7 @@ impl Lookup {
 const MOST_REMEMBERED: usize = 1 << 16;
 
 /// Exits that are remembered per entry.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 
 /// Sums over short positions with all the cash, of which many combinations have the same: per entry those of the last exits.
 pub(super) struct Memo {
@@ -242,7 +249,7 @@ pub(super) struct Memo {
 
 /// Positions filled at bar `enter`, by the first sample after each; the oldest is the next to be forgotten.
 #[derive(Clone, Copy)]
-#[repr(align(32))]
+#[repr(align(64))]
 struct Known {
     enter: u32,
     to: [u32; WAYS],

@@ -1,8 +1,9 @@
 //! Eight all-in long accounts where every close is a sample: a trade adds whole rows of integers ([`super::edges`]), and its
 //! account is left with two divisions.
 
-use super::account::Account;
-use super::books::{Books, EIGHT, Range, Sides};
+use super::account::{Account, entry_price};
+use super::books::{Books, EIGHT, Range, Sides, choose};
+use super::deals::{self, Deals};
 use super::edges::{AMBIGUOUS, BARS_HELD, EdgeRows, Fills, LEAST, SAMPLES};
 use super::extremes::Extremes;
 use super::fold::{self, Fold};
@@ -32,6 +33,14 @@ impl<'m> DenseMarket<'m> {
     pub(super) fn new(market: &'m Market<'m>, config: &'m SimConfig) -> Option<DenseMarket<'m>> {
         Some(DenseMarket { market, rows: market.rows.as_ref()?, edges: market.edges.as_ref()?, config })
     }
+
+    /// What a trade adds that a level ends: the bar of its exit is one more that it is held in.
+    #[inline(always)]
+    fn level_row(&self, fills: &Fills) -> Row {
+        let mut row = self.edges.trade(self.rows, self.market.bars, fills);
+        row.0[BARS_HELD] += 1;
+        row
+    }
 }
 
 /// What the accounts need of one trade per lane.
@@ -45,8 +54,9 @@ pub(super) struct Terms<E> {
     /// Price of the exit, slippage included, and its fee rate.
     pub(super) leave_price: E,
     pub(super) leave_rate: E,
-    /// Closes with the position: bounds, or their extremes; not a number where there is none.
+    /// Closes with the position: bounds, or their extremes; not a number, or not held, where there is none.
     pub(super) range: Range<E>,
+    pub(super) is_held: E,
 }
 
 /// One trade of combinations that share it.
@@ -75,9 +85,7 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
         let UnitTrade { enter, leave, enter_price, unit, leave_price, leave_rate, range, .. } = *trade;
         let mut sums;
         if trade.is_at_level {
-            let fills = Fills { enter, leave, enter_price, leave_price, leave_rate };
-            sums = of.edges.trade(of.rows, of.market.bars, &fills);
-            sums.0[BARS_HELD] += 1;
+            sums = of.level_row(&Fills { enter, leave, enter_price, leave_price, leave_rate });
             sums.0[AMBIGUOUS] = i64::from(trade.is_ambiguous);
         } else {
             sums = *of.edges.enter(enter);
@@ -107,7 +115,8 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
             let range = Range { low, high };
             let bars = |i: usize| unpack(records[places[i] as usize].terms[7].to_bits());
             let exact: Option<fn(usize) -> Extremes> = None;
-            self.trade(Terms { active, price, unit, leave_price, leave_rate, range }, exact, bars);
+            let terms = Terms { active, price, unit, leave_price, leave_rate, range, is_held: active };
+            self.trade(terms, exact, bars);
         }
     }
 
@@ -158,7 +167,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         // Before the first bar equity is the initial cash, so that it does no harm to mark it.
         books.mark_flat(active);
         let (held, notional, fee) = books.open(self.of.config, quantity, terms.price);
-        books.mark_held(active, held, terms.range, exact, bars);
+        books.mark_held(choose(active, terms.is_held, active), held, terms.range, exact, bars);
         let settled = books.close(held, (quantity, notional, fee), (terms.leave_price, terms.leave_rate));
         books.settle(active, settled);
     }
@@ -271,8 +280,10 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         let (lanes, market) = (self.books.lanes, self.of.market);
         let SimConfig { slippage, taker_fee, .. } = *self.of.config;
         let price = lanes.eight(&lookup.enter[step]) * lanes.splat(1.0 + slippage);
+        let active = lanes.eight(&lookup.active[step]);
         let terms = Terms {
-            active: lanes.eight(&lookup.active[step]),
+            active,
+            is_held: active,
             price,
             unit: price * lanes.splat(1.0 + taker_fee),
             leave_price: lanes.eight(&lookup.leave[step]) * lanes.splat(1.0 - slippage),
@@ -283,6 +294,71 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         let exact = |i: usize| {
             let [from, to] = bars(i);
             market.closes.query(&market.bars.close, from, to)
+        };
+        self.trade(terms, Some(exact), bars);
+    }
+
+    /// Makes trades that follow those before, and that levels may end. `marked` is per lane the first bar after the last one.
+    #[inline(always)]
+    pub(super) fn run_deals<D: Deals>(
+        &mut self,
+        deals: &mut D,
+        lookup: &mut deals::Lookup,
+        marked: &mut [usize; EIGHT],
+    ) {
+        loop {
+            let steps = lookup.take(deals);
+            for (lane, marked) in marked.iter_mut().enumerate() {
+                let ambiguous = lookup.look_up_prices(deals, self.of.config, lane);
+                self.sums[lane].0[AMBIGUOUS] += ambiguous as i64;
+                *marked = lookup.look_up_closes(self.of.market, lane, *marked);
+                self.sum_deals(lookup, lane);
+            }
+            for step in 0..steps {
+                self.trade_deals(lookup, step);
+            }
+            if steps < AHEAD {
+                return;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sum_deals(&mut self, lookup: &deals::Lookup, lane: usize) {
+        let DenseMarket { edges, config, .. } = self.of;
+        let mut sums = self.sums[lane];
+        for (step, deal) in lookup.deals[lane].iter().enumerate().take(lookup.count[lane]) {
+            let (enter, leave) = (deal.enter, deal.leave);
+            if deal.met == 0 {
+                sums.add_row(edges.enter(enter));
+                sums.add_row(edges.leave(leave));
+                continue;
+            }
+            let enter_price = entry_price(config, Side::Long, lookup.enter_raw[step][lane]);
+            let (leave_price, leave_rate) = (lookup.leave_price[step][lane], lookup.leave_rate[step][lane]);
+            sums.add_row(&self.of.level_row(&Fills { enter, leave, enter_price, leave_price, leave_rate }));
+        }
+        self.sums[lane] = sums;
+    }
+
+    #[inline(always)]
+    fn trade_deals(&mut self, lookup: &deals::Lookup, step: usize) {
+        let (lanes, market) = (self.books.lanes, self.of.market);
+        let SimConfig { slippage, taker_fee, .. } = *self.of.config;
+        let price = lanes.eight(&lookup.enter_raw[step]) * lanes.splat(1.0 + slippage);
+        let terms = Terms {
+            active: lanes.eight(&lookup.active[step]),
+            is_held: lanes.eight(&lookup.held_marked[step]),
+            price,
+            unit: price * lanes.splat(1.0 + taker_fee),
+            leave_price: lanes.eight(&lookup.leave_price[step]),
+            leave_rate: lanes.eight(&lookup.leave_rate[step]),
+            range: Range { low: lanes.eight(&lookup.low[step]), high: lanes.eight(&lookup.high[step]) },
+        };
+        let bars = |i: usize| lookup.bars(i, step);
+        let exact = |i: usize| {
+            let [enter, leave] = lookup.bars(i, step);
+            market.closes.query(&market.bars.close, enter, leave)
         };
         self.trade(terms, Some(exact), bars);
     }

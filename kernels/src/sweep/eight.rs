@@ -229,10 +229,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let (lanes, market) = (self.books.lanes, self.books.market);
         let range = Range { low: lanes.eight(&lookup.low[step]), high: lanes.eight(&lookup.high[step]) };
         let marked = choose(active, lanes.eight(&lookup.held_marked[step]), active);
-        let bars = |i: usize| {
-            let Deal { enter, leave, .. } = lookup.deals[i][step];
-            [enter, leave]
-        };
+        let bars = |i: usize| lookup.bars(i, step);
         let exact = |i: usize| {
             let [from, to] = bars(i);
             market.closes.query(&market.bars.close, from, to)

@@ -34,6 +34,12 @@ impl Samples {
         self.lead + self.closes.len()
     }
 
+    /// How many later samples are taken before the close of a bar.
+    #[inline(always)]
+    pub(super) fn before(&self, bar: usize) -> usize {
+        if self.is_every_close { bar } else { self.first_at[bar] as usize }
+    }
+
     fn new(bars: &Bars, returns: Returns) -> Result<Samples, SweepError> {
         if returns == Returns::Bar || bars.interval_ms >= DAY_MS || bars.is_empty() {
             return Ok(Samples {

@@ -248,9 +248,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         for ((place, group), rows) in self.groups.iter().enumerate().zip(rows.chunks(EIGHT)) {
             let open = |lane| self.open(group, lane);
             let dense = self.dense.get(place).map(|accounts| {
-                accounts.statistics(|lane| {
-                    (open(lane).map(|(_, bar, raw)| (bar, raw)), group.marked[lane])
-                })
+                accounts.statistics(|lane| (open(lane).map(|(_, bar, raw)| (bar, raw)), group.marked[lane]))
             });
             let all_in = dense.or_else(|| self.all_in.get(place).map(|accounts| accounts.finish(open)));
             let others = self.others.get(place).map(|accounts| accounts.finish(open));

@@ -10,5 +10,6 @@ mod precision;
 mod support;
 mod sweep;
 mod sweep_blocks;
+mod sweep_contests;
 mod sweep_random;
 mod sweep_time;

@@ -243,7 +243,7 @@ pub(crate) fn any_market() -> impl Strategy<Value = Bars> {
 }
 
 /// The same with opens and lows far outside their bars, and quiet stretches without any change.
-fn any_rough_market() -> impl Strategy<Value = Bars> {
+pub(crate) fn any_rough_market() -> impl Strategy<Value = Bars> {
     (any_market(), any::<u64>()).prop_map(|(mut bars, noise)| {
         let mut state = noise | 1;
         for t in 0..bars.len() {
@@ -319,126 +319,6 @@ proptest! {
         }
         let row = pick.index(whole.len());
         check_against_naive(&program, &bars, &config, &values[4 * row..4 * row + 4], &whole[row]);
-    }
-}
-
-/// Two averages of one series, of which entry and exit ask in any way which is larger.
-#[derive(Debug, Clone)]
-pub(crate) struct Contest {
-    pub(crate) enter: Op,
-    pub(crate) exit: Op,
-    /// Whether the operands of entry and exit change places, and the operation with them.
-    pub(crate) is_mirrored: [bool; 2],
-    pub(crate) is_long: bool,
-    /// The series is undefined where the price is this.
-    pub(crate) hole: Option<f64>,
-    /// Bars after which a position ends.
-    pub(crate) max_bars: Option<f64>,
-}
-
-pub(crate) fn compile_contest(contest: &Contest) -> Program {
-    let mut b = ProgramBuilder::new(2);
-    let (sma, output) = by_output("sma").unwrap();
-    let close = b.push(Op::Column(Column::Close), &[], 0).unwrap();
-    let hole = b.push(Op::Const(contest.hole.unwrap_or(0.0)), &[], 0).unwrap();
-    let above = b.push(Op::Sub, &[close, hole], 0).unwrap();
-    let ratio = b.push(Op::Div, &[close, above], 0).unwrap();
-    let source = if contest.hole.is_some() { ratio } else { close };
-    let averages = [0, 1].map(|param| {
-        let period = b.push(Op::Param(param), &[], 0).unwrap();
-        let bundle = b.push(Op::Indicator(sma), &[source, period], 0).unwrap();
-        b.push(Op::Output(output as u8), &[bundle], 0).unwrap()
-    });
-    let mut signal = |op: Op, [first, second]: [NodeId; 2], is_mirrored: bool| {
-        let mirrored = match op {
-            Op::CrossesAbove => Op::CrossesBelow,
-            Op::Gt => Op::Lt,
-            _ => Op::Le,
-        };
-        let (op, args) = if is_mirrored { (mirrored, [second, first]) } else { (op, [first, second]) };
-        b.push(op, &args, 0).unwrap()
-    };
-    let enter = Some(signal(contest.enter, averages, contest.is_mirrored[0]));
-    let exit = Some(signal(contest.exit, [averages[1], averages[0]], contest.is_mirrored[1]));
-    let size = b.push(Op::Const(1.0), &[], 0).unwrap();
-    let max_bars = contest.max_bars.map(|bars| b.push(Op::Const(bars), &[], 0).unwrap());
-    let (long, short) = ((enter, exit), (None, None));
-    let (long, short) = if contest.is_long { (long, short) } else { (short, long) };
-    b.finish(Rules {
-        long_enter: long.0,
-        long_exit: long.1,
-        short_enter: short.0,
-        short_exit: short.1,
-        stop_loss: None,
-        take_profit: None,
-        trailing_stop: None,
-        max_bars,
-        cooldown: None,
-        size: Size::Equity(size),
-    })
-}
-
-/// Bars to a time exit: few, around the 64 of a word and the 2,048 of a tile, and more than there are.
-fn any_limit() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        Just(1.0),
-        (2..9_u32).prop_map(f64::from),
-        (20..70_u32).prop_map(f64::from),
-        Just(64.0),
-        Just(500.0),
-        (2_040..2_060_u32).prop_map(f64::from),
-        Just(1e12),
-    ]
-}
-
-fn any_contest() -> impl Strategy<Value = Contest> {
-    let op = || prop_oneof![Just(Op::CrossesAbove), Just(Op::CrossesAbove), Just(Op::Gt), Just(Op::Ge)];
-    let hole = prop::option::of(prop_oneof![Just(100.0), Just(99.5), Just(101.0)]);
-    let max_bars = prop_oneof![Just(None), Just(None), any_limit().prop_map(Some)];
-    (op(), op(), any::<[bool; 2]>(), any::<bool>(), hole, max_bars).prop_map(
-        |(enter, exit, is_mirrored, is_long, hole, max_bars)| Contest {
-            enter,
-            exit,
-            is_mirrored,
-            is_long,
-            hole,
-            max_bars,
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
-    /// Ticks of 1 and 0.5 make many equal averages, a hole makes both of them undefined and start again.
-    #[test]
-    fn a_contest_of_two_averages_is_decided_alike_alone_and_in_a_block(
-        contest in any_contest(),
-        len in prop_oneof![Just(2_048_usize), Just(4_161), Just(9_001), 1..700_usize],
-        seed in any::<u64>(),
-        tick in prop_oneof![Just(1.0), Just(0.5), Just(0.001)],
-        slows in prop_oneof![Just(3_usize), Just(9)],
-        pick in any::<prop::sample::Index>(),
-    ) {
-        let program = compile_contest(&contest);
-        let (bars, config) = (random_walk(len, seed, tick), SimConfig::default());
-        // With few rows per series numbers are compared, with many their codes.
-        let slows = &[3.0, 2.0, 5.0, 8.0, 13.0, 40.0, 90.0, 150.0, 7.0][..slows];
-        let fasts = (1..=slows.len()).map(|fast| fast as f64);
-        let values: Vec<f64> =
-            fasts.flat_map(|fast| slows.iter().flat_map(move |&slow| [fast, slow])).collect();
-        let whole = run_block(&program, &bars, &config, Isa::Portable, &values);
-        for isa in [Isa::Avx2, Isa::Avx512] {
-            for (a, b) in whole.iter().zip(run_block(&program, &bars, &config, isa, &values)) {
-                prop_assert_eq!(bits(a), bits(&b), "{}", isa);
-            }
-        }
-        for (stats, row) in whole.iter().zip(values.chunks(2)) {
-            let run = Sweep::new(&program, &bars, &config).unwrap().run(row).unwrap();
-            prop_assert_eq!(bits(stats), bits(&run.stats), "{:?}", row);
-        }
-        let row = pick.index(whole.len());
-        check_against_naive(&program, &bars, &config, &values[2 * row..2 * row + 2], &whole[row]);
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use polybolos_kernels::program::Op;
 use polybolos_kernels::sim::{Returns, SimConfig};
 use polybolos_kernels::simd::Isa;
 use polybolos_kernels::stats::Stats;
@@ -13,9 +12,9 @@ use proptest::prelude::*;
 
 use crate::support::{closes, random_walk};
 use crate::sweep_blocks::{
-    Contest, Recipe, TIME, any_market, any_recipe, any_settings, bits, check_against_naive, compile,
-    compile_contest, run_block,
+    Recipe, TIME, any_market, any_recipe, any_settings, bits, check_against_naive, compile, run_block,
 };
+use crate::sweep_contests::{Contest, compile_contest};
 
 /// Entries, exits and limits of every kind, parameters and constants, next to each other in a block.
 fn timed_grid() -> Vec<f64> {
@@ -123,16 +122,8 @@ fn words_after_a_tie_or_a_gap_cross_what_was_before_them() {
         })
         .collect();
     let bars = closes(&prices);
-    let crosses = Op::CrossesAbove;
     for (max_bars, is_long) in [(1e9, true), (1e9, false), (40.0, true), (3.0, false)] {
-        let contest = Contest {
-            enter: crosses,
-            exit: crosses,
-            is_mirrored: [false; 2],
-            is_long,
-            hole: None,
-            max_bars: Some(max_bars),
-        };
+        let contest = Contest { sides: [is_long, !is_long], max_bars: Some(max_bars), ..Contest::CROSSES };
         let (program, config) = (compile_contest(&contest), SimConfig::default());
         let values = [[1.0, 2.0], [2.0, 1.0], [1.0, 65.0], [2.0, 65.0], [65.0, 1.0], [1.0, 129.0]].concat();
         for (row, stats) in values.chunks(2).zip(run_block(&program, &bars, &config, Isa::detect(), &values))
