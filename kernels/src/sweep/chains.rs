@@ -120,7 +120,7 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
             None => group.next(free_from),
         };
         let bars_held = bar + 1 - first_bar(self.of.config, enter);
-        Some(Deal { side, enter, leave, met, bars_held })
+        Some(Deal::new(side, [enter, leave], met, bars_held))
     }
 
     #[inline(always)]

@@ -19,12 +19,14 @@ use super::pages::EventPages;
 use super::passage::{ExitRule, Key, NEVER, at_close, passages};
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
-use super::signal_accounts::STRETCH;
 use super::signals::{TileSink, Walk, check};
 use super::tile::{Span, TILE, View};
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Kernel, Lanes};
 use crate::stats::Stats;
+
+/// Tiles of a stretch.
+const STRETCH: usize = 2;
 
 /// Bytes of passage tables that a cluster may hold.
 const MAX_BYTES: usize = 48 << 20;
@@ -392,7 +394,7 @@ impl<const BOTH: bool> Deals for CrossDeals<'_, '_, BOTH> {
             self.free_from[lane] = bar + (key % 2) as usize;
         }
         let bars_held = bar + 1 - first_bar(self.market.1, enter);
-        Some(Deal { side, enter, leave, met, bars_held })
+        Some(Deal::new(side, [enter, leave], met, bars_held))
     }
 
     #[inline(always)]

@@ -17,14 +17,27 @@ use crate::sim::{ExitReason, Side, SimConfig};
 pub(super) struct Deal {
     pub(super) side: Side,
     /// Bars of the two fills.
-    pub(super) enter: usize,
-    pub(super) leave: usize,
+    pub(super) enter: u32,
+    pub(super) leave: u32,
     /// Bit 0, 1 and 2: whether its last bar reaches its stop, its target, its trailing stop. None where it is left at a fill's price.
     pub(super) met: u8,
-    pub(super) bars_held: usize,
+    pub(super) bars_held: u32,
 }
 
 impl Deal {
+    /// One between the fills of two bars that holds the position in so many, left in a bar that reaches these levels.
+    #[inline(always)]
+    pub(super) fn new(side: Side, [enter, leave]: [usize; 2], met: u8, bars_held: usize) -> Deal {
+        // Bars are far fewer: twice their number is a `Key`.
+        Deal { side, enter: enter as u32, leave: leave as u32, met, bars_held: bars_held as u32 }
+    }
+
+    /// The bars of its fills.
+    #[inline(always)]
+    pub(super) fn bars(&self) -> [usize; 2] {
+        [self.enter as usize, self.leave as usize]
+    }
+
     /// Harmless where a lane has no trade.
     const NONE: Deal = Deal { side: Side::Long, enter: 0, leave: 1, met: 0, bars_held: 0 };
 }
@@ -44,7 +57,8 @@ impl Prices {
     /// Those of a trade between two fills of signals.
     #[inline(always)]
     pub(super) fn of_fills(deal: &Deal, fills: &[f64]) -> Prices {
-        Prices { enter: fills[deal.enter], leave: fills[deal.leave], is_target: false, is_ambiguous: false }
+        let [enter, leave] = deal.bars();
+        Prices { enter: fills[enter], leave: fills[leave], is_target: false, is_ambiguous: false }
     }
 
     /// Those of a trade that a level may end, of a combination with these rules.
@@ -55,7 +69,7 @@ impl Prices {
         fills: &[f64],
         rules: &Rules,
     ) -> Prices {
-        let Deal { side, enter, leave, met, .. } = *deal;
+        let (Deal { side, met, .. }, [enter, leave]) = (*deal, deal.bars());
         match market.view(side) {
             Some(view) if met != 0 => {
                 let raw = fills[enter];
@@ -95,7 +109,7 @@ pub(super) struct Lookup {
     pub(super) count: [usize; EIGHT],
     pub(super) deals: [[Deal; AHEAD]; EIGHT],
     /// Samples with the position: the first, and the first after them.
-    pub(super) runs: [[[usize; 2]; AHEAD]; EIGHT],
+    pub(super) runs: [[[u32; 2]; AHEAD]; EIGHT],
     /// 1 where there is a trade, else 0.
     pub(super) active: [[f64; EIGHT]; AHEAD],
     /// 1 for long, -1 for short.
@@ -151,8 +165,7 @@ impl Lookup {
     /// Bars of the fills of a lane's trade.
     #[inline(always)]
     pub(super) fn bars(&self, lane: usize, step: usize) -> [usize; 2] {
-        let Deal { enter, leave, .. } = self.deals[lane][step];
-        [enter, leave]
+        self.deals[lane][step].bars()
     }
 
     /// Takes the next trades of all lanes; gives the largest number of a lane.
@@ -203,7 +216,7 @@ impl Lookup {
             self.enter_raw[step][lane] = enter;
             self.leave_price[step][lane] = leave * if is_target { 1.0 } else { worse };
             self.leave_rate[step][lane] = if is_target { maker_fee } else { taker_fee };
-            self.bars_held[step][lane] = deal.bars_held as f64;
+            self.bars_held[step][lane] = f64::from(deal.bars_held);
         }
         ambiguous
     }
@@ -214,7 +227,7 @@ impl Lookup {
     pub(super) fn look_up_closes(&mut self, market: &Market<'_>, lane: usize, mut marked: usize) -> usize {
         let samples = &market.samples;
         for step in 0..self.count[lane] {
-            let Deal { enter, leave, .. } = self.deals[lane][step];
+            let [enter, leave] = self.deals[lane][step].bars();
             self.flat_marked[step][lane] = one(marked < enter);
             self.held_marked[step][lane] = one(enter < leave);
             // A position without a close in it has no range: that of its bar is masked.
@@ -222,7 +235,7 @@ impl Lookup {
             self.low[step][lane] = range.min;
             self.high[step][lane] = range.max;
             let [before, from, to] = [samples.before(marked), samples.before(enter), samples.before(leave)];
-            self.runs[lane][step] = [from, to];
+            self.runs[lane][step] = [from as u32, to as u32];
             self.flat_sampled[step][lane] = one(before < from);
             self.held_sampled[step][lane] = one(from < to);
             if from < to {
@@ -247,23 +260,26 @@ pub(super) struct Memo {
     sums: Vec<[[f64; POWERS]; WAYS]>,
 }
 
-/// Positions filled at bar `enter`, by the first sample after each; the oldest is the next to be forgotten.
+/// Positions filled at bar `enter`, by the number of their samples; the oldest is the next to be forgotten.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
+#[repr(align(32))]
 struct Known {
     enter: u32,
-    to: [u32; WAYS],
     oldest: u32,
+    samples: [u16; WAYS],
 }
 
-/// No bar, and no sample.
-const NONE: u32 = u32::MAX;
+/// No bar.
+const NO_BAR: u32 = u32::MAX;
+
+/// What nothing is remembered for: positions of so many samples are few.
+const TOO_MANY: u16 = u16::MAX;
 
 impl Memo {
     /// Room for entries at this many bars in a row, up to a limit.
     pub(super) fn new(bars: usize) -> Memo {
         let places = bars.next_power_of_two().min(MOST_REMEMBERED);
-        let known = Known { enter: NONE, to: [NONE; WAYS], oldest: 0 };
+        let known = Known { enter: NO_BAR, oldest: 0, samples: [TOO_MANY; WAYS] };
         Memo { known: vec![known; places], sums: vec![[[0.0; POWERS]; WAYS]; places] }
     }
 
@@ -272,30 +288,31 @@ impl Memo {
         Memo { known: Vec::new(), sums: Vec::new() }
     }
 
-    /// The sums of a position, if it is among the last ones with its entry.
+    /// The sums of a position of so many samples, if it is among the last ones with its entry.
     #[inline(always)]
-    pub(super) fn sums(&self, enter: usize, to: usize) -> Option<[f64; POWERS]> {
+    pub(super) fn sums(&self, enter: usize, samples: usize) -> Option<[f64; POWERS]> {
         let place = self.place(enter);
         let known = self.known.get(place)?;
         let mut way = WAYS;
-        for (i, &known) in known.to.iter().enumerate() {
-            way = if known == to as u32 { i } else { way };
+        for (i, &known) in known.samples.iter().enumerate() {
+            way = if usize::from(known) == samples { i } else { way };
         }
-        if known.enter != enter as u32 || way == WAYS {
+        if known.enter != enter as u32 || way == WAYS || samples >= usize::from(TOO_MANY) {
             return None;
         }
         Some(self.sums[place][way])
     }
 
     #[inline(always)]
-    pub(super) fn remember(&mut self, enter: usize, to: usize, sums: [f64; POWERS]) {
+    pub(super) fn remember(&mut self, enter: usize, samples: usize, sums: [f64; POWERS]) {
         let place = self.place(enter);
         let Some(known) = self.known.get_mut(place) else { return };
         if known.enter != enter as u32 {
-            *known = Known { enter: enter as u32, to: [NONE; WAYS], oldest: 0 };
+            *known = Known { enter: enter as u32, oldest: 0, samples: [TOO_MANY; WAYS] };
         }
         let way = known.oldest as usize % WAYS;
-        (known.to[way], known.oldest) = (to as u32, known.oldest.wrapping_add(1));
+        known.samples[way] = u16::try_from(samples).unwrap_or(TOO_MANY);
+        known.oldest = known.oldest.wrapping_add(1);
         self.sums[place][way] = sums;
     }
 

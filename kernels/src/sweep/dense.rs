@@ -328,7 +328,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         let DenseMarket { edges, config, .. } = self.of;
         let mut sums = self.sums[lane];
         for (step, deal) in lookup.deals[lane].iter().enumerate().take(lookup.count[lane]) {
-            let (enter, leave) = (deal.enter, deal.leave);
+            let [enter, leave] = deal.bars();
             if deal.met == 0 {
                 sums.add_row(edges.enter(enter));
                 sums.add_row(edges.leave(leave));

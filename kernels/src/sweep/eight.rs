@@ -131,7 +131,8 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         let trades = lookup.count[lane];
         // By value: a reference would pin the sums in memory.
         let mut sums = self.sums[lane];
-        for (deal, &[from, to]) in lookup.deals[lane].iter().zip(&lookup.runs[lane]).take(trades) {
+        for (deal, run) in lookup.deals[lane].iter().zip(&lookup.runs[lane]).take(trades) {
+            let [from, to] = run.map(|sample| sample as usize);
             if ALL_IN || deal.side == Side::Long {
                 // Of a single sample the difference is none, nor of no sample.
                 sums.hold(&self.rows.rows, (from + 1).min(to), to);
@@ -145,14 +146,14 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
     /// Sums over a short position with all the cash.
     #[inline(always)]
     fn walk_whole(&self, deal: &Deal, (from, to): (usize, usize), memo: &mut Memo) -> [f64; POWERS] {
-        if let Some(sums) = memo.sums(deal.enter, to) {
+        let (enter, samples) = (deal.enter as usize, to - from);
+        if let Some(sums) = memo.sums(enter, samples) {
             return sums;
         }
-        let market = self.books.market;
-        let offset = short_offset(entry_price(self.config, Side::Short, self.fills[deal.enter]), self.config);
-        let walk = Walk { closes: &market.samples.closes, run: (from, to), held: Offset(offset) };
+        let offset = short_offset(entry_price(self.config, Side::Short, self.fills[enter]), self.config);
+        let walk = Walk { closes: &self.books.market.samples.closes, run: (from, to), held: Offset(offset) };
         let sums = self.books.lanes.call(walk);
-        memo.remember(deal.enter, to, sums);
+        memo.remember(enter, samples, sums);
         sums
     }
 
@@ -250,7 +251,7 @@ impl<'m, L: Lanes, const ALL_IN: bool> EightAccounts<'m, L, ALL_IN> {
         while rest != 0 {
             let i = rest.trailing_zeros() as usize;
             rest &= rest - 1;
-            let [from, to] = lookup.runs[i][step];
+            let [from, to] = lookup.runs[i][step].map(|sample| sample as usize);
             let held = Part { cash: cash[i], quantity: quantity[i] };
             let walk = Walk { closes: &samples.closes, run: (from, to), held };
             self.sums[i].add_walked(&self.books.lanes.call(walk));

@@ -310,7 +310,7 @@ impl Deals for SignalDeals<'_> {
         self.next[lane] += 1;
         let (enter, leave) = (enter as usize + self.delay, leave as usize + self.delay);
         // Filled at an open or at a close alike, it is held from the entry's fill to the exit's.
-        Some(Deal { side: self.side, enter, leave, met: 0, bars_held: leave - enter })
+        Some(Deal::new(self.side, [enter, leave], 0, leave - enter))
     }
 
     #[inline(always)]
@@ -364,7 +364,7 @@ impl Deals for EventDeals<'_> {
             self.next[lane] += 1;
             self.reversed[lane] = Some(opposite(side));
         }
-        Some(Deal { side, enter, leave, met: 0, bars_held: leave - enter })
+        Some(Deal::new(side, [enter, leave], 0, leave - enter))
     }
 
     #[inline(always)]
