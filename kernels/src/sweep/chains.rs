@@ -3,10 +3,9 @@
 use super::account::first_bar;
 use super::block::Open;
 use super::books::EIGHT;
-use super::deals::{Deal, Deals, LEVELS, Prices};
+use super::deals::{Deal, Deals, End, LEVELS, Prices};
 use super::groups::{Group, GroupMarket, key_of};
 use super::jumper::USUAL;
-use super::passage::{Key, NEVER};
 use super::rules::Rules;
 
 /// Where a combination is in its group's entries.
@@ -48,20 +47,14 @@ impl<'c> Chain<'c> {
         self.entry = self.group.decisions.len();
     }
 
-    /// When the position of the next entry ends, and the levels that its last bar reaches, as bits.
+    /// The end of the position of the next entry.
     #[inline(always)]
-    fn end(&self) -> (Key, u8) {
-        // Loops, not closures: those are not always compiled for the instruction set.
-        let (mut keys, mut key) = ([NEVER; 5], NEVER);
-        for kind in 0..self.kinds.max(USUAL) {
-            keys[kind] = key_of(self.passages[kind][self.entry]);
-            key = key.min(keys[kind]);
+    fn end(&self) -> End {
+        let mut end = End::OPEN;
+        for (passages, &level) in self.passages.iter().zip(&self.levels).take(self.kinds.max(USUAL)) {
+            end = end.or(key_of(passages[self.entry]), level);
         }
-        let mut met = 0;
-        for kind in 0..self.kinds.max(USUAL) {
-            met |= self.levels[kind] * u8::from(keys[kind] == key);
-        }
-        (key, met)
+        end
     }
 }
 
@@ -98,7 +91,7 @@ impl<const BOTH: bool> Deals for Chains<'_, '_, BOTH> {
         }
         let side = group.side(chain.entry);
         let enter = decided as usize + self.delay;
-        let (key, met) = chain.end();
+        let End { key, met } = chain.end();
         let (bar, is_decided) = ((key / 2) as usize, key % 2 == 1);
         let (mut leave, mut free_from, mut reversal) = (bar, bar, None);
         if is_decided {

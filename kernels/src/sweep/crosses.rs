@@ -9,7 +9,7 @@ use super::account::first_bar;
 use super::block::{Open, Stop, fills};
 use super::books::EIGHT;
 use super::cluster::Cluster;
-use super::deals::{Deal, Deals, LEVELS, Lookup, Memo, Prices};
+use super::deals::{Deal, Deals, End, LEVELS, Lookup, Memo, Prices};
 use super::dense::{DenseAccounts, DenseMarket};
 use super::eight::EightAccounts;
 use super::leaf::NumberLeaf;
@@ -134,19 +134,15 @@ impl<'k> Ends<'k> {
         ends
     }
 
-    /// The first of them and of a signal for an entry decided at bar `t`, and the levels that its last bar reaches, as bits.
+    /// The end of a position that is decided at bar `t` and met by a signal at `signal`.
     #[inline(always)]
-    fn first(&self, side: Side, t: usize, signal: Key) -> (Key, u8) {
+    fn first(&self, side: Side, t: usize, signal: Key) -> End {
         let passages = &self.keys[usize::from(side == Side::Short)];
-        let (mut keys, mut key, mut met) = ([NEVER; 4], signal, 0);
-        for kind in 0..self.kinds {
-            keys[kind] = passages[kind][t];
-            key = key.min(keys[kind]);
+        let mut end = End { key: signal, met: 0 };
+        for (passages, &level) in passages.iter().zip(&self.levels).take(self.kinds) {
+            end = end.or(passages[t], level);
         }
-        for kind in 0..self.kinds {
-            met |= self.levels[kind] * u8::from(keys[kind] == key);
-        }
-        (key, met)
+        end
     }
 }
 
@@ -379,7 +375,7 @@ impl<const BOTH: bool> Deals for CrossDeals<'_, '_, BOTH> {
             }
             place += 1;
         }
-        let (key, met) = self.ends[lane].first(side, decided, signal);
+        let End { key, met } = self.ends[lane].first(side, decided, signal);
         let bar = (key / 2) as usize;
         let leave = bar + if key % 2 == 1 { self.delay } else { 0 };
         if bar >= self.until || leave >= self.prices.len() {

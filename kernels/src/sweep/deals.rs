@@ -9,6 +9,7 @@ use super::books::EIGHT;
 use super::dense::AHEAD;
 use super::market::Market;
 use super::moments::POWERS;
+use super::passage::{Key, NEVER};
 use super::rules::Rules;
 use crate::sim::{ExitReason, Side, SimConfig};
 
@@ -101,6 +102,25 @@ pub(super) trait Deals {
 
     /// The prices of a lane's trade.
     fn prices(&self, lane: usize, deal: &Deal) -> Prices;
+}
+
+/// When a position ends, and the levels that its last bar reaches, as in [`Deal::met`].
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) key: Key,
+    pub(super) met: u8,
+}
+
+impl End {
+    /// By the end of the data.
+    pub(super) const OPEN: End = End { key: NEVER, met: 0 };
+
+    /// The earlier of this end and one at a passage, which is that of a level with this bit or of none.
+    #[inline(always)]
+    pub(super) fn or(self, key: Key, level: u8) -> End {
+        let met = if key == self.key { self.met | level } else { self.met };
+        if key < self.key { End { key, met: level } } else { End { key: self.key, met } }
+    }
 }
 
 /// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.

@@ -57,7 +57,7 @@ impl SimulationPath {
                 "positions end by signals or after so many bars; positions of 64 bars at a time from bit words, eight combinations side by side"
             }
             SimulationPath::Jumps => {
-                "exits are first passages, one table per rule value shared by all combinations; eight combinations side by side"
+                "exits are first passages, one table per rule value shared by all combinations; from entry to exit to entry, or from cross to cross where every combination has its own; eight combinations side by side"
             }
         }
     }

@@ -336,6 +336,10 @@ where
     F: Future<Output = Result<V, VenueError>>,
 {
     counters.lookups.add(1);
+    // Most reads find their value, and to ask for it alone is half the work.
+    if let Some(value) = cache.get(&key).await {
+        return Ok(value);
+    }
     let counted = async {
         counters.loads.add(1);
         load.await
