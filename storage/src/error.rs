@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
-use object_store::client::HttpError;
+use object_store::client::{HttpError, HttpErrorKind};
 use parquet::errors::ParquetError;
 
 use crate::location::Location;
@@ -169,6 +169,11 @@ fn of_status(text: &str, answer: &str) -> (Kind, String) {
 }
 
 /// The error of the connection underneath, if that is what it is.
+/// Whether a connection broke off after the request may have been sent.
+pub(crate) fn has_broken_off(error: &object_store::Error) -> bool {
+    transport(error).is_some_and(|http| http.kind() == HttpErrorKind::Interrupted)
+}
+
 fn transport(error: &object_store::Error) -> Option<&HttpError> {
     let mut cause = error.source();
     while let Some(inner) = cause {

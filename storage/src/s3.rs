@@ -20,7 +20,7 @@ use object_store::{
 use tokio::runtime::{Builder, Handle, Runtime};
 use url::Url;
 
-use crate::error::{Kind, SETTING, StorageError, explain};
+use crate::error::{Kind, SETTING, StorageError, explain, has_broken_off};
 use crate::location::{Entry, Revision};
 
 /// How long a server that has answered before is waited for: a restart costs no unit.
@@ -31,6 +31,9 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most time that one request may take; 64 MiB go over a slow line in it.
 const REQUEST_TIMEOUT: &str = "300 seconds";
+
+/// How often the connection of one request may break off.
+const MOST_BROKEN_OFF: usize = 5;
 
 /// Under which condition an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,11 +257,27 @@ impl Bucket {
             When::Absent => PutMode::Create,
             When::Tag(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None }),
         };
-        match self.put_mode(key, content.clone(), mode) {
+        match self.put_under(key, &content, &mode) {
             Err(error) if explain(&error).0 == Kind::Unsupported => {
                 self.put_mode(key, content, PutMode::Overwrite)
             }
             done => done,
+        }
+    }
+
+    /// Writes an object under a condition. Where a connection breaks off, the object may have been written and the answer lost: the
+    /// client does not ask again by itself, since the condition is not met any more then.
+    fn put_under(&self, key: &Key, content: &Bytes, mode: &PutMode) -> Result<()> {
+        let mut broken_off = 0;
+        loop {
+            match self.put_mode(key, content.clone(), mode.clone()) {
+                Err(error) if has_broken_off(&error) && broken_off < MOST_BROKEN_OFF => broken_off += 1,
+                Err(error) if broken_off > 0 && explain(&error).0 == Kind::Raced => {
+                    let is_ours = self.get(key).is_ok_and(|(found, _)| found == *content);
+                    return if is_ours { Ok(()) } else { Err(error) };
+                }
+                done => return done,
+            }
         }
     }
 

@@ -5,6 +5,7 @@ answered by one line:
 
     down     stops listening, as a server that is being restarted
     up       listens again on the same port; the objects are still there
+    cut before, cut after  one of the next writes each has its connection reset, before it is done or after it
     uploads  answers how many uploads in parts were begun and neither completed nor given up
     puts     answers how often each object was written, by path, as JSON
     save DIR     writes all objects below a directory and answers how many there are
@@ -17,7 +18,10 @@ It ends when its input ends, so it never outlives the test that started it.
 import collections
 import json
 import logging
+import os
 import pathlib
+import socket
+import struct
 import sys
 import threading
 
@@ -37,19 +41,26 @@ class Server:
 
     def __init__(self):
         self.puts = collections.Counter()
+        self.cuts = collections.deque()
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.port = 0
         self.up()
 
     def count(self, environ, start_response):
-        """Counts what is written, then lets moto answer."""
+        """Counts what is written, then lets moto answer, or nobody where the connection is to be cut."""
+        cut = self.cuts.popleft() if self.cuts and environ["REQUEST_METHOD"] == "PUT" else None
+        if cut == "before":
+            reset(environ["werkzeug.socket"])
 
         def started(status, headers, *more):
             if environ["REQUEST_METHOD"] == "PUT" and status.startswith("200"):
                 self.puts[environ["PATH_INFO"]] += 1
             return start_response(status, headers, *more)
 
-        return self.moto(environ, started)
+        answer = self.moto(environ, started)
+        if cut == "after":
+            reset(environ["werkzeug.socket"])
+        return answer
 
     def up(self):
         self.listener = make_server("127.0.0.1", self.port, self.count, threaded=True)
@@ -61,6 +72,13 @@ class Server:
         self.listener.shutdown()
         self.listener.server_close()
         self.thread.join()
+
+
+def reset(connection):
+    """Closes a connection with a reset, and ends the request."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())
+    raise ConnectionResetError
 
 
 def save(s3, folder):
@@ -103,6 +121,9 @@ def main():
         elif word == "up":
             server.up()
             say("up")
+        elif word in ("cut before", "cut after"):
+            server.cuts.append(word[4:])
+            say("cut")
         elif word == "uploads":
             say(len(s3.buckets[BUCKET].multiparts))
         elif word == "puts":

@@ -205,6 +205,20 @@ fn a_server_that_is_away_for_some_seconds_costs_nothing_but_these() {
     assert_eq!(server.puts("results/units").values().max(), Some(&1));
 }
 
+/// A unit whose answer is lost is there, one whose request is lost is not: either way it is written once.
+#[test]
+fn connections_that_break_off_cost_no_unit() {
+    let Some((place, mut server)) = place_and_server() else { return };
+    place.run(&sweep("data", "results")).ok();
+    for cut in ["before", "after", "after", "before", "before", "after"] {
+        server.tell(&format!("cut {cut}"));
+    }
+    let mut command = place.command(&sweep(&server.url("data"), &server.url("results")));
+    assert!(command.envs(server.environment()).stdout(Stdio::null()).status().unwrap().success());
+    assert_same_results(&place, &mut server, "results", "results");
+    assert_eq!(server.puts("results/units").values().max(), Some(&1));
+}
+
 #[test]
 fn what_stands_in_the_way_is_said_in_one_sentence_without_secrets() {
     let Some((place, server)) = place_and_server() else { return };

@@ -31,6 +31,8 @@ pub(crate) struct Contest {
     pub(crate) are_by_period: bool,
     /// Bars after which a position ends.
     pub(crate) max_bars: Option<f64>,
+    /// Bars after an exit without an entry.
+    pub(crate) cooldown: Option<f64>,
     /// Part of the equity, quote currency from 2 on, or risk if negative.
     pub(crate) size: f64,
 }
@@ -47,6 +49,7 @@ impl Contest {
         levels: [false; 3],
         are_by_period: false,
         max_bars: None,
+        cooldown: None,
         size: 1.0,
     };
 }
@@ -84,6 +87,7 @@ pub(crate) fn compile_contest(contest: &Contest) -> Program {
     };
     let (stop_loss, take_profit, trailing_stop) = (level(0, 0.03), level(1, 0.05), level(2, 0.04));
     let max_bars = contest.max_bars.map(|bars| b.push(Op::Const(bars), &[], 0).unwrap());
+    let cooldown = contest.cooldown.map(|bars| b.push(Op::Const(bars), &[], 0).unwrap());
     let size = b.push(Op::Const(contest.size.abs()), &[], 0).unwrap();
     let [is_long, is_short] = contest.sides;
     let is_left = contest.has_exits || !(is_long && is_short);
@@ -96,7 +100,7 @@ pub(crate) fn compile_contest(contest: &Contest) -> Program {
         take_profit,
         trailing_stop,
         max_bars,
-        cooldown: None,
+        cooldown,
         size: match stop_loss {
             Some(_) if contest.size < 0.0 => Size::Risk(size),
             _ if contest.size >= 2.0 => Size::Quote(size),
@@ -125,9 +129,17 @@ fn any_contest() -> impl Strategy<Value = Contest> {
     let hole = prop::option::of(prop_oneof![Just(100.0), Just(99.5), Just(101.0)]);
     let levels = (prop_oneof![Just([false; 3]), any::<[bool; 3]>()], any::<bool>());
     let max_bars = prop_oneof![Just(None), Just(None), any_limit().prop_map(Some)];
+    let cooldown = prop_oneof![6 => Just(None), 1 => Just(Some(0.0)), 2 => Just(Some(5.0))];
     let size = prop_oneof![Just(1.0), Just(0.5), Just(2_000.0), Just(-0.01)];
-    (signals, sides, hole, levels, max_bars, size).prop_map(
-        |((enter, exit, is_mirrored, has_exits), sides, hole, (levels, are_by_period), max_bars, size)| {
+    (signals, sides, hole, levels, (max_bars, cooldown), size).prop_map(
+        |(
+            (enter, exit, is_mirrored, has_exits),
+            sides,
+            hole,
+            (levels, are_by_period),
+            (max_bars, cooldown),
+            size,
+        )| {
             Contest {
                 enter,
                 exit,
@@ -138,6 +150,7 @@ fn any_contest() -> impl Strategy<Value = Contest> {
                 levels,
                 are_by_period,
                 max_bars,
+                cooldown,
                 size,
             }
         },
