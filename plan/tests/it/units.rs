@@ -47,7 +47,7 @@ const LONG_STRATEGY: &str = "
 name: long
 params:
   fast: {from: 3, to: 82}
-  slow: {from: 103, to: 302}
+  slow: {from: 103, to: 502}
 long:
   enter: crosses_above(sma(close, fast), sma(close, slow))
   exit: crosses_below(sma(close, fast), sma(close, slow))
@@ -107,8 +107,12 @@ impl Place {
     }
 
     fn plan(&self, output: Output) -> Arc<SweepExec> {
+        self.plan_by(self.unit_rows, output)
+    }
+
+    fn plan_by(&self, unit_rows: u64, output: Output) -> Arc<SweepExec> {
         let job = self.job();
-        let units: Vec<Unit> = job.spec.units(job.strategy.space().len(), Some(self.unit_rows)).collect();
+        let units: Vec<Unit> = job.spec.units(job.strategy.space().len(), Some(unit_rows)).collect();
         plan_units(&job, &units, output).unwrap()
     }
 
@@ -223,18 +227,21 @@ async fn an_observer_sees_every_unit_once_with_what_it_cost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn every_flag_stops_a_unit_inside_its_block_and_no_other_unit() {
-    let place = Place::new(LONG_STRATEGY, 180_000, 16_000);
+    let place = Place::new(LONG_STRATEGY, 180_000, 32_000);
     let small = Place::small();
-    for stopped_by in ["job", "observer", "process", "dropped stream"] {
+    for (index, stopped_by) in ["job", "observer", "process", "dropped stream"].into_iter().enumerate() {
         let log = Arc::new(Log::default());
         let runtime = place.runtime(2, &log);
+        // Bars are read, and checked, before anything looks at a flag: a unit of few rows leaves them in memory.
+        one(&place.plan_by(100, Output::Receipts), &runtime, index).await.unwrap();
+        log.finished.lock().unwrap().clear();
         let stop = Arc::new(AtomicBool::new(false));
         let plan = Arc::new(place.plan(Output::Receipts).with_stop(Arc::clone(&stop)));
         let unit = {
             let (plan, runtime) = (Arc::clone(&plan), Arc::clone(&runtime));
             tokio::spawn(async move { one(&plan, &runtime, 0).await })
         };
-        // The bars are read and the kernels run; a block takes them seconds.
+        // The kernels run; a block takes them seconds.
         let started = Instant::now();
         while log.running.lock().unwrap().is_empty() || started.elapsed() < Duration::from_millis(600) {
             tokio::time::sleep(Duration::from_millis(10)).await;
