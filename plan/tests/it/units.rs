@@ -235,6 +235,7 @@ async fn every_flag_stops_a_unit_inside_its_block_and_no_other_unit() {
         // Bars are read, and checked, before anything looks at a flag: a unit of few rows leaves them in memory.
         one(&place.plan_by(100, Output::Receipts), &runtime, index).await.unwrap();
         log.finished.lock().unwrap().clear();
+        fs::remove_dir_all(place.results_path().join("units")).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let plan = Arc::new(place.plan(Output::Receipts).with_stop(Arc::clone(&stop)));
         let unit = {
