@@ -5,7 +5,8 @@ answered by one line:
 
     down     stops listening, as a server that is being restarted
     up       listens again on the same port; the objects are still there
-    cut before, cut after  one of the next writes each has its connection reset, before it is done or after it
+    cut before, cut after  one of the next writes under a condition each has its connection reset, before it is done or
+             after it
     uploads  answers how many uploads in parts were begun and neither completed nor given up
     puts     answers how often each object was written, by path, as JSON
     save DIR     writes all objects below a directory and answers how many there are
@@ -48,8 +49,11 @@ class Server:
 
     def count(self, environ, start_response):
         """Counts what is written, then lets moto answer, or nobody where the connection is to be cut."""
-        cut = self.cuts.popleft() if self.cuts and environ["REQUEST_METHOD"] == "PUT" else None
+        is_conditional = "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ
+        cut = self.cuts.popleft() if self.cuts and environ["REQUEST_METHOD"] == "PUT" and is_conditional else None
         if cut == "before":
+            # The client has sent it all: what breaks off earlier it repeats by itself.
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             reset(environ["werkzeug.socket"])
 
         def started(status, headers, *more):
