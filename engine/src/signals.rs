@@ -56,6 +56,22 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// A bar at one price in which nothing was traded.
+    pub fn flat(open_time_ms: i64, price: f64) -> Bar {
+        Bar {
+            open_time_ms,
+            open: price,
+            high: price,
+            low: price,
+            close: price,
+            volume: 0.0,
+            quote_volume: 0.0,
+            trades: 0.0,
+            taker_buy_volume: 0.0,
+            taker_buy_quote_volume: 0.0,
+        }
+    }
+
     /// Row `t` of `bars`; `None` behind the last one.
     pub fn at(bars: &Bars, t: usize) -> Option<Bar> {
         let value = |column| bars.column(column)?.get(t).copied();

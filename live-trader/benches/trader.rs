@@ -201,6 +201,7 @@ fn plan(program: &Program, markets: &[(Symbol, Bars)]) -> Plan {
         rules: RuleValues::new(program, &Signals::new(program, &[], HOUR_MS).expect("signals"))
             .expect("rules"),
         entry: EntryStyle::Market,
+        market_waits: false,
         collar_bps: Decimal::from(100),
         taker_fee: Decimal::new(1, 3),
         symbols: markets.iter().map(of_pair).collect(),

@@ -13,6 +13,7 @@ mod flow;
 mod halt;
 mod live_paper;
 mod lockstep;
+mod market;
 mod paper;
 mod patience;
 mod plan;

@@ -69,8 +69,14 @@ class Server:
     def up(self):
         self.listener = make_server("127.0.0.1", self.port, self.count, threaded=True)
         self.port = self.listener.server_address[1]
+        self.listener.handle_error = self.tell_error
         self.thread = threading.Thread(target=self.listener.serve_forever, daemon=True)
         self.thread.start()
+
+    def tell_error(self, request, address):
+        """Tells what went wrong with a request, unless its connection was cut here."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            type(self.listener).handle_error(self.listener, request, address)
 
     def down(self):
         self.listener.shutdown()

@@ -11,7 +11,8 @@ use polybolos_engine::sweep::Symbols;
 use polybolos_engine::timerange::TimeRange;
 use rust_decimal::Decimal;
 
-use super::{LogFormat, intrabar_parser};
+use super::LogFormat;
+use super::strategy::intrabar_parser;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExchangeSimArgs {

@@ -509,16 +509,10 @@ fn example_14_a_higher_timeframe_is_known_once_its_bar_has_closed() {
         .map(|&hour| {
             let price = hour as f64;
             let bar = Bar {
-                open_time_ms: hour * HOUR_MS,
-                open: price,
                 high: price + 0.5,
-                low: price,
                 close: price + 0.25,
                 volume: 1.0,
-                quote_volume: 0.0,
-                trades: 0.0,
-                taker_buy_volume: 0.0,
-                taker_buy_quote_volume: 0.0,
+                ..Bar::flat(hour * HOUR_MS, price)
             };
             signals.push(&bar);
             let values = lifted.map(|id| match signals.value(id) {

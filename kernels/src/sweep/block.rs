@@ -119,12 +119,7 @@ impl BlockContext<'_, '_> {
         rules: &[Rules],
         out: &mut [Option<Stats>],
     ) -> Result<bool, Stop> {
-        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
-        let side = match (long_enter, short_enter) {
-            (Some(_), Some(_)) => None,
-            (_, None) => Some(Side::Long),
-            (None, _) => Some(Side::Short),
-        };
+        let side = cluster.tiles.side();
         let bars = self.market.bars.len();
         let mut signals = SignalTable::new(cluster, bars);
         let walk = Walk { cluster, bars, cancel: self.cancel, sink: &mut signals };

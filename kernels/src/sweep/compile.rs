@@ -5,6 +5,7 @@
 
 use crate::evaluate::{EvalError, may_be_in_parts};
 use crate::program::{NodeId, Op, ParamSet, Program, Shape, Type};
+use crate::sim::Side;
 use std::collections::HashMap;
 
 /// Where an operand comes from.
@@ -105,6 +106,16 @@ impl TileProgram {
             };
         }
         Ok(compiler.out)
+    }
+
+    /// The side that is traded, if not both.
+    pub(super) fn side(&self) -> Option<Side> {
+        let [long_enter, _, short_enter, _] = self.roots;
+        match (long_enter, short_enter) {
+            (Some(_), Some(_)) => None,
+            (None, Some(_)) => Some(Side::Short),
+            (_, None) => Some(Side::Long),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::leaf::NumberLeaf;
 use super::market::Market;
 use super::ordered::{Ordered, Relation};
 use super::pages::EventPages;
-use super::passage::{ExitRule, Key, NEVER, at_close, passages};
+use super::passage::{ExitRule, Key, MOST_TABLE_BYTES, NEVER, at_close, passages};
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
 use super::signals::{TileSink, Walk, check};
@@ -28,20 +28,17 @@ use crate::stats::Stats;
 /// Tiles of a stretch.
 const STRETCH: usize = 2;
 
-/// Bytes of passage tables that a cluster may hold.
-const MAX_BYTES: usize = 48 << 20;
-
 /// The crosses of a cluster, if they are the fastest way through it: where signals of one side are all there is, another is. The bits
 /// are the same. Combinations that are long with all the cash have accounts of another kind than others.
 pub(super) fn crosses_of(path: SimulationPath, cluster: &Cluster<'_>, rules: &[Rules]) -> Option<Ordered> {
-    let [long_enter, _, short_enter, _] = cluster.tiles.roots;
-    if path != SimulationPath::Jumps && (long_enter.is_none() || short_enter.is_none()) {
+    let side = cluster.tiles.side();
+    if path != SimulationPath::Jumps && side.is_some() {
         return None;
     }
     let mut rules = cluster.rows.iter().map(|&row| &rules[row as usize]);
     let is_first_all_in = rules.clone().next().is_some_and(is_all_in);
     let has_one_kind =
-        short_enter.is_some() || rules.clone().all(|rules| is_all_in(rules) == is_first_all_in);
+        side != Some(Side::Long) || rules.clone().all(|rules| is_all_in(rules) == is_first_all_in);
     let fits = has_one_kind && rules.all(|rules| rules.cooldown == 0);
     fits.then(|| Ordered::crosses(cluster)).flatten()
 }
@@ -67,15 +64,10 @@ impl Kernel for CrossSweep<'_, '_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Result<bool, Stop> {
         let CrossSweep { market, config, cancel, cluster, crosses, rules, out } = self;
-        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
-        let side = match (long_enter, short_enter) {
-            (Some(_), Some(_)) => None,
-            (Some(_), None) => Some(Side::Long),
-            (None, _) => Some(Side::Short),
-        };
+        let side = cluster.tiles.side();
         let rules: Vec<Rules> = cluster.rows.iter().map(|&row| rules[row as usize]).collect();
         let known = ExitRule::of_all(rules.iter());
-        if known.len() * market.bars.len() * size_of::<[Key; 2]>() > MAX_BYTES && rules.len() > 1 {
+        if known.len() * market.bars.len() * size_of::<[Key; 2]>() > MOST_TABLE_BYTES && rules.len() > 1 {
             return Ok(false);
         }
         let keys = |of: Side| match side {

@@ -7,15 +7,12 @@ use std::sync::atomic::AtomicBool;
 use super::account::first_bar;
 use super::block::{Stop, fills};
 use super::market::Market;
-use super::passage::{ExitRule, Key, NEVER, SignalPassages, passages};
+use super::passage::{ExitRule, Key, MOST_TABLE_BYTES, NEVER, SignalPassages, passages};
 use super::records::is_kept;
 use super::rules::Rules;
 use super::signal_table::SignalTable;
 use crate::sim::{Side, SimConfig};
 use crate::simd::{Kernel, Lanes};
-
-/// Bytes of passage tables that a cluster may hold.
-const MAX_BYTES: usize = 48 << 20;
 
 /// Both sides, and their places in arrays of what each has.
 pub(super) const SIDES: [Side; 2] = [Side::Long, Side::Short];
@@ -265,7 +262,7 @@ impl GroupMarket<'_, '_> {
         let rules = ExitRule::of_all(self.rows.iter().map(|&row| &self.rules[row as usize]));
         let unions = [BarSet::new(longs), BarSet::new(shorts)];
         let entries: usize = unions.iter().map(BarSet::len).sum();
-        if rules.len() * entries * size_of::<u64>() > MAX_BYTES && self.rows.len() > 1 {
+        if rules.len() * entries * size_of::<u64>() > MOST_TABLE_BYTES && self.rows.len() > 1 {
             return Ok(None);
         }
         let [longs, shorts] = unions;

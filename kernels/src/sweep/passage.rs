@@ -24,6 +24,9 @@ pub(super) type Key = u32;
 /// No passage before the end of the data.
 pub(super) const NEVER: Key = Key::MAX;
 
+/// Bytes of passage tables that a cluster may hold.
+pub(super) const MOST_TABLE_BYTES: usize = 48 << 20;
+
 #[inline(always)]
 pub(super) fn inside(bar: usize) -> Key {
     2 * bar as Key

@@ -112,12 +112,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         cluster: &Cluster<'_>,
         rules: &[Rules],
     ) -> Option<Accounts<'k, 'a, L, T>> {
-        let [long_enter, _, short_enter, _] = cluster.tiles.roots;
-        let side = match (long_enter, short_enter) {
-            (Some(_), Some(_)) => None,
-            (Some(_), None) => Some(Side::Long),
-            (None, _) => Some(Side::Short),
-        };
+        let side = cluster.tiles.side();
         let is_long = side == Some(Side::Long);
         let of = DenseMarket::new(market.0, market.1).filter(|_| is_long);
         let mut accounts = Accounts {

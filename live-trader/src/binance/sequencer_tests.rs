@@ -7,18 +7,7 @@ use super::*;
 const STEP_MS: i64 = 60_000;
 
 fn bar(open_time_ms: i64) -> Bar {
-    Bar {
-        open_time_ms,
-        open: 1.0,
-        high: 1.0,
-        low: 1.0,
-        close: 1.0,
-        volume: 0.0,
-        quote_volume: 0.0,
-        trades: 0.0,
-        taker_buy_volume: 0.0,
-        taker_buy_quote_volume: 0.0,
-    }
+    Bar::flat(open_time_ms, 1.0)
 }
 
 fn times(ordered: &Ordered) -> Vec<i64> {

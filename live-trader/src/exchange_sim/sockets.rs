@@ -137,18 +137,7 @@ impl Hub {
         now_ms: i64,
     ) {
         let price = crate::simulator::number(price);
-        let bar = Bar {
-            open_time_ms,
-            open: price,
-            high: price,
-            low: price,
-            close: price,
-            volume: 0.0,
-            quote_volume: 0.0,
-            trades: 0.0,
-            taker_buy_volume: 0.0,
-            taker_buy_quote_volume: 0.0,
-        };
+        let bar = Bar::flat(open_time_ms, price);
         let text = kline(symbol, &bar, interval, false, now_ms);
         self.tell_stream(&kline_stream(symbol, interval), &text);
     }

@@ -9,20 +9,16 @@ use polybolos_engine::interval::Interval;
 use polybolos_engine::signals::Bar;
 use tokio::sync::mpsc;
 
-use crate::binance::{
-    Connector, ConnectorConfig, Credentials, Endpoints, KeyKind, MarketPlan, MarketStream, Metrics,
-    UserStream,
-};
+use crate::binance::{Connector, ConnectorConfig, Credentials, Endpoints, KeyKind, Metrics, UserStream};
 use crate::config::{self, BotConfig, Mode, VenueName};
 use crate::filters::SymbolRules;
 use crate::symbol::Symbol;
 use crate::trader::CommandId;
 use crate::venue::{AccountEvent, Answer, Command, MarketEvent, Response, VenueError};
 
-use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
-use super::lockstep::Lockstep;
-use super::patience::{patiently, patiently_at_first};
+use super::market::Market;
+use super::patience::patiently;
 use super::rules_watch::RulesWatch;
 use super::venue::{Dispatch, Feed, Venue};
 
@@ -81,24 +77,16 @@ type Answers = (mpsc::UnboundedSender<(CommandId, Answer)>, mpsc::UnboundedRecei
 /// An exchange, as the desk sees it.
 #[derive(Debug)]
 pub struct Exchange {
-    connector: Connector,
-    interval: Interval,
-    /// Where the market waits for the desk.
-    lockstep: Option<Lockstep>,
-    /// Whether the exchange plays bars of the past: orders and fills then have the time of the bars, and not of the wall clock.
-    has_market_time: bool,
-    is_custom: bool,
+    market: Market,
     user: Option<UserStream>,
-    market: Option<MarketStream>,
     answers: Answers,
-    market_clock: MarketClock,
     rules: Option<RulesWatch>,
 }
 
 impl Exchange {
     /// Its connector.
     pub fn connector(&self) -> &Connector {
-        &self.connector
+        self.market.connector()
     }
 
     /// Connects: compares clocks, and looks at what the key may do.
@@ -122,9 +110,7 @@ impl Exchange {
             ));
         }
         let connector = Connector::new(settings, Some(credentials), metrics)?;
-        // First of all its limits: its answers tell how much has been used, and what that leaves depends on them.
-        patiently_at_first("the exchange's rules", async || connector.exchange_info().await).await?;
-        patiently("the exchange's clock", async || connector.sync_clock().await).await?;
+        let market = Market::connect(connector.clone(), &bot.exchange, interval).await?;
         let account = patiently("the account", async || connector.execute(&Command::Account).await).await?;
         let Response::Account(account) = account else {
             return Err(RuntimeError::CannotTrade);
@@ -142,33 +128,16 @@ impl Exchange {
                 return Err(RuntimeError::KeyMayWithdraw);
             }
         }
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Ok(Exchange {
-            connector,
-            interval,
-            lockstep: bot.exchange.lockstep.then(Lockstep::default),
-            has_market_time: bot.exchange.lockstep,
-            is_custom: bot.exchange.venue == VenueName::Custom,
-            user: None,
-            market: None,
-            answers: (sender, receiver),
-            rules: None,
-            market_clock: MarketClock::start(),
-        })
-    }
-
-    fn heard(&mut self, (event, received): (MarketEvent, Instant)) -> Feed {
-        if let MarketEvent::Bar { bar, .. } = &event {
-            self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
-        }
-        Feed::Market { event, received }
+        let answers = mpsc::unbounded_channel();
+        Ok(Exchange { market, user: None, answers, rules: None })
     }
 
     /// An answer whose times are of the desk's clock: the connector says some in its own, some in the exchange's.
     fn in_desk_time(&self, answer: Answer) -> Answer {
         let now_ms = self.now_ms();
         let of = |time_ms: i64, clock_ms: i64| time_ms.saturating_sub(clock_ms).saturating_add(now_ms);
-        let (local_ms, server_ms) = (self.connector.local_time_ms(), self.connector.server_time_ms());
+        let connector = self.connector();
+        let (local_ms, server_ms) = (connector.local_time_ms(), connector.server_time_ms());
         answer.map_err(|error| match error {
             VenueError::NotDone { reason, retry_at_ms } if retry_at_ms != 0 => {
                 VenueError::NotDone { reason, retry_at_ms: of(retry_at_ms, local_ms) }
@@ -195,16 +164,6 @@ async fn user(stream: Option<&mut UserStream>) -> AccountEvent {
     }
 }
 
-async fn market(stream: Option<&mut MarketStream>) -> (MarketEvent, Instant) {
-    match stream {
-        Some(stream) => match stream.next_with_arrival().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
 async fn changed(watch: Option<&mut RulesWatch>) -> Option<MarketEvent> {
     match watch {
         Some(watch) => watch.changes.recv().await,
@@ -214,46 +173,37 @@ async fn changed(watch: Option<&mut RulesWatch>) -> Option<MarketEvent> {
 
 impl Venue for Exchange {
     fn now_ms(&self) -> i64 {
-        if self.has_market_time { self.market_clock.now_ms() } else { self.connector.server_time_ms() }
+        self.market.now_ms()
     }
 
     fn waits_for_desk(&self) -> bool {
-        self.lockstep.is_some()
+        self.market.waits_for_desk()
     }
 
     fn is_of_the_present(&self) -> bool {
-        !self.has_market_time
+        self.market.is_of_the_present()
     }
 
     async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
-        let known = self.connector.exchange_info().await?.symbols.clone();
+        let known = self.connector().exchange_info().await?.symbols.clone();
         let all = known.values().cloned().collect();
-        self.rules = Some(RulesWatch::start(self.connector.clone(), known));
+        self.rules = Some(RulesWatch::start(self.connector().clone(), known));
         Ok(all)
     }
 
     async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
-        let bars = self.connector.klines(symbol, self.interval, from_ms.max(0), None).await?;
-        let newest_ms = bars.last().map(|last| last.open_time_ms + self.interval.ms());
-        self.market_clock.saw_close(newest_ms.unwrap_or(0));
-        let is_old = is_of_the_past(newest_ms, self.connector.server_time_ms(), self.interval);
-        self.has_market_time |= self.is_custom && is_old;
-        Ok(bars.to_vec())
+        self.market.history(symbol, from_ms).await
     }
 
     fn open(&mut self, pairs: &[(Symbol, Option<i64>)]) {
-        let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
-        self.market = Some(self.connector.market_stream(plan));
-        if let Some(lockstep) = &mut self.lockstep {
-            lockstep.open(pairs);
-        }
+        self.market.open(pairs);
         if self.user.is_none() {
-            self.user = Some(self.connector.user_stream());
+            self.user = Some(self.connector().user_stream());
         }
     }
 
     fn dispatch(&mut self, dispatch: Dispatch) {
-        let (connector, answers) = (self.connector.clone(), self.answers.0.clone());
+        let (connector, answers) = (self.connector().clone(), self.answers.0.clone());
         let mut executing = Box::pin(async move {
             let answer = connector.execute_since(&dispatch.command, dispatch.since).await;
             // The desk may have ended; the next start looks the command up.
@@ -269,13 +219,13 @@ impl Venue for Exchange {
         let wait = Duration::from_millis(u64::try_from(due_ms.saturating_sub(self.now_ms())).unwrap_or(0));
         let due = tokio::time::sleep(wait);
         tokio::pin!(due);
-        let Exchange { user: account, market: bars, answers, rules, .. } = self;
+        let Exchange { user: account, market, answers, rules } = self;
         tokio::select! {
             biased;
             event = user(account.as_mut()) => Feed::Account(event),
             Some((id, answer)) = answers.1.recv() => Feed::Answer { id, answer: self.in_desk_time(answer) },
             Some(event) = changed(rules.as_mut()) => Feed::Market { event, received: Instant::now() },
-            event = market(bars.as_mut()) => self.heard(event),
+            (event, received) = market.next() => Feed::Market { event, received },
             () = &mut due => Feed::Due,
         }
     }
@@ -287,12 +237,11 @@ impl Venue for Exchange {
         if let Ok((id, answer)) = self.answers.1.try_recv() {
             return Some(Feed::Answer { id, answer: self.in_desk_time(answer) });
         }
-        market(self.market.as_mut()).now_or_never().map(|event| self.heard(event))
+        let heard = self.market.next().now_or_never();
+        heard.map(|(event, received)| Feed::Market { event, received })
     }
 
     fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>) {
-        if let (Some(lockstep), Some(market)) = (&self.lockstep, &self.market) {
-            lockstep.tell(market, newest_open_ms);
-        }
+        self.market.settled(newest_open_ms);
     }
 }

@@ -15,18 +15,16 @@ use polybolos_engine::signals::Bar;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::binance::{Connector, MarketPlan, MarketStream};
-use crate::config::{self, VenueName};
+use crate::binance::Connector;
+use crate::config;
 use crate::filters::SymbolRules;
 use crate::simulator::{Settings, SimulatorError, Snapshot};
 use crate::symbol::Symbol;
 use crate::venue::{AccountEvent, MarketEvent, VenueError};
 
-use super::clock::{MarketClock, is_of_the_past};
 use super::error::RuntimeError;
-use super::lockstep::Lockstep;
+use super::market::Market;
 use super::paper::PaperExchange;
-use super::patience::{patiently, patiently_at_first};
 use super::venue::{Dispatch, Feed, Venue};
 
 /// Name of the account's file in the state's folder.
@@ -73,7 +71,7 @@ impl Store {
 /// A bot's connection to a simulated exchange on a live market.
 #[derive(Debug)]
 pub struct LivePaper {
-    connector: Connector,
+    market: Market,
     interval: Interval,
     costs: Settings,
     cash: Decimal,
@@ -81,12 +79,7 @@ pub struct LivePaper {
     store: Store,
     rules: BTreeMap<Symbol, SymbolRules>,
     opened: BTreeSet<Symbol>,
-    market: Option<MarketStream>,
-    /// Where the market waits for the desk.
-    lockstep: Option<Lockstep>,
-    is_custom: bool,
-    has_market_time: bool,
-    market_clock: MarketClock,
+    is_connected: bool,
     queue: VecDeque<Feed>,
 }
 
@@ -103,10 +96,8 @@ impl LivePaper {
         cash: Decimal,
         state_dir: &Path,
     ) -> Result<LivePaper, RuntimeError> {
-        patiently_at_first("the exchange's rules", async || connector.exchange_info().await).await?;
-        patiently("the exchange's clock", async || connector.sync_clock().await).await?;
         Ok(LivePaper {
-            connector,
+            market: Market::connect(connector, exchange, interval).await?,
             interval,
             costs,
             cash,
@@ -114,11 +105,7 @@ impl LivePaper {
             store: Store::open(state_dir)?,
             rules: BTreeMap::new(),
             opened: BTreeSet::new(),
-            market: None,
-            lockstep: exchange.lockstep.then(Lockstep::default),
-            is_custom: exchange.venue == VenueName::Custom,
-            has_market_time: exchange.lockstep,
-            market_clock: MarketClock::start(),
+            is_connected: false,
             queue: VecDeque::new(),
         })
     }
@@ -148,7 +135,6 @@ impl LivePaper {
 
     /// The open bar of a pair has closed: orders meet it, then its close is news.
     fn closed(&mut self, symbol: &Symbol, bar: Bar, received: Instant) {
-        self.market_clock.saw_close(bar.open_time_ms + self.interval.ms());
         if let Err(error) = self.exchange.close_bar(symbol, &bar) {
             tracing::error!(%symbol, %error, "a bar that the simulated exchange does not take");
         }
@@ -161,19 +147,7 @@ impl LivePaper {
 
     /// Puts in the bar that is going on, flat at the last price.
     fn open_next(&mut self, symbol: &Symbol, last: &Bar) {
-        let price = last.close;
-        let bar = Bar {
-            open_time_ms: last.open_time_ms + self.interval.ms(),
-            open: price,
-            high: price,
-            low: price,
-            close: price,
-            volume: 0.0,
-            quote_volume: 0.0,
-            trades: 0.0,
-            taker_buy_volume: 0.0,
-            taker_buy_quote_volume: 0.0,
-        };
+        let bar = Bar::flat(last.open_time_ms + self.interval.ms(), last.close);
         if let Err(error) = self.exchange.open_bar(symbol, &bar) {
             tracing::error!(%symbol, %error, "the simulated exchange does not open its next bar");
         }
@@ -192,48 +166,33 @@ impl LivePaper {
     }
 }
 
-async fn market(stream: Option<&mut MarketStream>) -> (MarketEvent, Instant) {
-    match stream {
-        Some(stream) => match stream.next_with_arrival().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
 impl Venue for LivePaper {
     fn now_ms(&self) -> i64 {
-        if self.has_market_time { self.market_clock.now_ms() } else { self.connector.server_time_ms() }
+        self.market.now_ms()
     }
 
     fn waits_for_desk(&self) -> bool {
-        self.lockstep.is_some()
+        self.market.waits_for_desk()
     }
 
     fn is_of_the_present(&self) -> bool {
-        !self.has_market_time
+        self.market.is_of_the_present()
     }
 
     async fn rules(&mut self) -> Result<Vec<SymbolRules>, VenueError> {
-        self.rules = self.connector.exchange_info().await?.symbols.clone();
+        self.rules = self.market.connector().exchange_info().await?.symbols.clone();
         Ok(self.rules.values().cloned().collect())
     }
 
     async fn history(&mut self, symbol: &Symbol, from_ms: i64) -> Result<Vec<Bar>, VenueError> {
         let saved = self.store.saved.get(symbol);
         let played_ms = saved.and_then(|saved| saved.played_ms).unwrap_or(i64::MAX);
-        let from_ms = from_ms.min(played_ms).max(0);
-        let bars = self.connector.klines(symbol, self.interval, from_ms, None).await?;
-        let newest_ms = bars.last().map(|last| last.open_time_ms + self.interval.ms());
-        self.market_clock.saw_close(newest_ms.unwrap_or(0));
-        let is_old = is_of_the_past(newest_ms, self.connector.server_time_ms(), self.interval);
-        self.has_market_time |= self.is_custom && is_old;
+        let bars = self.market.history(symbol, from_ms.min(played_ms)).await?;
         if let Some(rules) = self.rules.get(symbol).cloned() {
             self.add(&rules, &bars)
                 .map_err(|error| VenueError::Refused { code: 0, message: error.to_string() })?;
         }
-        Ok(bars.to_vec())
+        Ok(bars)
     }
 
     fn admit(&mut self, rules: &SymbolRules, history: &[Bar]) {
@@ -250,13 +209,8 @@ impl Venue for LivePaper {
                 self.open_next(symbol, &last);
             }
         }
-        if let Some(lockstep) = &mut self.lockstep {
-            lockstep.open(pairs);
-        }
-        let is_first = self.market.is_none();
-        let plan = MarketPlan { interval: self.interval, pairs: pairs.to_vec(), has_quotes: true };
-        self.market = Some(self.connector.market_stream(plan));
-        if is_first {
+        self.market.open(pairs);
+        if !std::mem::replace(&mut self.is_connected, true) {
             self.queue.push_back(Feed::Account(AccountEvent::Connected));
         }
     }
@@ -281,7 +235,7 @@ impl Venue for LivePaper {
             }
             tokio::select! {
                 biased;
-                event = market(self.market.as_mut()) => self.heard(event),
+                event = self.market.next() => self.heard(event),
                 () = &mut due => return Feed::Due,
             }
         }
@@ -289,7 +243,7 @@ impl Venue for LivePaper {
 
     fn ready(&mut self) -> Option<Feed> {
         if self.queue.is_empty()
-            && let Some(event) = market(self.market.as_mut()).now_or_never()
+            && let Some(event) = self.market.next().now_or_never()
         {
             self.heard(event);
         }
@@ -297,8 +251,6 @@ impl Venue for LivePaper {
     }
 
     fn settled(&mut self, newest_open_ms: &BTreeMap<Symbol, i64>) {
-        if let (Some(lockstep), Some(market)) = (&self.lockstep, &self.market) {
-            lockstep.tell(market, newest_open_ms);
-        }
+        self.market.settled(newest_open_ms);
     }
 }

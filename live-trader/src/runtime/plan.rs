@@ -21,7 +21,8 @@ use super::error::RuntimeError;
 /// Longest time the exchange itself takes over a request, ms.
 const ENGINE_PATIENCE_MS: i64 = 10_000;
 
-/// What the trader is told: the file's sections in its terms, for pairs with these rules.
+/// What the trader is told: the file's sections in its terms, for pairs with these rules, on a market that waits for it or one that
+/// does not.
 ///
 /// # Errors
 /// Rules of the strategy that are outside their domain.
@@ -29,6 +30,7 @@ pub fn trader_plan(
     config: &BotConfig,
     strategy: &BotStrategy,
     rules: BTreeMap<Symbol, SymbolRules>,
+    market_waits: bool,
 ) -> Result<Plan, RuntimeError> {
     let program = strategy.strategy.program();
     let fault = |error: &dyn std::fmt::Display| RuntimeError::Config(format!("the strategy: {error}"));
@@ -45,6 +47,7 @@ pub fn trader_plan(
             EntryOrder::Limit => EntryStyle::Limit { expire_bars: config.entry.expire_bars },
             EntryOrder::Protected => EntryStyle::Protected,
         },
+        market_waits,
         collar_bps: config.entry.collar_bps,
         taker_fee: Decimal::from_f64(simulation.taker_fee).unwrap_or_default(),
         symbols: rules.into_iter().map(of_symbol).collect(),

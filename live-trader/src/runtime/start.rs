@@ -75,7 +75,7 @@ async fn begin<V: Venue>(setup: Setup, mut venue: V) -> Result<Desk<V>, RuntimeE
     };
     let rules = rules_of(&symbols, rules, &config.capital.quote_asset)?;
     let listed: Vec<SymbolRules> = rules.values().cloned().collect();
-    let plan = trader_plan(&config, &strategy, rules)?;
+    let plan = trader_plan(&config, &strategy, rules, venue.waits_for_desk())?;
     let cooldown_bars = plan.rules.cooldown;
     let of_symbol = |symbol: &Symbol| Ok((symbol.clone(), signals(&strategy)?));
     let strategies: BTreeMap<_, _> = symbols.iter().map(of_symbol).collect::<Result<_, RuntimeError>>()?;

@@ -65,7 +65,7 @@ impl Trader {
         }
     }
 
-    fn decide(&mut self, symbol: &Symbol) {
+    pub(super) fn decide(&mut self, symbol: &Symbol) {
         let state = self.state.symbol(symbol);
         let held = match state.goal {
             Goal::Hold => Some(Held { side: Side::Long, bars: state.holding.bars_held }),

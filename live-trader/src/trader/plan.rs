@@ -57,6 +57,9 @@ pub struct Plan {
     pub rules: RuleValues,
     /// How it enters.
     pub entry: EntryStyle,
+    /// Whether the market stands still until its closes have been decided on: the price of an entry that never reached the exchange is
+    /// then not gone.
+    pub market_waits: bool,
     /// Price collar of `Protected` entries above the last price, and reserve of market entries, basis points.
     pub collar_bps: Decimal,
     /// Fee of market orders, a fraction of notional: what a purchase must leave room for.

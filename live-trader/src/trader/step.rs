@@ -135,10 +135,23 @@ impl Trader {
             }
         } else if has_part {
             self.set_goal(symbol, Goal::Hold);
+        } else if self.is_to_be_repeated(symbol, state, bar_open_ms) {
+            self.set_goal(symbol, Goal::Flat);
+            self.decide(symbol);
         } else {
             let reason = "its order ended without a fill".to_owned();
             self.give_up_entry(symbol, Why::NotTaken(reason));
         }
+    }
+
+    /// Whether the market still stands where the entry was wanted, and nothing of it has reached the exchange: the program that sent
+    /// it ended between its journal and the network.
+    fn is_to_be_repeated(&self, symbol: &Symbol, state: &SymbolState, bar_open_ms: i64) -> bool {
+        let is_newest = state.last_bar.is_some_and(|bar| bar.open_time_ms == bar_open_ms);
+        let is_of_entry =
+            |ticket: &&Ticket| ticket.intent == Intent::Entry && ticket.bar_open_ms == bar_open_ms;
+        let mut entries = self.state.tickets.of(symbol).map(|(_, ticket)| ticket).filter(is_of_entry);
+        self.plan.market_waits && is_newest && entries.all(|ticket| ticket.stage == Stage::Absent)
     }
 
     fn step_hold(&mut self, symbol: &Symbol, state: &SymbolState, open: &OpenOrders) {

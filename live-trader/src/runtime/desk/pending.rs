@@ -107,18 +107,7 @@ mod tests {
     }
 
     fn bar(name: &str, open_time_ms: i64) -> Feed {
-        let bar = Bar {
-            open_time_ms,
-            open: 1.0,
-            high: 1.0,
-            low: 1.0,
-            close: 1.0,
-            volume: 0.0,
-            quote_volume: 0.0,
-            trades: 0.0,
-            taker_buy_volume: 0.0,
-            taker_buy_quote_volume: 0.0,
-        };
+        let bar = Bar::flat(open_time_ms, 1.0);
         market(MarketEvent::Bar { symbol: Symbol::new(name), bar })
     }
 

@@ -136,6 +136,7 @@ pub(crate) fn plan(program: &Program, pairs: &[(Symbol, Bars)], entry: EntryStyl
         interval: Interval::from_ms(HOUR_MS).unwrap(),
         rules: RuleValues::new(program, &Signals::new(program, &[], HOUR_MS).unwrap()).unwrap(),
         entry,
+        market_waits: false,
         collar_bps: Decimal::from(500),
         taker_fee: Decimal::new(1, 3),
         symbols: pairs.iter().map(of_pair).collect(),
