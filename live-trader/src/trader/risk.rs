@@ -148,7 +148,11 @@ impl Trader {
             other_positions: u32::try_from(others.count()).unwrap_or(u32::MAX),
             last_close: state.last_bar.and_then(|bar| decimal(bar.close)).unwrap_or_default(),
             quote: seen.map(|seen| seen.quote),
-            price_ms: seen.map(|seen| seen.at_ms).max(bar_ms).unwrap_or(i64::MIN / 2),
+            price_ms: match seen.map(|seen| seen.at_ms).max(bar_ms) {
+                // While the market stands still its newest price is the price.
+                Some(_) if self.plan.market_waits => self.now_ms,
+                newest => newest.unwrap_or(i64::MIN / 2),
+            },
             ..account
         }
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use polybolos_engine::signals::Bar;
+use polybolos_live_trader::client_id::Intent;
 use polybolos_live_trader::filters::SymbolRules;
 use polybolos_live_trader::journal::Sink;
 use polybolos_live_trader::runtime::{Dispatch, Feed, Outcome, Pace, Paper, RuntimeError, Venue, start};
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::trader::Goal;
-use polybolos_live_trader::venue::VenueError;
+use polybolos_live_trader::venue::{Command, VenueError};
 use rust_decimal::Decimal;
 use tokio::sync::Notify;
 
@@ -20,7 +21,7 @@ use super::bot::{SYMBOLS, assert_same, backtest, exchange, inputs, market, setup
 /// What stands between a program and its venue.
 trait Between: Send {
     /// Whether a command goes on to the venue.
-    fn passes(&mut self) -> bool;
+    fn passes(&mut self, command: &Command) -> bool;
 
     /// Whether the program still hears what comes next.
     fn hears(&mut self) -> bool {
@@ -64,7 +65,7 @@ impl<B: Between> Venue for Guarded<B> {
     }
 
     fn dispatch(&mut self, dispatch: Dispatch) {
-        if self.between.passes() {
+        if self.between.passes(&dispatch.command) {
             self.inner.dispatch(dispatch);
         }
     }
@@ -108,7 +109,7 @@ impl Dying {
 }
 
 impl Between for Dying {
-    fn passes(&mut self) -> bool {
+    fn passes(&mut self, _: &Command) -> bool {
         let was_dead = self.is_dead;
         !self.dies() || (self.arrives && !was_dead)
     }
@@ -179,6 +180,58 @@ async fn a_program_that_ends_again_and_again_makes_the_trades_of_the_backtest() 
     }
 }
 
+/// Ends the program between the journal and the network: at its second entry, which never arrives.
+struct DyingAtEntry {
+    entries: u32,
+    death: Arc<Notify>,
+}
+
+impl Between for DyingAtEntry {
+    fn passes(&mut self, command: &Command) -> bool {
+        let client_id = match command {
+            Command::Place(order) => Some(order.client_id.clone()),
+            Command::PlaceList(list) => list.client_ids().first().cloned(),
+            _ => None,
+        };
+        if client_id.is_some_and(|id| id.intent() == Some(Intent::Entry)) {
+            self.entries += 1;
+            if self.entries == 2 {
+                self.death.notify_one();
+            }
+        }
+        !self.is_dead()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.entries >= 2
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_never_reached_a_market_that_waits_is_made_again() {
+    let market = market(6, 120);
+    let dir = tempfile::tempdir().unwrap();
+    let exchange = exchange(&market, 0);
+    let mut lives = 0;
+    loop {
+        lives += 1;
+        let death = Arc::new(Notify::new());
+        let between = DyingAtEntry { entries: 0, death: Arc::clone(&death) };
+        let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
+        let mut desk = start(setup(dir.path()), venue).await.unwrap();
+        let (mut inputs, _ends) = inputs();
+        let ended = tokio::select! {
+            outcome = desk.run(&mut inputs) => Some(outcome.unwrap()),
+            () = death.notified() => None,
+        };
+        if ended == Some(Outcome::Ended) {
+            break;
+        }
+    }
+    assert!(lives >= 5, "{lives}");
+    assert_same(&traded(&exchange), &backtest(&market));
+}
+
 /// A disk that is full after so many writes.
 struct Full {
     inner: Box<dyn Sink>,
@@ -207,7 +260,7 @@ struct Watched {
 }
 
 impl Between for Watched {
-    fn passes(&mut self) -> bool {
+    fn passes(&mut self, _: &Command) -> bool {
         if self.has_failed.load(Ordering::SeqCst) {
             self.sent_after.fetch_add(1, Ordering::SeqCst);
         }
