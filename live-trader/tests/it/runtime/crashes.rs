@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use polybolos_engine::signals::Bar;
 use polybolos_live_trader::client_id::Intent;
 use polybolos_live_trader::filters::SymbolRules;
 use polybolos_live_trader::journal::Sink;
-use polybolos_live_trader::runtime::{Dispatch, Feed, Outcome, Pace, Paper, RuntimeError, Venue, start};
+use polybolos_live_trader::runtime::{
+    Desk, Dispatch, Feed, Outcome, Pace, Paper, PaperExchange, RuntimeError, Venue, start,
+};
 use polybolos_live_trader::symbol::Symbol;
 use polybolos_live_trader::trader::Goal;
 use polybolos_live_trader::venue::{Command, VenueError};
@@ -123,6 +126,23 @@ impl Between for Dying {
     }
 }
 
+/// One life of a program, up to its death or the market's end; says whether it was the latter.
+async fn live<B: Between>(
+    dir: &Path,
+    exchange: &Arc<Mutex<PaperExchange>>,
+    between: B,
+    death: &Notify,
+) -> (Desk<Guarded<B>>, bool) {
+    let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
+    let mut desk = start(setup(dir), venue).await.unwrap();
+    let (mut inputs, _ends) = inputs();
+    let has_ended = tokio::select! {
+        outcome = desk.run(&mut inputs) => outcome.unwrap() == Outcome::Ended,
+        () = death.notified() => false,
+    };
+    (desk, has_ended)
+}
+
 #[tokio::test]
 async fn a_program_that_ends_again_and_again_makes_the_trades_of_the_backtest() {
     for (seed, arrives) in [(1, false), (2, true), (3, false), (4, true)] {
@@ -140,14 +160,8 @@ async fn a_program_that_ends_again_and_again_makes_the_trades_of_the_backtest() 
                 death: Arc::clone(&death),
                 is_dead: false,
             };
-            let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
-            let mut desk = start(setup(dir.path()), venue).await.unwrap();
-            let (mut inputs, _ends) = inputs();
-            let ended = tokio::select! {
-                outcome = desk.run(&mut inputs) => Some(outcome.unwrap()),
-                () = death.notified() => None,
-            };
-            if ended == Some(Outcome::Ended) {
+            let (desk, has_ended) = live(dir.path(), &exchange, between, &death).await;
+            if has_ended {
                 let state = desk.trader().state();
                 let expected = &state.expected;
                 let held = |asset: &str| -> Decimal {
@@ -217,14 +231,7 @@ async fn an_entry_that_never_reached_a_market_that_waits_is_made_again() {
         lives += 1;
         let death = Arc::new(Notify::new());
         let between = DyingAtEntry { entries: 0, death: Arc::clone(&death) };
-        let venue = Guarded { inner: Paper::new(exchange.clone(), Pace::Max), between };
-        let mut desk = start(setup(dir.path()), venue).await.unwrap();
-        let (mut inputs, _ends) = inputs();
-        let ended = tokio::select! {
-            outcome = desk.run(&mut inputs) => Some(outcome.unwrap()),
-            () = death.notified() => None,
-        };
-        if ended == Some(Outcome::Ended) {
+        if live(dir.path(), &exchange, between, &death).await.1 {
             break;
         }
     }
