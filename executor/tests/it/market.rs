@@ -30,7 +30,7 @@ long:
 stop_loss: 0.03
 ";
 
-/// 64,000 combinations: seconds of a core over 60,000 bars, which a build for tests reads in some tenths of a second.
+/// 64,000 combinations: seconds of a core over 40,000 bars.
 const LONG: &str = "
 name: long
 params:
@@ -44,8 +44,8 @@ stop_loss: 0.03
 
 /// A dataset, a results folder, a folder of faults, and a sweep.
 pub(crate) struct Market {
-    folder: tempfile::TempDir,
-    strategy: &'static str,
+    folder: Arc<tempfile::TempDir>,
+    strategy: String,
     unit_rows: u64,
     /// Units of the sweep.
     pub(crate) units: usize,
@@ -61,10 +61,21 @@ impl Market {
 
     /// One unit of one block, seconds long.
     pub(crate) fn long() -> Market {
-        Market::new(LONG, 1, 60_000, 64_000, 1)
+        Market::new(LONG, 1, 40_000, 64_000, 1)
     }
 
-    fn new(strategy: &'static str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {
+    /// One unit of one combination on the bars of this market of one symbol, in its folders, done as soon as the bars are in memory.
+    pub(crate) fn single(&self, slow: u32) -> Market {
+        let bars = self.bar_combos / (self.units as u64 * self.unit_rows);
+        let (fast, slow) = ("sma(close, 3)", format!("sma(close, {slow})"));
+        let strategy = format!(
+            "{{name: single, long: {{enter: 'crosses_above({fast}, {slow})', exit: 'crosses_below({fast}, {slow})'}}}}"
+        );
+        let folder = Arc::clone(&self.folder);
+        Market { folder, strategy, unit_rows: 1, units: 1, bar_combos: bars }
+    }
+
+    fn new(strategy: &str, symbols: usize, bars: usize, unit_rows: u64, units: usize) -> Market {
         let folder = tempfile::tempdir().unwrap();
         let interval = "1h".parse().unwrap();
         let dataset = Dataset::create(folder.path().join("data")).unwrap();
@@ -73,7 +84,7 @@ impl Market {
         }
         fs::create_dir(folder.path().join("faults")).unwrap();
         let bar_combos = units as u64 * unit_rows * bars as u64;
-        Market { folder, strategy, unit_rows, units, bar_combos }
+        Market { folder: Arc::new(folder), strategy: strategy.to_owned(), unit_rows, units, bar_combos }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -89,8 +100,7 @@ impl Market {
     }
 
     fn table(&self, results: &str) -> SweepTable {
-        let source =
-            Source { name: "s.yaml".to_owned(), text: self.strategy.to_owned(), format: Format::Yaml };
+        let source = Source { name: "s.yaml".to_owned(), text: self.strategy.clone(), format: Format::Yaml };
         let request = SweepRequest {
             source,
             overrides: Overrides::default(),

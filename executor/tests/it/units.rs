@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use ballista_core::JobId;
 use polybolos_proto::cluster::unit_report::Outcome;
 
-use crate::cluster::{cluster, turn, wait_until};
+use crate::cluster::{Reports, Scheduler, cluster, turn, wait_until};
 use crate::market::{Market, names};
 
 #[test]
@@ -45,27 +46,65 @@ fn a_cluster_gives_the_bytes_of_an_embedded_run_and_reports_every_unit_once() {
     assert!(market.rows("results", &merged) == market.rows("embedded", &embedded));
 }
 
+/// Submits a long market's job and gives it once it is well inside the kernels, on an executor that has read the bars before: in a build for
+/// tests on a busy machine that takes longer than the kernels.
+fn running_kernels(market: &Market, scheduler: &Scheduler, reports: &Reports) -> JobId {
+    let single = scheduler.submit(&market.single(103));
+    scheduler.end(&single).unwrap();
+    let job = scheduler.submit(market);
+    wait_until("the unit runs", || reports.finished().len() == 1 && reports.running() == 1);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(reports.running(), 1, "the unit is too short for this test");
+    job
+}
+
+/// When something was asked for, by the clock and by the processor time of this process.
+struct Asked {
+    at: Instant,
+    processor: Duration,
+}
+
+impl Asked {
+    fn now() -> Asked {
+        Asked { at: Instant::now(), processor: processor_time() }
+    }
+
+    /// Other processes may stretch the second, but not make more work of it.
+    fn assert_within_a_second(&self) {
+        let (wall, work) = (self.at.elapsed(), processor_time() - self.processor);
+        let second = Duration::from_secs(1);
+        assert!(
+            wall < second || (work < second && wall < 10 * second),
+            "{wall:?}, of which {work:?} at work"
+        );
+    }
+}
+
+/// User and system time of this process so far, as the system counts it: in hundredths of a second.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // The name of the program, in parentheses, may have spaces.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
 #[test]
 fn a_cancelled_job_stops_its_kernels_within_a_second() {
     let _turn = turn();
     let market = Market::long();
     let (scheduler, reports, workers) = cluster(&market, 1, 1);
-    let job = scheduler.submit(&market);
-    wait_until("the unit runs", || reports.running() == 1);
-    // Well inside the kernels: the bars have been read.
-    std::thread::sleep(Duration::from_millis(1_500));
-    assert_eq!(reports.running(), 1, "the unit is too short for this test");
-    let asked = Instant::now();
+    let job = running_kernels(&market, &scheduler, &reports);
+    let asked = Asked::now();
     scheduler.cancel(&job);
-    wait_until("the unit's end is reported", || reports.finished().len() == 1);
-    let latency = asked.elapsed();
-    assert!(latency < Duration::from_secs(1), "{latency:?}");
+    wait_until("the unit's end is reported", || reports.finished().len() == 2);
+    asked.assert_within_a_second();
     assert_eq!(reports.with_outcome(Outcome::Cancelled)[0].bar_combos, 0, "not inside its block");
-    assert_eq!(market.stored(), 0);
+    assert_eq!(market.stored(), 1, "of the unit before");
     // The slot is free again.
-    let again = scheduler.submit(&market);
-    scheduler.end(&again).unwrap();
-    assert_eq!(market.stored(), 1);
+    let next = scheduler.submit(&market.single(104));
+    scheduler.end(&next).unwrap();
+    assert_eq!(market.stored(), 2);
     drop(workers);
 }
 
@@ -74,15 +113,13 @@ fn a_sweep_that_the_scheduler_calls_cancelled_stops() {
     let _turn = turn();
     let market = Market::long();
     let (scheduler, reports, _workers) = cluster(&market, 1, 1);
-    let job = scheduler.submit(&market);
-    wait_until("the unit runs", || reports.running() == 1);
     reports.cancel("another-sweep");
-    std::thread::sleep(Duration::from_millis(1_500));
-    assert_eq!(reports.running(), 1, "the unit is too short for this test");
-    let asked = Instant::now();
-    reports.cancel(&market.sweep_id());
+    let sweep = market.sweep_id();
+    let job = running_kernels(&market, &scheduler, &reports);
+    let asked = Asked::now();
+    reports.cancel(&sweep);
     wait_until("the unit's end is reported", || !reports.with_outcome(Outcome::Cancelled).is_empty());
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    asked.assert_within_a_second();
     let error = scheduler.end(&job).unwrap_err();
     assert!(error.contains("Cancelled"), "{error}");
 }
