@@ -33,3 +33,4 @@ pub mod sweep_table;
 pub mod top;
 pub mod unit;
 mod unit_run;
+mod workers;

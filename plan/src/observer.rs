@@ -111,7 +111,7 @@ impl UnitProgress {
 pub struct UnitFigures {
     /// Combinations times bars simulated.
     pub bar_combos: u64,
-    /// Seconds from its start, reading bars and writing its file included, waiting for a permit not.
+    /// Seconds from its start, reading bars and writing its file included, waiting for a thread not.
     pub seconds: f64,
     /// Thread-seconds inside kernels; of a unit on a GPU, how long it ran there.
     pub kernel_seconds: f64,

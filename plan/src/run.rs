@@ -2,8 +2,8 @@
 //!
 //! The order makes a kill at any point harmless: the units of a symbol (each whole or absent), then its result file (whole or
 //! absent), and after all of them the manifest's state. Running the same sweep again does only what is missing. Everything
-//! that costs time is shared out over the runtime's permits: reading bars, units, result files; waiting for the disk holds
-//! none.
+//! that costs time is shared out over the runtime's threads: reading bars, units, result files; waiting for the disk takes
+//! none of them.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -318,7 +318,7 @@ impl Run {
                 let stream = plan.execute(partition, session.task_ctx());
                 async move { Ok::<_, PlanError>((group, stream?.try_collect::<Vec<RecordBatch>>().await?)) }
             })
-            // Twice as many as compute: every permit is taken while units are handed over and wait for the disk.
+            // Twice as many as compute: every thread has work while units are handed over and wait for the disk.
             .buffer_unordered(2 * self.runtime.threads);
         let mut computed = 0;
         while let Some((group, batches)) = receipts.try_next().await? {
@@ -329,16 +329,16 @@ impl Run {
         Ok(computed)
     }
 
-    /// Writes the result file of a series, on a permit like any arithmetic.
+    /// Writes the result file of a series, with the threads that compute.
     async fn write(self: Arc<Run>, series: usize) -> Result<(usize, SeriesTotals), PlanError> {
-        let permits = Arc::clone(&self.runtime.permits);
-        let permit = permits.acquire_owned().await.map_err(|error| PlanError::Query(error.to_string()))?;
+        let run = Arc::clone(&self);
+        let stage = move || {
+            let units: Vec<Unit> = run.series_units(series).collect();
+            let id = &run.job.spec.series[series];
+            results::stage_series(&run.job, &run.runtime, &run.results, &run.manifest, id, &units)
+        };
+        let (file, totals) = self.runtime.workers.run(stage).await??;
         blocking(move || {
-            let units: Vec<Unit> = self.series_units(series).collect();
-            let id = &self.job.spec.series[series];
-            let (file, totals) =
-                results::stage_series(&self.job, &self.runtime, &self.results, &self.manifest, id, &units)?;
-            drop(permit);
             file.commit()?;
             Ok((series, totals))
         })

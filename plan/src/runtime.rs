@@ -1,4 +1,4 @@
-//! What a process brings to the sweeps it runs: compute permits, a bounded cache of bars, progress and a cancel flag.
+//! What a process brings to the sweeps it runs: threads that compute, a bounded cache of bars, progress and a cancel flag.
 //!
 //! One per process, reached through the session's extensions and never serialised: a plan does not know where it runs.
 
@@ -11,12 +11,12 @@ use polybolos_engine::interval::Interval;
 use polybolos_engine::timerange::TimeRange;
 use polybolos_kernels::bars::Bars;
 use polybolos_market_data::Dataset;
-use tokio::sync::Semaphore;
 
 use crate::error::PlanError;
 use crate::faults::Faults;
 use crate::gpu::Gpus;
 use crate::observer::UnitObserver;
+use crate::workers::Workers;
 
 /// Counters of the work done by this process, for progress displays. They only grow.
 #[derive(Debug, Default)]
@@ -88,8 +88,8 @@ impl BarCache {
 /// See the module.
 #[derive(Debug)]
 pub struct SweepRuntime {
-    /// One permit per thread that may compute at a time.
-    pub(crate) permits: Arc<Semaphore>,
+    /// The threads that compute.
+    pub(crate) workers: Workers,
     /// Threads that may compute at a time.
     pub threads: usize,
     /// Set to stop every running unit within milliseconds; finished units stay.
@@ -151,7 +151,7 @@ impl SweepRuntime {
     pub fn with_settings(settings: RuntimeSettings) -> Arc<SweepRuntime> {
         let threads = settings.threads.max(1);
         Arc::new(SweepRuntime {
-            permits: Arc::new(Semaphore::new(threads)),
+            workers: Workers::new(threads),
             threads,
             cancel: Arc::default(),
             progress: Arc::default(),

@@ -153,7 +153,8 @@ impl ExecutionPlan for SweepExec {
             stop: self.stop.clone(),
         });
         let input = self.input.execute(partition, context)?;
-        let permits = run.runtime.threads + 1;
+        // One more than compute at a time: its work is there when a thread is free.
+        let at_once = run.runtime.threads + 1;
         let rows = input
             .map(move |batch| -> Result<_> {
                 let units = batch_units(&run.job, &batch?)?;
@@ -162,7 +163,7 @@ impl ExecutionPlan for SweepExec {
                 let run = Arc::clone(&run);
                 // As many turns as units: a GPU that takes several of them leaves turns without work.
                 let turns = (0..count).map(move |_| Arc::clone(&run).turn(Arc::clone(&queue)));
-                Ok(futures::stream::iter(turns).map(Ok).try_buffer_unordered(permits))
+                Ok(futures::stream::iter(turns).map(Ok).try_buffer_unordered(at_once))
             })
             .try_flatten()
             .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))

@@ -1,11 +1,11 @@
-//! One unit from its input row to its output row: a permit, a thread, whoever watches, and what becomes of errors.
+//! One unit from its input row to its output row: a thread, whoever watches, and what becomes of errors.
 //!
 //! An error is one of three. *Cancelled* ends the stream. A *transient* one ends it with an I/O error, the one kind that
 //! Ballista tries again. A *permanent* one ends a query for rows; where receipts are wanted it becomes a receipt that says so,
 //! since one unit that can never be done must not take the others of its job with it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels};
 use crate::sweep_exec::Output;
 use crate::unit::{FinishedUnit, SweepJob, UnitQueue, Worked};
+use crate::workers::panic_message;
 
 /// How often the flags of the process and of the job are looked at while a unit waits or runs.
 const STOP_CHECK: Duration = Duration::from_millis(20);
@@ -48,6 +49,13 @@ impl Drop for CancelOnDrop {
 
 /// What a turn gives: its rows or receipts, and what a GPU left of its work.
 type Turn = (Vec<RecordBatch>, Vec<UnitQueue>);
+
+/// A unit that is not yet in the store, or why it cannot be.
+struct Computed {
+    unit: Unit,
+    watched: Watched,
+    worked: std::result::Result<Worked, PlanError>,
+}
 
 /// Tells the observer of a unit's end, whatever the end is: a unit whose thread was never started was cancelled.
 struct Watched {
@@ -83,35 +91,57 @@ impl UnitRun {
         Ok(batches)
     }
 
-    /// Waits for a permit, then computes on a blocking thread: the async runtime never does arithmetic. The permit is given
-    /// back before the disk is waited for.
+    /// Computes on one of the threads that do, then waits for the disk on another one.
     async fn take(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<Turn> {
-        let permit = tokio::select! {
-            permit = Arc::clone(&self.runtime.permits).acquire_owned() => permit,
-            () = self.stopped() => return Err(PlanError::Cancelled.into()),
-        };
-        let permit = permit.map_err(|error| DataFusionError::Execution(error.to_string()))?;
         let progress = Arc::new(UnitProgress::default());
         let _cancel = CancelOnDrop(Arc::clone(&progress));
-        let (run, followed) = (Arc::clone(&self), Arc::clone(&progress));
-        let mut work = tokio::task::spawn_blocking(move || {
-            let lease = SweepJob::lease(&run.runtime, &queue);
-            let Some(unit) = queue.next() else { return Ok((Vec::new(), Vec::new())) };
-            let mut watched = run.watch(&unit, &followed);
-            let worked = run.work_caught(&queue, &unit, lease, &followed);
-            drop(permit);
-            let committed = worked.and_then(|worked| run.commit(worked));
-            watched.end(&outcome(&unit, &committed));
-            run.batches(&unit, committed)
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let mut work = pin!({
+            let (run, progress, has_begun) =
+                (Arc::clone(&self), Arc::clone(&progress), Arc::clone(&has_begun));
+            self.runtime.workers.run(move || {
+                has_begun.store(true, Ordering::SeqCst);
+                run.compute(&queue, &progress)
+            })
         });
-        let done = tokio::select! {
-            done = &mut work => done,
+        let computed = tokio::select! {
+            computed = &mut work => computed,
             () = self.stopped() => {
                 progress.cancel();
+                // What has not begun finds that it was cancelled, and is not waited for.
+                if !has_begun.load(Ordering::SeqCst) {
+                    return Err(PlanError::Cancelled.into());
+                }
                 work.await
             }
         };
-        done.map_err(|error| DataFusionError::Execution(format!("a unit's thread failed: {error}")))?
+        let Some(computed) = computed.flatten()? else { return Ok((Vec::new(), Vec::new())) };
+        let committed = tokio::task::spawn_blocking(move || self.finish(computed)).await;
+        committed.map_err(|error| DataFusionError::Execution(format!("a unit's thread failed: {error}")))?
+    }
+
+    /// All of a turn but the waiting for the disk; `None` if a GPU has left nothing to do.
+    fn compute(
+        &self,
+        queue: &UnitQueue,
+        progress: &Arc<UnitProgress>,
+    ) -> std::result::Result<Option<Computed>, PlanError> {
+        if progress.is_cancelled() {
+            return Err(PlanError::Cancelled);
+        }
+        let lease = SweepJob::lease(&self.runtime, queue);
+        let Some(unit) = queue.next() else { return Ok(None) };
+        let watched = self.watch(&unit, progress);
+        let worked = self.work_caught(queue, &unit, lease, progress);
+        Ok(Some(Computed { unit, watched, worked }))
+    }
+
+    /// Puts what was computed into the store, and gives its rows or receipts.
+    fn finish(&self, computed: Computed) -> Result<Turn> {
+        let Computed { unit, mut watched, worked } = computed;
+        let committed = worked.and_then(|worked| self.commit(worked));
+        watched.end(&outcome(&unit, &committed));
+        self.batches(&unit, committed)
     }
 
     /// Ends once the process or the job is asked to stop.
@@ -246,9 +276,4 @@ fn outcome(unit: &Unit, committed: &std::result::Result<Committed, PlanError>) -
         Ok(_) => UnitOutcome::Computed,
         Err(error) => UnitOutcome::of_error(error),
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

@@ -341,7 +341,7 @@ async fn a_panic_is_an_error_of_its_unit_alone() {
     let reason = failure(&one(&plan, &runtime, 4).await.unwrap()).unwrap();
     assert!(reason.starts_with("BBBUSDT, rows 16 to 32: the computation panicked"), "{reason}");
     assert!(reason.contains("injected panic"), "{reason}");
-    // The permit came back, and the token is used up.
+    // The thread came back, and the token is used up.
     assert_eq!(failure(&one(&plan, &runtime, 4).await.unwrap()), None);
 }
 
