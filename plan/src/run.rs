@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
@@ -243,13 +243,27 @@ impl Run {
     }
 
     /// Computes every unit that is not in the store and writes every result file; gives the number of units computed, and what
-    /// became of each series.
+    /// became of each series. After an error too, what was begun has ended; of units that are one work for a GPU, the one with the error.
     async fn to_the_end(
         self: Arc<Run>,
         session: &SessionContext,
         observer: &dyn Observer,
     ) -> Result<(u64, Vec<SeriesTotals>), PlanError> {
         let mut files = ResultFiles::new(Arc::clone(&self));
+        let computed = self.all_units(session, &mut files).await;
+        if computed.is_ok() {
+            observer.writing();
+        }
+        let totals = files.finish().await;
+        Ok((computed?, totals?))
+    }
+
+    /// Computes every unit that is not in the store; gives how many those were.
+    async fn all_units(
+        self: &Arc<Run>,
+        session: &SessionContext,
+        files: &mut ResultFiles,
+    ) -> Result<u64, PlanError> {
         let mut units = self.units();
         let mut computed = 0;
         loop {
@@ -259,7 +273,7 @@ impl Run {
                 if asked.is_empty() {
                     break;
                 }
-                let run = Arc::clone(&self);
+                let run = Arc::clone(self);
                 let (asked, stored) = blocking(move || run.are_stored(asked)).await?;
                 for (unit, is_stored) in asked.into_iter().zip(stored) {
                     if is_stored {
@@ -271,13 +285,12 @@ impl Run {
                 files.check()?;
             }
             if missing.is_empty() {
-                observer.writing();
-                return Ok((computed, files.finish().await?));
+                return Ok(computed);
             }
             if self.runtime.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
-            computed += self.compute(session, &missing, &mut files).await?;
+            computed += self.compute(session, &missing, files).await?;
         }
     }
 
@@ -303,7 +316,8 @@ impl Run {
         Ok((units, stored))
     }
 
-    /// Computes units; gives how many of them were not found in the store after all.
+    /// Computes units; gives how many of them were not found in the store after all. The first error stops the others, and is given
+    /// once they have ended.
     async fn compute(
         &self,
         session: &SessionContext,
@@ -312,21 +326,35 @@ impl Run {
     ) -> Result<u64, PlanError> {
         let has_gpus = self.runtime.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty());
         let groups: Vec<&[Unit]> = if has_gpus { gpu_groups(units) } else { units.chunks(1).collect() };
-        let plan = plan_groups(&self.job, groups.iter().copied(), Output::Receipts)?;
-        let mut receipts = futures::stream::iter(groups.into_iter().enumerate())
+        let stop = Arc::new(AtomicBool::new(false));
+        let plan =
+            plan_groups(&self.job, groups.iter().copied(), Output::Receipts)?.with_stop(Arc::clone(&stop));
+        let groups = groups.into_iter().enumerate().take_while(|_| !stop.load(Ordering::Relaxed));
+        let mut receipts = futures::stream::iter(groups)
             .map(|(partition, group)| {
                 let stream = plan.execute(partition, session.task_ctx());
                 async move { Ok::<_, PlanError>((group, stream?.try_collect::<Vec<RecordBatch>>().await?)) }
             })
             // Twice as many as compute: every thread has work while units are handed over and wait for the disk.
             .buffer_unordered(2 * self.runtime.threads);
-        let mut computed = 0;
-        while let Some((group, batches)) = receipts.try_next().await? {
-            computed += computed_units(&batches)?;
-            group.iter().for_each(|unit| files.unit_is_there(unit.series));
-            files.check()?;
+        let mut computed = Ok(0);
+        while let Some(received) = receipts.next().await {
+            let more = received.and_then(|(group, batches)| {
+                let more = computed_units(&batches)?;
+                group.iter().for_each(|unit| files.unit_is_there(unit.series));
+                files.check()?;
+                Ok(more)
+            });
+            computed = match (computed, more) {
+                (Ok(computed), Ok(more)) => Ok(computed + more),
+                (Err(first), _) => Err(first),
+                (Ok(_), Err(error)) => {
+                    stop.store(true, Ordering::Relaxed);
+                    Err(error)
+                }
+            };
         }
-        Ok(computed)
+        computed
     }
 
     /// Writes the result file of a series, with the threads that compute.
@@ -387,11 +415,13 @@ impl ResultFiles {
         Ok(())
     }
 
-    /// Waits for all files; gives what became of each series, in order.
+    /// Waits for all files that were begun; gives what became of each series, in order, or the first error.
     async fn finish(mut self) -> Result<Vec<SeriesTotals>, PlanError> {
+        let mut first_error = Ok(());
         while let Some(written) = self.writing.join_next().await {
-            self.collect(written)?;
+            first_error = first_error.and(self.collect(written));
         }
+        first_error?;
         self.totals.sort_by_key(|(series, _)| *series);
         Ok(self.totals.into_iter().map(|(_, totals)| totals).collect())
     }
