@@ -95,23 +95,22 @@ impl UnitRun {
     async fn take(self: Arc<Self>, queue: Arc<UnitQueue>) -> Result<Turn> {
         let progress = Arc::new(UnitProgress::default());
         let _cancel = CancelOnDrop(Arc::clone(&progress));
-        let has_begun = Arc::new(AtomicBool::new(false));
+        // By the thread that computes it, or by who stops it before.
+        let is_taken = Arc::new(AtomicBool::new(false));
         let mut work = pin!({
-            let (run, progress, has_begun) =
-                (Arc::clone(&self), Arc::clone(&progress), Arc::clone(&has_begun));
-            self.runtime.workers.run(move || {
-                has_begun.store(true, Ordering::SeqCst);
-                run.compute(&queue, &progress)
+            let (run, progress, is_taken) = (Arc::clone(&self), Arc::clone(&progress), Arc::clone(&is_taken));
+            self.runtime.workers.run(move || match is_taken.swap(true, Ordering::AcqRel) {
+                true => Err(PlanError::Cancelled),
+                false => run.compute(&queue, &progress),
             })
         });
         let computed = tokio::select! {
             computed = &mut work => computed,
             () = self.stopped() => {
-                progress.cancel();
-                // What has not begun finds that it was cancelled, and is not waited for.
-                if !has_begun.load(Ordering::SeqCst) {
+                if !is_taken.swap(true, Ordering::AcqRel) {
                     return Err(PlanError::Cancelled.into());
                 }
+                progress.cancel();
                 work.await
             }
         };
