@@ -48,7 +48,7 @@ fn python() -> Option<&'static Path> {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/s3").join(name)
+    Path::new("../tests/s3").join(name)
 }
 
 impl S3Server {

@@ -42,7 +42,7 @@ fn set(flags: &[&str]) -> Overrides {
 
 /// The example strategies, sorted by file name.
 fn example_files() -> Vec<(String, String)> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../strategies");
+    let directory = PathBuf::from("../strategies");
     let mut files: Vec<(String, String)> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -70,7 +70,7 @@ mod golden {
 
     #[test]
     fn values_and_first_bars_are_talibs() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/indicators-talib-0.8.1.json");
+        let path = "testdata/indicators-talib-0.8.1.json";
         let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let series = |key: &str| -> Vec<f64> {
             let values = file[key].as_array().unwrap();

@@ -11,7 +11,7 @@ use crate::fixtures::{empty_dataset, interval};
 
 /// The recordings' folder, beside the workspace.
 fn recorded(path: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(path);
+    let path = PathBuf::from("../../shared/data").join(path);
     if path.exists() {
         return Some(path);
     }

@@ -1,7 +1,5 @@
 //! docs/sql.md against the program: every function is listed as it is called, every example over `bars` runs.
 
-use std::path::Path;
-
 use polybolos_plan::bars_table::{BARS_TABLE, bars_table};
 use polybolos_plan::functions::window_functions;
 use polybolos_plan::sql_text::interval_as_column;
@@ -10,7 +8,7 @@ use crate::functions::session;
 use crate::synthetic::{START_MS, bars, write_bars};
 
 fn guide() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql.md")).unwrap()
+    std::fs::read_to_string("../docs/sql.md").unwrap()
 }
 
 /// The statements in the guide's ```sql blocks.

@@ -20,7 +20,7 @@ const OPTIONS: [&str; 5] =
     ["--gpu-architecture=compute_80", "--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true"];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
+    PathBuf::from("cuda")
 }
 
 /// Digest of the sources' names and contents and of the options, in the order of the names.
