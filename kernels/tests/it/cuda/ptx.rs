@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "NVRTC's interface is C")]
 
 use std::ffi::{CStr, CString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cudarc::nvrtc::{result, sys};
 use sha2::{Digest, Sha256};
