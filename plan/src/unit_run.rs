@@ -57,7 +57,7 @@ struct Computed {
     worked: std::result::Result<Worked, PlanError>,
 }
 
-/// Tells the observer of a unit's end, whatever the end is: a unit whose thread was never started was cancelled.
+/// Tells the observer of a unit's end, whatever the end is: one for whose result nobody waits any more was cancelled.
 struct Watched {
     watcher: Option<(Arc<dyn UnitObserver>, UnitName)>,
     progress: Arc<UnitProgress>,
@@ -125,7 +125,8 @@ impl UnitRun {
         queue: &UnitQueue,
         progress: &Arc<UnitProgress>,
     ) -> std::result::Result<Option<Computed>, PlanError> {
-        if progress.is_cancelled() {
+        // Before anybody is told that it runs.
+        if self.is_stopped() || progress.is_cancelled() {
             return Err(PlanError::Cancelled);
         }
         let lease = SweepJob::lease(&self.runtime, queue);
@@ -198,9 +199,6 @@ impl UnitRun {
         lease: Option<GpuLease<'_>>,
         progress: &UnitProgress,
     ) -> std::result::Result<Worked, PlanError> {
-        if self.is_stopped() || progress.is_cancelled() {
-            return Err(PlanError::Cancelled);
-        }
         if let Some(faults) = &self.runtime.faults {
             faults.inject(self.symbol(unit), unit.rows.start, progress)?;
         }

@@ -1,7 +1,5 @@
 //! The strategy language: documents, expressions, grids, errors, and that nothing a user types can break it.
 
-use std::path::PathBuf;
-
 use polybolos_engine::strategy::{Format, Overrides, Source, Strategy};
 
 mod documents;
@@ -42,8 +40,7 @@ fn set(flags: &[&str]) -> Overrides {
 
 /// The example strategies, sorted by file name.
 fn example_files() -> Vec<(String, String)> {
-    let directory = PathBuf::from("../strategies");
-    let mut files: Vec<(String, String)> = std::fs::read_dir(directory)
+    let mut files: Vec<(String, String)> = std::fs::read_dir("../strategies")
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))

@@ -281,6 +281,56 @@ async fn every_flag_stops_a_unit_inside_its_block_and_no_other_unit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_thread_is_stopped_without_one_and_never_begins() {
+    let place = Place::small();
+    place.token("sleep-60000@AAAUSDT@0.0");
+    let log = Arc::new(Log::default());
+    let runtime = place.runtime(1, &log);
+    let stop = Arc::new(AtomicBool::new(false));
+    let unit = |plan: Arc<SweepExec>, partition| {
+        let runtime = Arc::clone(&runtime);
+        tokio::spawn(async move { one(&plan, &runtime, partition).await })
+    };
+    let asleep = unit(place.plan(Output::Receipts), 0);
+    while log.running.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let waiting = unit(Arc::new(place.plan(Output::Receipts).with_stop(Arc::clone(&stop))), 1);
+    let abandoned = unit(place.plan(Output::Receipts), 2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.store(true, Ordering::Relaxed);
+    abandoned.abort();
+    let stopped = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let error = PlanError::from(stopped.expect("waits for a thread").unwrap().unwrap_err());
+    assert!(matches!(error, PlanError::Cancelled), "{error}");
+    assert!(abandoned.await.is_err() && !asleep.is_finished());
+    log.running.lock().unwrap()[0].cancel();
+    asleep.await.unwrap().unwrap_err();
+    // The thread has gone through what was queued.
+    one(&place.plan(Output::Receipts), &runtime, 3).await.unwrap();
+    let outcomes: Vec<_> = log.outcomes().into_iter().collect();
+    let unit = |symbol: &str, row, outcome| ((symbol.to_owned(), row), outcome);
+    let expected = [unit("AAAUSDT", 0, UnitOutcome::Cancelled), unit("BBBUSDT", 0, UnitOutcome::Computed)];
+    assert_eq!(outcomes, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_stops_the_units_beside_it_and_waits_for_their_ends() {
+    let place = Place::small();
+    place.token("sleep-60000@AAAUSDT@0.always");
+    place.token("poison@AAAUSDT@16.always");
+    let log = Arc::new(Log::default());
+    let runtime = place.runtime(2, &log);
+    let run = tokio::time::timeout(Duration::from_secs(20), place.run(&runtime)).await;
+    let error = run.expect("the units beside it are stopped").unwrap_err();
+    assert!(error.to_string().starts_with("AAAUSDT, row 16: injected"), "{error}");
+    assert!(log.running.lock().unwrap().is_empty(), "a unit runs on");
+    let outcomes = log.outcomes();
+    assert_eq!(outcomes[&("AAAUSDT".to_owned(), 0)], UnitOutcome::Cancelled);
+    assert!(outcomes.len() < 6, "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_error_is_an_error_that_is_tried_again() {
     let place = Place::small();
     // The results folder is a file.

@@ -1,7 +1,5 @@
 //! The example strategies of `strategies/` and the language reference.
 
-use std::path::PathBuf;
-
 use polybolos_engine::interval::Interval;
 use polybolos_engine::kernels::bars::Bars;
 use polybolos_engine::kernels::program::Size;
@@ -124,8 +122,7 @@ fn equal_subexpressions_are_one_node() {
 
 #[test]
 fn the_reference_names_every_function_and_key() {
-    let path = PathBuf::from("../docs/strategy-language.md");
-    let reference = std::fs::read_to_string(path).unwrap();
+    let reference = std::fs::read_to_string("../docs/strategy-language.md").unwrap();
     for function in functions() {
         let signature = format!("`{}`", function.signature());
         assert!(reference.contains(&signature), "docs/strategy-language.md lacks {signature}");
@@ -143,8 +140,7 @@ fn the_reference_names_every_function_and_key() {
 /// The complete documents in the reference are strategies, and its table of errors shows what is really said.
 #[test]
 fn the_examples_of_the_reference_are_accepted() {
-    let path = PathBuf::from("../docs/strategy-language.md");
-    let reference = std::fs::read_to_string(path).unwrap();
+    let reference = std::fs::read_to_string("../docs/strategy-language.md").unwrap();
     let mut documents = 0;
     for block in reference.split("```yaml\n").skip(1) {
         let text = block.split("```").next().unwrap();
