@@ -15,7 +15,7 @@ use super::eight::EightAccounts;
 use super::leaf::NumberLeaf;
 use super::market::Market;
 use super::ordered::{Ordered, Relation};
-use super::pages::EventPages;
+use super::pages::{EventPages, Gathered};
 use super::passage::{ExitRule, Key, MOST_TABLE_BYTES, NEVER, at_close, passages};
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
@@ -146,7 +146,7 @@ struct CrossAccounts<'k, 'a, L: Lanes> {
     last: Vec<Relation<bool>>,
     pages: EventPages,
     /// Crosses of the eight combinations at hand.
-    gathered: [Vec<u32>; EIGHT],
+    gathered: Gathered,
     groups: Vec<Group<'k>>,
     /// The accounts of the groups, of one kind.
     dense: Vec<DenseAccounts<'k, L>>,
@@ -175,7 +175,7 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
             crosses,
             last: vec![Relation::default(); of.rules.len()],
             pages: EventPages::new(of.rules.len()),
-            gathered: Default::default(),
+            gathered: Gathered::new(STRETCH),
             groups: Vec::new(),
             dense: Vec::new(),
             all_in: Vec::new(),
@@ -207,12 +207,7 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
     fn advance(&mut self, until: usize, cancel: &AtomicBool) -> Result<(), Stop> {
         for place in 0..self.groups.len() {
             check(cancel)?;
-            let group = &mut self.groups[place];
-            for (lane, crosses) in self.gathered.iter_mut().enumerate() {
-                crosses.clear();
-                crosses.extend(group.open[lane]);
-                self.pages.gather(place * EIGHT + lane, crosses);
-            }
+            self.gathered.gather(&self.pages, place, &self.groups[place].open);
             match self.of.side {
                 Some(_) => self.advance_group::<false>(place, until),
                 None => self.advance_group::<true>(place, until),
@@ -227,10 +222,7 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
         let CrossMarket { market, config, side, .. } = self.of;
         let group = &mut self.groups[place];
         let (delay, prices) = fills(market, config);
-        let mut crosses: [&[u32]; EIGHT] = [&[]; EIGHT];
-        for (crosses, gathered) in crosses.iter_mut().zip(&self.gathered) {
-            *crosses = gathered;
-        }
+        let crosses = self.gathered.of_lanes();
         let (next, free_from, market) = ([0; EIGHT], [0; EIGHT], (market, config));
         let (rules, ends) = (&group.rules, &group.ends);
         let mut deals =
@@ -251,7 +243,7 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
         }
         let next = deals.next;
         for (lane, open) in group.open.iter_mut().enumerate() {
-            *open = self.gathered[lane].get(next[lane]).copied();
+            *open = crosses[lane].get(next[lane]).copied();
         }
     }
 

@@ -97,27 +97,30 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
     }
 
     #[inline(always)]
-    fn trade_records(&mut self, records: &[Record], places: &[[u32; EIGHT]]) {
-        for lane in 0..EIGHT {
-            let mut sums = self.sums[lane];
-            for places in places {
-                sums.add_row(&records[places[lane] as usize].sums);
+    fn trade_records(&mut self, records: &[Record], places: &[[u32; AHEAD]; EIGHT], steps: usize) {
+        for (sums, places) in self.sums.iter_mut().zip(places) {
+            let mut sum = *sums;
+            for &place in places.iter().take(steps) {
+                sum.add_row(&records[place as usize].sums);
             }
-            self.sums[lane] = sums;
+            *sums = sum;
         }
         let lanes = self.books.lanes;
-        for places in places {
+        // By value: a reference would pin every sum in memory.
+        let mut books = self.books.clone();
+        for step in 0..steps.min(AHEAD) {
             let mut rows = [lanes.splat(0.0); EIGHT];
-            for (row, &place) in rows.iter_mut().zip(places) {
-                *row = lanes.eight(&records[place as usize].terms);
+            for (row, places) in rows.iter_mut().zip(places) {
+                *row = lanes.eight(&records[places[step] as usize].terms);
             }
             let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
             let range = Range { low, high };
-            let bars = |i: usize| unpack(records[places[i] as usize].terms[7].to_bits());
+            let bars = |i: usize| unpack(records[places[i][step] as usize].terms[7].to_bits());
             let exact: Option<fn(usize) -> Extremes> = None;
             let terms = Terms { active, price, unit, leave_price, leave_rate, range, is_held: active };
-            self.trade(terms, exact, bars);
+            open_and_close(&mut books, self.of.config, terms, exact, bars);
         }
+        self.books = books;
     }
 
     #[inline(always)]
@@ -153,25 +156,6 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         DenseAccounts { of, books, sums: [Row::default(); EIGHT] }
     }
 
-    /// Opens and closes one position per active lane.
-    #[inline(always)]
-    fn trade(
-        &mut self,
-        terms: Terms<L::Eight>,
-        exact: Option<impl Fn(usize) -> Extremes>,
-        bars: impl Fn(usize) -> [usize; 2],
-    ) {
-        let books = &mut self.books;
-        let quantity = books.cash / terms.unit;
-        let active = books.place(terms.active, quantity, LEAST);
-        // Before the first bar equity is the initial cash, so that it does no harm to mark it.
-        books.mark_flat(active);
-        let (held, notional, fee) = books.open(self.of.config, quantity, terms.price);
-        books.mark_held(choose(active, terms.is_held, active), held, terms.range, exact, bars);
-        let settled = books.close(held, (quantity, notional, fee), (terms.leave_price, terms.leave_rate));
-        books.settle(active, settled);
-    }
-
     /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
     /// stays open, and the first bar after the last exit.
     #[inline(always)]
@@ -204,6 +188,25 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         }
         out
     }
+}
+
+/// Opens and closes one position per active lane.
+#[inline(always)]
+fn open_and_close<L: Lanes>(
+    books: &mut Books<'_, L>,
+    config: &SimConfig,
+    terms: Terms<L::Eight>,
+    exact: Option<impl Fn(usize) -> Extremes>,
+    bars: impl Fn(usize) -> [usize; 2],
+) {
+    let quantity = books.cash / terms.unit;
+    let active = books.place(terms.active, quantity, LEAST);
+    // Before the first bar equity is the initial cash, so that it does no harm to mark it.
+    books.mark_flat(active);
+    let (held, notional, fee) = books.open(config, quantity, terms.price);
+    books.mark_held(choose(active, terms.is_held, active), held, terms.range, exact, bars);
+    let settled = books.close(held, (quantity, notional, fee), (terms.leave_price, terms.leave_rate));
+    books.settle(active, settled);
 }
 
 /// What the next trades of every lane need of the market. Lanes without a trade hold numbers that harm nothing.
@@ -295,7 +298,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
             let [from, to] = bars(i);
             market.closes.query(&market.bars.close, from, to)
         };
-        self.trade(terms, Some(exact), bars);
+        open_and_close(&mut self.books, self.of.config, terms, Some(exact), bars);
     }
 
     /// Makes trades that follow those before, and that levels may end. `marked` is per lane the first bar after the last one.
@@ -360,6 +363,6 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
             let [enter, leave] = lookup.bars(i, step);
             market.closes.query(&market.bars.close, enter, leave)
         };
-        self.trade(terms, Some(exact), bars);
+        open_and_close(&mut self.books, self.of.config, terms, Some(exact), bars);
     }
 }

@@ -66,7 +66,10 @@ impl Kernel for Jumps<'_, '_> {
             let (of, enters, is_shared) = (self.of, *enters, !shared.is_empty());
             let group =
                 Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, is_shared, tables: &tables }));
-            for places in shared.chunks(OCTETS * EIGHT) {
+            for (chunk, places) in shared.chunks(OCTETS * EIGHT).enumerate() {
+                if chunk > 0 {
+                    group.forget();
+                }
                 if let Some(shared) = &mut dense {
                     self.share::<L, DenseAccounts<'_, L>>(lanes, shared, &group, places)?;
                 } else if let Some(shared) = &mut sampled {

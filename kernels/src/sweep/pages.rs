@@ -1,5 +1,6 @@
 //! The events of many combinations over a few tiles, one after the other as they are found.
 
+use super::books::EIGHT;
 use super::events::ROOM;
 use super::tile::{Span, TILE, WORDS};
 
@@ -8,6 +9,9 @@ const MAX_EVENTS: usize = 16 << 20;
 
 /// Events of a page.
 const PAGE: usize = 1 << 18;
+
+/// Events that are copied at once; a page ends with as many that are none.
+const CHUNK: usize = 16;
 
 /// Bars and what is decided there, per tile and combination.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl EventPages {
             self.used = 0;
         }
         if self.page >= self.pages.len() {
-            self.pages.push(vec![0; PAGE]);
+            self.pages.push(vec![0; PAGE + CHUNK]);
         }
         match self.pages.get_mut(self.page).and_then(|page| page[self.used..].first_chunk_mut()) {
             Some(room) => room,
@@ -78,14 +82,53 @@ impl EventPages {
         (self.page, self.used) = (0, 0);
     }
 
-    /// Adds the events of one combination, if there is one at this place.
+    /// Writes the events of one combination, if there is one at this place, behind the first `len` of `out`; gives the number of
+    /// all. As many as [`CHUNK`] are written past the last one.
     #[inline(always)]
-    pub(super) fn gather(&self, place: usize, out: &mut Vec<u32>) {
+    fn gather(&self, place: usize, out: &mut [u32], mut len: usize) -> usize {
         if place >= self.combinations {
-            return;
+            return len;
         }
         for &[page, from, to] in self.runs[place.min(self.runs.len())..].iter().step_by(self.combinations) {
-            out.extend_from_slice(&self.pages[page as usize][from as usize..to as usize]);
+            let (from, to) = (from as usize, to as usize);
+            let chunks = self.pages[page as usize][from..].as_chunks::<CHUNK>().0;
+            let room = out[len..].as_chunks_mut::<CHUNK>().0;
+            for (out, chunk) in room.iter_mut().zip(chunks).take((to - from).div_ceil(CHUNK)) {
+                *out = *chunk;
+            }
+            len += to - from;
         }
+        len
+    }
+}
+
+/// The events of eight combinations over a few tiles, in order.
+pub(super) struct Gathered {
+    events: [Vec<u32>; EIGHT],
+    counts: [usize; EIGHT],
+}
+
+impl Gathered {
+    /// Room for so many tiles.
+    pub(super) fn new(tiles: usize) -> Gathered {
+        let events = std::array::from_fn(|_| vec![0; 1 + tiles * TILE + CHUNK]);
+        Gathered { events, counts: [0; EIGHT] }
+    }
+
+    /// Puts together the events of a group, behind those that opened positions which are not closed yet.
+    #[inline(always)]
+    pub(super) fn gather(&mut self, pages: &EventPages, group: usize, open: &[Option<u32>; EIGHT]) {
+        for (lane, (events, count)) in self.events.iter_mut().zip(&mut self.counts).enumerate() {
+            if let (Some(open), Some(first)) = (open[lane], events.first_mut()) {
+                *first = open;
+            }
+            *count = pages.gather(group * EIGHT + lane, events, usize::from(open[lane].is_some()));
+        }
+    }
+
+    /// Those of each lane.
+    #[inline(always)]
+    pub(super) fn of_lanes(&self) -> [&[u32]; EIGHT] {
+        std::array::from_fn(|lane| &self.events[lane][..self.counts[lane]])
     }
 }

@@ -15,7 +15,7 @@ use super::books::EIGHT;
 use super::dense::AHEAD;
 use super::extremes::Extremes;
 use super::groups::{Group, key_of};
-use super::jumper::{Jump, Jumper};
+use super::jumper::{Jump, Jumper, LINKED};
 use super::levels::LevelView;
 use super::market::Market;
 use super::passage::{ExitRule, Key, NEVER};
@@ -56,8 +56,8 @@ pub(super) trait SharedAccounts<'m, L: Lanes>: Sized {
 
     fn new(lanes: L, of: Self::Market) -> Self;
     fn record(of: Self::Market, trade: &UnitTrade) -> Self::Record;
-    /// Makes the trades with these places, one per lane and step.
-    fn trade_records(&mut self, records: &[Self::Record], places: &[[u32; EIGHT]]);
+    /// Makes the trades with these places, so many steps of every lane.
+    fn trade_records(&mut self, records: &[Self::Record], places: &[[u32; AHEAD]; EIGHT], steps: usize);
     /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
     /// stays open, and the first bar after the last exit.
     fn finish(&self, open: impl Fn(usize) -> (Option<(usize, f64)>, usize)) -> [Option<Stats>; EIGHT];
@@ -122,6 +122,12 @@ impl<R: Copy> Records<R> {
 pub(super) fn entries_of_block(rules: usize) -> usize {
     (BLOCK / rules.max(1)).max(1)
 }
+
+/// Where eight combinations go from some entries, see [`Jumper::link`].
+type Links = [[u64; LINKED]; EIGHT];
+
+/// Entries are linked where the combinations before had trades from at least one of so many.
+const FEW: usize = 4;
 
 /// Makes records.
 #[derive(Clone, Copy)]
@@ -236,6 +242,7 @@ impl<'m, M: Copy> Maker<'m, M> {
             starts.push((enter, next));
         }
         let is_signal = |(_, rule): &(usize, &ExitRule)| matches!(rule, ExitRule::Signal(_));
+        let mut trades = Vec::with_capacity(decisions.len());
         for (column, _) in group.rules.iter().enumerate().filter(is_signal) {
             let passages = &group.passages(column)[entries.clone()];
             let places = &group.places(column)[entries.clone()];
@@ -251,8 +258,11 @@ impl<'m, M: Copy> Maker<'m, M> {
                     _ => self.closes(enter, bar + self.delay),
                 };
                 key_after = key;
-                let record = A::record(self.of, &self.decided(enter, bar, range));
-                if let Some(kept) = records.keep(record, false) {
+                trades.push((place, self.decided(enter, bar, range)));
+            }
+            // Nothing but this: rows of several trades are then on their way from memory at once.
+            for (place, trade) in trades.drain(..) {
+                if let Some(kept) = records.keep(A::record(self.of, &trade), false) {
                     place.set(kept);
                 }
             }
@@ -314,7 +324,8 @@ impl<'m, M: Copy> Maker<'m, M> {
         }
     }
 
-    /// Makes the trades of eight combinations, which share them if groups have places, as far as their entries are before `until`.
+    /// Makes the trades of eight combinations, which share them if groups have places, as far as their entries are before
+    /// `until`. Gives how many the one with most of them has.
     #[inline(always)]
     pub(super) fn jump<L: Lanes, A: SharedAccounts<'m, L, Market = M>, const HAS_PLACES: bool>(
         &self,
@@ -322,8 +333,8 @@ impl<'m, M: Copy> Maker<'m, M> {
         jumpers: &mut [Jumper<'_>; EIGHT],
         until: usize,
         records: &mut Records<A::Record>,
-    ) {
-        let mut places = [[0u32; EIGHT]; AHEAD];
+    ) -> usize {
+        let (mut places, mut made) = ([[0u32; AHEAD]; EIGHT], 0);
         loop {
             let mut steps = 0;
             while steps < AHEAD {
@@ -331,7 +342,7 @@ impl<'m, M: Copy> Maker<'m, M> {
                 for (lane, jumper) in jumpers.iter_mut().enumerate() {
                     let spot = 1 + steps * EIGHT + lane;
                     let place = self.next::<L, A, HAS_PLACES>(jumper, until, (&mut *records, spot));
-                    places[steps][lane] = place;
+                    places[lane][steps] = place;
                     any |= place;
                 }
                 if any == 0 {
@@ -339,11 +350,65 @@ impl<'m, M: Copy> Maker<'m, M> {
                 }
                 steps += 1;
             }
-            accounts.trade_records(&records.made, &places[..steps]);
+            accounts.trade_records(&records.made, &places, steps);
+            made += steps;
+            if steps < AHEAD {
+                return made;
+            }
+        }
+    }
+
+    /// Does what [`Maker::jump`] does, for combinations of one group whose passages tell the next entry. What they do from each of
+    /// these entries is found first, for all entries side by side.
+    #[inline(always)]
+    fn jump_linked<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
+        &self,
+        accounts: &mut A,
+        jumpers: &mut [Jumper<'_>; EIGHT],
+        entries: Range<usize>,
+        (links, records): (&mut Links, &mut Records<A::Record>),
+    ) {
+        let count = entries.len().min(LINKED);
+        for (jumper, links) in jumpers.iter().zip(links.iter_mut()) {
+            jumper.link(entries.clone(), &mut links[..count]);
+        }
+        loop {
+            let (mut places, mut steps) = ([[0u32; AHEAD]; EIGHT], 0);
+            let lanes = jumpers.iter_mut().zip(links.iter()).zip(&mut places);
+            for (lane, ((jumper, links), places)) in lanes.enumerate() {
+                let mut step = 0;
+                loop {
+                    step = jumper.follow(entries.start, &links[..count], places, step);
+                    if step == AHEAD || jumper.is_past(entries.end) {
+                        break;
+                    }
+                    let spot = 1 + step * EIGHT + lane;
+                    let place = self.jump_once::<L, A>(jumper, entries.end, (records, spot));
+                    if place == 0 {
+                        break;
+                    }
+                    places[step] = place;
+                    step += 1;
+                }
+                steps = steps.max(step);
+            }
+            accounts.trade_records(&records.made, &places, steps);
             if steps < AHEAD {
                 return;
             }
         }
+    }
+
+    /// The place of the record of a combination's next trade, as [`Maker::next`] gives it.
+    #[cold]
+    #[inline(never)]
+    fn jump_once<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
+        &self,
+        jumper: &mut Jumper<'_>,
+        until: usize,
+        (records, spot): (&mut Records<A::Record>, usize),
+    ) -> u32 {
+        self.next::<L, A, true>(jumper, until, (records, spot))
     }
 
     /// Makes the trades of combinations of one group, eight by eight: all of them through one block of entries, then
@@ -356,7 +421,7 @@ impl<'m, M: Copy> Maker<'m, M> {
         records: &mut Records<A::Record>,
         cancel: &AtomicBool,
     ) -> Result<(), Stop> {
-        group.forget();
+        let mut links: Links = [[0; LINKED]; EIGHT];
         let step = entries_of_block(group.rules.len());
         let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
         let mut from = 0;
@@ -367,8 +432,18 @@ impl<'m, M: Copy> Maker<'m, M> {
             if states.len() >= signals {
                 self.make_signals::<L, A>(group, from..until, records);
             }
+            let (mut jumped, mut made) = (0, 0);
             for (accounts, jumpers) in &mut *states {
-                self.jump::<L, A, true>(accounts, jumpers, until, records);
+                // Who passes over most entries finds them sooner than by links; so does who cannot compare them as vectors.
+                if self.isa != Isa::Portable && group.has_next && jumped < made * FEW {
+                    for from in (from..until).step_by(LINKED) {
+                        let entries = from..until.min(from + LINKED);
+                        self.jump_linked::<L, A>(accounts, jumpers, entries, (&mut links, &mut *records));
+                    }
+                } else {
+                    made += self.jump::<L, A, true>(accounts, jumpers, until, records);
+                    jumped += until - from;
+                }
             }
             from = until;
         }

@@ -5,7 +5,7 @@
 
 use super::account::Account;
 use super::books::{Books, EIGHT, Range, Sides, choose};
-use super::dense::{pack, unpack};
+use super::dense::{AHEAD, pack, unpack};
 use super::edges::{AMBIGUOUS, BARS_HELD, SAMPLES};
 use super::extremes::Extremes;
 use super::fold::{self, Fold};
@@ -106,23 +106,23 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for SampledAccounts<'m, L> {
     }
 
     #[inline(always)]
-    fn trade_records(&mut self, records: &[SampledRecord], places: &[[u32; EIGHT]]) {
-        for lane in 0..EIGHT {
-            let mut sums = self.sums[lane];
-            for places in places {
-                sums.add_row(&records[places[lane] as usize].sums);
+    fn trade_records(&mut self, records: &[SampledRecord], places: &[[u32; AHEAD]; EIGHT], steps: usize) {
+        for (sums, places) in self.sums.iter_mut().zip(places) {
+            let mut sum = *sums;
+            for &place in places.iter().take(steps) {
+                sum.add_row(&records[place as usize].sums);
             }
-            self.sums[lane] = sums;
+            *sums = sum;
         }
         let lanes = self.books.lanes;
-        for places in places {
+        for step in 0..steps.min(AHEAD) {
             let (mut terms, mut times) = ([lanes.splat(0.0); EIGHT], [lanes.splat(0.0); EIGHT]);
-            for ((terms, times), &place) in terms.iter_mut().zip(&mut times).zip(places) {
-                let record = &records[place as usize];
+            for ((terms, times), places) in terms.iter_mut().zip(&mut times).zip(places) {
+                let record = &records[places[step] as usize];
                 *terms = lanes.eight(&record.terms);
                 *times = lanes.eight(&record.times);
             }
-            let bars = |i: usize| unpack(records[places[i] as usize].terms[7].to_bits());
+            let bars = |i: usize| unpack(records[places[i][step] as usize].terms[7].to_bits());
             self.trade(lanes.transpose(terms), lanes.transpose(times), bars);
         }
     }

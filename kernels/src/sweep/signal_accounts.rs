@@ -18,6 +18,7 @@ use super::leaf::NumberLeaf;
 use super::limits::Limit;
 use super::market::Market;
 use super::ordered::Ordered;
+use super::pages::Gathered;
 use super::path::opposite;
 use super::rules::{Rules, Sizing};
 use super::signals::{Events, TileSink, Walk, check};
@@ -71,7 +72,7 @@ struct Accounts<'k, 'a, L: Lanes, T> {
     side: Option<Side>,
     events: Events<T>,
     /// Events of the eight combinations at hand.
-    gathered: [Vec<u32>; EIGHT],
+    gathered: Gathered,
     groups: Vec<Group>,
     /// The accounts of the groups; none of a kind that no combination has. Which kind a combination has must not depend on its
     /// neighbours: a group has accounts of every kind among its combinations, for all of them.
@@ -120,7 +121,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
             config: market.1,
             side,
             events: Events::new(cluster, rules),
-            gathered: Default::default(),
+            gathered: Gathered::new(STRETCH),
             groups: Vec::new(),
             dense: Vec::new(),
             all_in: Vec::new(),
@@ -132,6 +133,11 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         let sizing: Vec<Sizing> = cluster.rows.iter().map(|&row| rules[row as usize].sizing).collect();
         let is_all_in = |sizing: &Sizing| is_long && *sizing == Sizing::Equity(1.0);
         let (has_all_in, has_others) = (sizing.iter().any(is_all_in), !sizing.iter().all(is_all_in));
+        let groups = sizing.len().div_ceil(EIGHT);
+        accounts.groups.reserve_exact(groups);
+        accounts.dense.reserve_exact(if has_all_in && of.is_some() { groups } else { 0 });
+        accounts.all_in.reserve_exact(if has_all_in && of.is_none() { groups } else { 0 });
+        accounts.others.reserve_exact(if has_others { groups } else { 0 });
         for sizing in sizing.chunks(EIGHT) {
             let last = sizing.len() - 1;
             let sizing: [Sizing; EIGHT] = std::array::from_fn(|i| sizing[i.min(last)]);
@@ -150,22 +156,12 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         Some(accounts)
     }
 
-    /// Puts the events of eight combinations together, behind those of positions that are open.
-    #[inline(always)]
-    fn gather(&mut self, group: usize) {
-        for (lane, events) in self.gathered.iter_mut().enumerate() {
-            events.clear();
-            events.extend(self.groups[group].open[lane]);
-            self.events.pages.gather(group * EIGHT + lane, events);
-        }
-    }
-
     /// Makes the trades of a stretch.
     #[inline(always)]
     fn advance(&mut self, cancel: &AtomicBool) -> Result<(), Stop> {
         for group in 0..self.groups.len() {
             check(cancel)?;
-            self.gather(group);
+            self.gathered.gather(&self.events.pages, group, &self.groups[group].open);
             match self.side {
                 Some(side) => self.advance_one_side(group, side),
                 None => self.advance_both_sides(group),
@@ -180,7 +176,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
         let (delay, prices) = fills(self.market, self.config);
         let group = &mut self.groups[place];
         let mut pairs: [&[[u32; 2]]; EIGHT] = [&[]; EIGHT];
-        for (i, events) in self.gathered.iter().enumerate() {
+        for (i, events) in self.gathered.of_lanes().into_iter().enumerate() {
             pairs[i] = filled(events, delay, prices);
             group.open[i] = events.get(2 * pairs[i].len()).copied();
             if let Some([_, leave]) = pairs[i].last() {
@@ -211,10 +207,7 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
     fn advance_both_sides(&mut self, place: usize) {
         let (delay, prices) = fills(self.market, self.config);
         let (group, Some(state)) = (&mut self.groups[place], self.others.get_mut(place)) else { return };
-        let mut events: [&[u32]; EIGHT] = [&[]; EIGHT];
-        for (events, gathered) in events.iter_mut().zip(&self.gathered) {
-            *events = gathered;
-        }
+        let events = self.gathered.of_lanes();
         let mut deals = EventDeals { events, next: [0; EIGHT], reversed: group.reversed, delay, prices };
         let mut accounts = state.clone();
         accounts.run(&mut deals, &mut self.lookup, &mut self.memo);

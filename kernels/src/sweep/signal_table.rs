@@ -67,6 +67,13 @@ impl SignalTable {
 }
 
 impl TileSink for SignalTable {
+    fn places(&self, _: usize) -> Vec<usize> {
+        let mut places: Vec<usize> = self.writers.iter().map(|&place| place as usize).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
     #[inline(always)]
     fn take(&mut self, view: &View<'_>, place: usize) {
         for (root, signal) in self.roots.into_iter().zip(self.signals[place]) {

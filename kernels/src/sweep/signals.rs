@@ -18,6 +18,10 @@ use crate::simd::{Kernel, Lanes};
 /// Takes the signals of one combination on one tile; tiles in order, and on each the combinations in order.
 pub(super) trait TileSink {
     fn take(&mut self, view: &View<'_>, place: usize);
+    /// The combinations whose signals are asked for, ascending, of so many; `take` is not called for others.
+    fn places(&self, combinations: usize) -> Vec<usize> {
+        (0..combinations).collect()
+    }
     /// Whether what has been taken so far fits; if not, the walk ends.
     fn fits(&self) -> bool;
     /// Whether positions of one comparison are all that is wanted; then they come through `take_ordered`, in any order.
@@ -77,6 +81,7 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
         let mut room = TileRoom::new(tiles, &steps);
         let mut shared_carry = vec![Carry::default(); cluster.shared.len()];
         let mut private_carry = vec![Carry::default(); cluster.rows.len() * tiles.private.len()];
+        let places = sink.places(cluster.rows.len());
         let ordered = sink.ordered();
         let visits = ordered.map(|ordered| visits(ordered, cluster)).unwrap_or_default();
         for first_bar in (0..bars).step_by(TILE) {
@@ -102,7 +107,7 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
                     let carry = &mut shared_carry[instance];
                     room.compute_shared(lanes, source, (step, instance), bindings, carry);
                 }
-                for place in 0..cluster.rows.len() {
+                for &place in &places {
                     check(cancel)?;
                     let bindings = cluster.bindings(place);
                     let carries = &mut private_carry[place * tiles.private.len()..][..tiles.private.len()];

@@ -360,14 +360,15 @@ impl<'v> View<'v> {
     #[inline(always)]
     fn order<L: Lanes>(&self, lanes: L, step: &Step, out: &mut WordTile) {
         let (a, b) = (step.args[0], step.args[1]);
-        if let (Arg::Leaf(a), Arg::Leaf(b)) = (a, b)
-            && let (Leaf::Numbers(a), Leaf::Numbers(b)) = (
-                &self.leaves[self.bindings.leaves[a] as usize],
-                &self.leaves[self.bindings.leaves[b] as usize],
-            )
-        {
-            self.order_leaves(lanes, a, b, out);
-            return;
+        match [a, b].map(|arg| self.numbers_leaf(arg)) {
+            [Some(a), Some(b)] => return self.order_leaves(lanes, a, b, out),
+            [Some(a), None] if let Arg::Scalar(b) = b => {
+                return self.order_scalar::<L, false>(lanes, a, self.bindings.scalars[b], out);
+            }
+            [None, Some(b)] if let Arg::Scalar(a) = a => {
+                return self.order_scalar::<L, true>(lanes, b, self.bindings.scalars[a], out);
+            }
+            _ => {}
         }
         let (mut room_a, mut room_b) = ([0.0; 64], [0.0; 64]);
         for w in 0..self.span.words {
@@ -376,6 +377,36 @@ impl<'v> View<'v> {
             out.value[w] = lanes.lt(b, a);
             out.equal[w] = lanes.eq(a, b);
             out.defined[w] = lanes.eq(a, a) & lanes.eq(b, b);
+        }
+        self.cut(out);
+    }
+
+    /// The leaf that an argument is, if it is one of numbers.
+    #[inline(always)]
+    fn numbers_leaf(&self, arg: Arg) -> Option<&NumberLeaf> {
+        let Arg::Leaf(leaf) = arg else { return None };
+        match &self.leaves[self.bindings.leaves[leaf] as usize] {
+            Leaf::Numbers(numbers) => Some(numbers),
+            Leaf::Conditions(_) => None,
+        }
+    }
+
+    /// A leaf beside a number that is the same at every bar, and comes first if `SWAPPED`.
+    #[inline(always)]
+    fn order_scalar<L: Lanes, const SWAPPED: bool>(
+        &self,
+        lanes: L,
+        leaf: &NumberLeaf,
+        scalar: f64,
+        out: &mut WordTile,
+    ) {
+        let scalars = [scalar; 64];
+        for w in 0..self.span.words {
+            let numbers = leaf.block(self.span.first_word + w);
+            let (a, b) = if SWAPPED { (&scalars, numbers) } else { (numbers, &scalars) };
+            out.value[w] = lanes.lt(b, a);
+            out.equal[w] = lanes.eq(a, b);
+            out.defined[w] = if scalar.is_nan() { 0 } else { leaf.defined[w] };
         }
         self.cut(out);
     }

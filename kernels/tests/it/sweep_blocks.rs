@@ -413,6 +413,79 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
     }
 }
 
+/// Bars that reach the fixed stop and many of the targets: the trade of a combination with a far target ends at the stop alone,
+/// that of a later one with a near target at both.
+#[test]
+fn levels_met_within_one_bar_are_those_of_each_combination_alone() {
+    let mut bars = random_walk(3_000, 5, 0.5);
+    for t in (0..bars.len()).filter(|t| t % 3 != 1) {
+        bars.high[t] *= 1.0 + (t % 7) as f64 / 60.0;
+        bars.low[t] *= 1.0 - (t % 5) as f64 / 80.0;
+    }
+    let values: Vec<f64> = (0..60).flat_map(|i| [3.0, 40.0, 101.0, 15.5 - f64::from(i) / 4.0]).collect();
+    for (rules, by_param) in [(0b00011, 0b00010), (0b00111, 0b00010), (0b01111, 0b00110), (0b10011, 0b00001)]
+    {
+        let recipe = Recipe { entry: 1, exit: 0, is_long: true, is_short: false, rules, by_param, size: 0 };
+        let program = compile(&recipe);
+        for (intrabar, returns) in
+            [(Intrabar::StopFirst, Returns::Bar), (Intrabar::TargetFirst, Returns::Daily)]
+        {
+            let config = SimConfig { intrabar, returns, ..SimConfig::default() };
+            let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+            assert!(whole.iter().any(|stats| stats.ambiguous_bars > 100), "{rules:05b}");
+            for (row, stats) in values.chunks(4).zip(&whole) {
+                let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+                assert_eq!(bits(&alone[0]), bits(stats), "{rules:05b} {row:?}");
+            }
+        }
+    }
+}
+
+/// Any comparison of a series with a number, which may be equal to it, undefined, and on either side.
+#[test]
+fn numbers_beside_a_series_compare_as_in_the_loop() {
+    let bars = random_walk(2_300, 21, 1.0);
+    let config = SimConfig::default();
+    for (op, is_first) in
+        [Op::Lt, Op::Le, Op::Gt, Op::Ge, Op::Eq, Op::Ne].into_iter().flat_map(|op| [(op, false), (op, true)])
+    {
+        let mut b = ProgramBuilder::new(3);
+        let average = average(&mut b, 0);
+        let [level, divisor] = [1, 2].map(|param| b.push(Op::Param(param), &[], 0).unwrap());
+        // Undefined where the divisor is 0.
+        let number = b.push(Op::Div, &[level, divisor], 0).unwrap();
+        let args = if is_first { [number, average] } else { [average, number] };
+        let enter = b.push(op, &args, 0).unwrap();
+        let exit = b.push(Op::Not, &[enter], 0).unwrap();
+        let all = b.push(Op::Const(1.0), &[], 0).unwrap();
+        let program = b.finish(Rules {
+            long_enter: Some(enter),
+            long_exit: Some(exit),
+            short_enter: None,
+            short_exit: None,
+            stop_loss: None,
+            take_profit: None,
+            trailing_stop: None,
+            max_bars: None,
+            cooldown: None,
+            size: Size::Equity(all),
+        });
+        let mut values = Vec::new();
+        for period in [1.0, 2.0, 30.0] {
+            for level in [99.0, 100.0, 101.0] {
+                for divisor in [1.0, 0.0] {
+                    values.extend([period, level, divisor]);
+                }
+            }
+        }
+        let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+        assert!(whole.iter().any(|stats| stats.trades > 0), "{op:?}");
+        for (row, stats) in values.chunks(3).zip(&whole) {
+            check_against_naive(&program, &bars, &config, row, stats);
+        }
+    }
+}
+
 /// The second half of a thousand combinations asks for the same time exits in the opposite order: a record of the first half
 /// that were taken for one of the second would be another trade.
 #[test]
