@@ -13,7 +13,7 @@ cd "$root/cli"
 word=${1:-}
 if [ -z "${POLYBOLOS_TEST_BINARY:-}" ]; then
     POLYBOLOS_TEST_BINARY=$(cargo test --manifest-path "$root/Cargo.toml" --workspace --test it --no-run --message-format=json |
-        grep '"polybolos-cli\|/cli#' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+        grep '/cli/tests/it/main.rs' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

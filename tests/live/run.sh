@@ -12,7 +12,7 @@ if [ -z "${POLYBOLOS_TEST_BINARY:-}" ]; then
     release=
     if [ "${PROFILE:-}" = release ]; then release=--release; fi
     # shellcheck disable=SC2086
-    POLYBOLOS_TEST_BINARY=$(cargo test --manifest-path "$root/Cargo.toml" -p polybolos-cli $release --test it --no-run --message-format=json |
-        grep '"polybolos-cli\|/cli#' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+    POLYBOLOS_TEST_BINARY=$(cargo test --manifest-path "$root/Cargo.toml" --workspace $release --test it --no-run --message-format=json |
+        grep '/cli/tests/it/main.rs' | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 fi
 exec "$POLYBOLOS_TEST_BINARY" "live::${1:-}" --include-ignored --nocapture --test-threads 1
