@@ -67,6 +67,7 @@ impl Kernel for Jumps<'_, '_> {
             let group =
                 Rc::new(self.isa.dispatch(MakeGroup { of, enters, places, is_shared, tables: &tables }));
             for (chunk, places) in shared.chunks(OCTETS * EIGHT).enumerate() {
+                // A new group has no places that would have to be made anew.
                 if chunk > 0 {
                     group.forget();
                 }

@@ -16,7 +16,7 @@ use polybolos_kernels::sweep::{SimulationPath, Sweep};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, Signal};
-use crate::support::{RuleSet, SizeSet, random_walk};
+use crate::support::{RuleSet, SizeSet, long_rules, random_walk};
 
 /// What a random strategy is made of; parameters are fast, slow, level, rule.
 #[derive(Debug, Clone)]
@@ -457,19 +457,8 @@ fn numbers_beside_a_series_compare_as_in_the_loop() {
         let args = if is_first { [number, average] } else { [average, number] };
         let enter = b.push(op, &args, 0).unwrap();
         let exit = b.push(Op::Not, &[enter], 0).unwrap();
-        let all = b.push(Op::Const(1.0), &[], 0).unwrap();
-        let program = b.finish(Rules {
-            long_enter: Some(enter),
-            long_exit: Some(exit),
-            short_enter: None,
-            short_exit: None,
-            stop_loss: None,
-            take_profit: None,
-            trailing_stop: None,
-            max_bars: None,
-            cooldown: None,
-            size: Size::Equity(all),
-        });
+        let rules = long_rules(&mut b, enter, exit);
+        let program = b.finish(rules);
         let mut values = Vec::new();
         for period in [1.0, 2.0, 30.0] {
             for level in [99.0, 100.0, 101.0] {
