@@ -355,7 +355,7 @@ const FEWEST_SLOTS: u64 = 4;
 const UNIT_BAR_COMBOS: u64 = 1 << 29;
 
 /// Bar-combinations of a unit at most, about a second: the more rows follow each other, the more of them share a series.
-const LARGE_UNIT_BAR_COMBOS: u64 = 1 << 31;
+const LARGE_UNIT_BAR_COMBOS: u64 = 1 << 32;
 
 /// Units that a symbol's rows are cut into where these are large: enough for the cores of one machine.
 const UNITS_PER_SERIES: u64 = 16;
@@ -443,7 +443,7 @@ mod tests {
         assert!(combos(50_000, 5_000) > 5_000 * 50_000);
         let large = combos(50_000, 400_000);
         assert!((UNIT_BAR_COMBOS..=LARGE_UNIT_BAR_COMBOS).contains(&large), "{large}");
-        assert_eq!(combos(50_000, 1 << 40) / 50_000, LARGE_UNIT_BAR_COMBOS / 50_000);
+        assert_eq!(combos(100_000, 1 << 40) / 100_000, LARGE_UNIT_BAR_COMBOS / 100_000);
         assert_eq!(default_unit_rows(u64::MAX, u64::MAX), 64);
         assert_eq!(default_unit_rows(0, 10), 1 << 16);
     }

@@ -20,8 +20,6 @@ const LANES: usize = 8;
 const WORTH_LANES: usize = 3;
 /// Bars summed up before they are divided: few enough that the processor divides while it adds the next ones.
 pub(super) const STRIDE: usize = 32;
-/// Bars of eight means between two copies to the outputs.
-const TILE: usize = 128;
 
 /// A mean over `n` of a source: `out[t]` for every `t` from `n - 1` on. Source and output have one length, at least `n`.
 pub(super) struct Roll<'r> {
@@ -260,51 +258,49 @@ impl Kernel for Abreast<'_, '_, '_> {
         let mut total = lanes.eight(self.totals);
         let (last, end) = (self.rolls.len() - 1, self.begin + self.blocks * LANES);
         let shared = self.rolls.iter().all(|roll| std::ptr::eq(roll.source, self.rolls[0].source));
-        // A row per lane, a block longer than a tile so that rows lie in different lines of the cache.
-        let mut tile = [[[0.0; LANES]; TILE / LANES + 1]; LANES];
-        let mut divisors = [total; LANES];
+        let (mut entering, mut leaving): ([&[[f64; LANES]]; LANES], _) =
+            ([&[]; LANES], [[].as_slice(); LANES]);
+        let mut divisors = [1.0; LANES];
         for lane in 0..LANES {
-            divisors[lane] = lanes.splat(self.rolls[lane.min(last)].n as f64);
+            // Lanes that are not used repeat the last one.
+            let Roll { source, n, .. } = *self.rolls[lane.min(last)];
+            entering[lane] = source[self.begin..end].as_chunks().0;
+            leaving[lane] = source[self.begin - n..end - n].as_chunks().0;
+            divisors[lane] = n as f64;
         }
-        for from in (self.begin..end).step_by(TILE) {
-            let bars = TILE.min(end - from);
-            let (mut entering, mut leaving): ([&[[f64; LANES]]; LANES], _) =
-                ([&[]; LANES], [[].as_slice(); LANES]);
+        let divisors = lanes.eight(&divisors);
+        let mut outputs: [&mut [[f64; LANES]]; LANES] = Default::default();
+        for (output, roll) in outputs.iter_mut().zip(self.rolls) {
+            *output = roll.out[self.begin - self.origin..end - self.origin].as_chunks_mut().0;
+        }
+        for block in 0..self.blocks {
+            let (mut left, mut entered) = ([total; LANES], [total; LANES]);
             for lane in 0..LANES {
-                // Lanes that are not used repeat the last one.
-                let roll = &self.rolls[lane.min(last)];
-                entering[lane] = roll.source[from..from + bars].as_chunks().0;
-                leaving[lane] = roll.source[from - roll.n..from - roll.n + bars].as_chunks().0;
+                left[lane] = lanes.eight(&leaving[lane][block]);
             }
-            for block in 0..bars / LANES {
-                let (mut left, mut entered) = ([total; LANES], [total; LANES]);
-                for lane in 0..LANES {
-                    left[lane] = lanes.eight(&leaving[lane][block]);
-                }
-                let left = lanes.transpose(left);
-                if shared {
-                    let values = entering[0][block];
-                    for bar in 0..LANES {
-                        entered[bar] = lanes.splat(values[bar]);
-                    }
-                } else {
-                    for lane in 0..LANES {
-                        entered[lane] = lanes.eight(&entering[lane][block]);
-                    }
-                    entered = lanes.transpose(entered);
-                }
-                let mut sums = [total; LANES];
+            let left = lanes.transpose(left);
+            if shared {
+                let values = entering[0][block];
                 for bar in 0..LANES {
-                    total = total - left[bar] + entered[bar];
-                    sums[bar] = total;
+                    entered[bar] = lanes.splat(values[bar]);
                 }
-                let sums = lanes.transpose(sums);
+            } else {
                 for lane in 0..LANES {
-                    tile[lane][block] = (sums[lane] / divisors[lane]).array();
+                    entered[lane] = lanes.eight(&entering[lane][block]);
                 }
+                entered = lanes.transpose(entered);
             }
-            for (roll, row) in self.rolls.iter_mut().zip(&tile) {
-                roll.out[from - self.origin..][..bars].copy_from_slice(&row.as_flattened()[..bars]);
+            let mut means = [total; LANES];
+            for bar in 0..LANES {
+                total = total - left[bar] + entered[bar];
+                means[bar] = total / divisors;
+            }
+            let means = lanes.transpose(means);
+            for lane in 0..LANES {
+                // Lanes that are not used have no output.
+                if let Some(out) = outputs[lane].get_mut(block) {
+                    *out = means[lane].array();
+                }
             }
         }
         *self.totals = total.array();

@@ -2,9 +2,11 @@
 //! once fits into memory.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use super::block::Stop;
+use super::codes::Coder;
 use super::compile::{Arg, Kind, TileProgram};
 use super::leaf::{Leaf, NumberLeaf, TileBatch};
 use super::tile::{Bindings, Span, TILE, WordTile};
@@ -40,6 +42,9 @@ impl Budget {
         leaves.saturating_mul(self.leaf) > CACHED
     }
 }
+
+/// Leaves of a batch: as many as indicators compute in one pass, and their numbers of a tile stay in the second-level cache.
+const ABREAST: usize = 16;
 
 /// Bytes of whole series that may be found in the caches by the next cluster.
 const CACHED: usize = 16 << 20;
@@ -218,6 +223,21 @@ fn series_of(
     }
 }
 
+/// Those of ascending leaves that lie in a range.
+fn within<'c>(coded: &'c [usize], leaves: &Range<usize>) -> &'c [usize] {
+    let [from, to] = [leaves.start, leaves.end].map(|end| coded.partition_point(|&leaf| leaf < end));
+    &coded[from..to]
+}
+
+#[inline(always)]
+fn encode(leaves: &mut [Leaf], coded: &[usize], coder: Coder, span: Span) {
+    for &leaf in coded {
+        if let Leaf::Numbers(leaf) = &mut leaves[leaf] {
+            leaf.encode(coder, span);
+        }
+    }
+}
+
 /// Combinations worked on together.
 pub(super) struct Cluster<'b> {
     pub(super) tiles: &'b TileProgram,
@@ -232,8 +252,9 @@ pub(super) struct Cluster<'b> {
     pub(super) batches: Vec<TileBatch>,
     /// Per instance of a shared step: the step, and the combination (place in `rows`) it is computed for.
     pub(super) shared: Vec<(usize, u32)>,
-    /// Leaves that get codes.
-    pub(super) coded: Vec<usize>,
+    /// Leaves that get codes, ascending, and those of them that are known before the others are made.
+    coded: Vec<usize>,
+    known: Vec<usize>,
     /// What batches are computed with.
     pub(super) isa: Isa,
 }
@@ -254,6 +275,7 @@ impl<'b> Cluster<'b> {
             batches: Vec::new(),
             shared: Vec::new(),
             coded: Vec::new(),
+            known: Vec::new(),
             isa: Isa::Portable,
             rows,
         }
@@ -309,6 +331,10 @@ impl<'b> Cluster<'b> {
                 return Ok(false);
             }
         }
+        self.known.clone_from(&self.coded);
+        for batch in self.batches.iter().filter(|batch| !batch.is_first) {
+            self.known.retain(|leaf| !batch.leaves.contains(leaf));
+        }
         Ok(true)
     }
 
@@ -324,17 +350,33 @@ impl<'b> Cluster<'b> {
     ) -> Result<bool, EvalError> {
         let node = self.tiles.leaves[column];
         let is_coded = self.coded.binary_search(&self.leaves.len()).is_ok();
-        if self.tiles.in_parts[column] && (is_coded || budget.is_large(rows.len())) {
+        if !self.tiles.in_parts[column] || !(is_coded || budget.is_large(rows.len())) {
+            self.load_whole(evaluator, node, rows, cancel)?;
+            return Ok(true);
+        }
+        for (index, rows) in rows.chunks(ABREAST).enumerate() {
             if let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)? {
-                self.batches.push(TileBatch::new(batch, &mut self.leaves));
-                return Ok(true);
+                self.batches.push(TileBatch::new(batch, index == 0, &mut self.leaves));
+                continue;
             }
             let in_parts: usize = self.batches.iter().map(TileBatch::len).sum();
             let whole = self.leaves.len() - in_parts + rows.len();
             if self.rows.len() > 1 && whole > budget.bytes / budget.leaf.max(1) {
                 return Ok(false);
             }
+            self.load_whole(evaluator, node, rows, cancel)?;
         }
+        Ok(true)
+    }
+
+    /// Adds instances of one leaf as series that are known whole.
+    fn load_whole(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        node: NodeId,
+        rows: &[&[f64]],
+        cancel: &AtomicBool,
+    ) -> Result<(), EvalError> {
         for value in series_of(evaluator, node, rows, self.isa, cancel)? {
             self.leaves.push(match value {
                 Value::Series(series) => Leaf::Numbers(Box::new(NumberLeaf::whole(series))),
@@ -342,18 +384,31 @@ impl<'b> Cluster<'b> {
                 _ => return Err(EvalError::Malformed { node, reason: "a leaf must be a series" }),
             });
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Takes the leaves to the next tile.
+    /// Takes the leaves to the next tile. Those that are made there get their codes while their numbers are in the nearest caches; how
+    /// numbers become codes is told by the first ones of each kind.
+    #[inline(always)]
     pub(super) fn begin_tile(&mut self, span: Span) {
-        for leaf in &mut self.leaves {
+        let Cluster { leaves, batches, coded, known, isa, .. } = self;
+        for leaf in leaves.iter_mut() {
             if let Leaf::Numbers(leaf) = leaf {
                 leaf.begin(span);
             }
         }
-        for batch in &mut self.batches {
-            batch.fill(self.isa, span, &mut self.leaves);
+        for batch in batches.iter_mut().filter(|batch| batch.is_first) {
+            batch.fill(*isa, span, leaves);
+        }
+        let coder = Coder::new(leaves, known, span);
+        if let Some(coder) = coder {
+            encode(leaves, known, coder, span);
+        }
+        for batch in batches.iter_mut().filter(|batch| !batch.is_first) {
+            batch.fill(*isa, span, leaves);
+            if let Some(coder) = coder {
+                encode(leaves, within(coded, &batch.leaves), coder, span);
+            }
         }
     }
 

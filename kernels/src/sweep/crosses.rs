@@ -3,6 +3,7 @@
 //! ([`super::passage`]), so that a trade takes two crosses and a look at the tables of its rules. Accounts follow the crosses
 //! stretch by stretch, as in [`super::signal_accounts`].
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicBool;
 
 use super::account::first_bar;
@@ -19,6 +20,7 @@ use super::pages::{EventPages, Gathered};
 use super::passage::{ExitRule, Key, MOST_TABLE_BYTES, NEVER, at_close, passages};
 use super::route::SimulationPath;
 use super::rules::{Rules, Sizing};
+use super::signal_accounts::LONG_STRETCH;
 use super::signals::{TileSink, Walk, check};
 use super::tile::{Span, TILE, View};
 use crate::sim::{Side, SimConfig};
@@ -145,6 +147,8 @@ struct CrossAccounts<'k, 'a, L: Lanes> {
     /// Per combination how the numbers of the last bar compare.
     last: Vec<Relation<bool>>,
     pages: EventPages,
+    /// The fewest and the most tiles of a stretch. What is remembered of positions is that of the fewest.
+    stretch: RangeInclusive<usize>,
     /// Crosses of the eight combinations at hand.
     gathered: Gathered,
     groups: Vec<Group<'k>>,
@@ -170,21 +174,23 @@ impl<'k, 'a, L: Lanes> CrossAccounts<'k, 'a, L> {
     /// `None` where returns have no finite powers.
     #[inline(always)]
     fn new(lanes: L, of: CrossMarket<'k, 'a>, crosses: Ordered) -> Option<Self> {
+        let is_long = of.side == Some(Side::Long);
         let mut accounts = CrossAccounts {
             of,
             crosses,
             last: vec![Relation::default(); of.rules.len()],
             pages: EventPages::new(of.rules.len()),
-            gathered: Gathered::new(STRETCH),
+            stretch: STRETCH..=if is_long { LONG_STRETCH } else { STRETCH },
+            gathered: Gathered::new(LONG_STRETCH),
             groups: Vec::new(),
             dense: Vec::new(),
             all_in: Vec::new(),
             others: Vec::new(),
             lookup: Lookup::new(),
-            memo: if of.side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
+            memo: if is_long { Memo::none() } else { Memo::new(STRETCH * TILE) },
         };
         let market = (of.market, of.config);
-        let is_all_in = of.side == Some(Side::Long) && of.rules.first().is_some_and(is_all_in);
+        let is_all_in = is_long && of.rules.first().is_some_and(is_all_in);
         let dense = DenseMarket::new(of.market, of.config).filter(|_| is_all_in);
         for rules in of.rules.chunks(EIGHT) {
             let rules: [Rules; EIGHT] = std::array::from_fn(|i| rules[i.min(rules.len() - 1)]);
@@ -291,7 +297,7 @@ impl<L: Lanes> TileSink for CrossAccounts<'_, '_, L> {
 
     #[inline(always)]
     fn end_tile(&mut self, is_last: bool, cancel: &AtomicBool) -> Result<(), Stop> {
-        if is_last || self.pages.tiles() == STRETCH {
+        if is_last || self.pages.are_enough(&self.stretch) {
             let until = if is_last { self.of.market.bars.len() } else { self.pages.end() };
             self.advance(until, cancel)?;
         }

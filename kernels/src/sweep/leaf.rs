@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::codes::Coder;
 use super::tile::{Span, TILE, WORDS, Words};
 use crate::bits::Bits;
 use crate::indicators::parts::Batch;
@@ -19,8 +20,9 @@ pub(super) enum Leaf {
 /// A series of numbers, of which blocks of 64 can be read, the last one filled up with undefined numbers.
 pub(super) struct NumberLeaf {
     numbers: Numbers,
-    /// Codes of the tile at hand, if it has any.
-    pub(super) codes: Vec<[Codes; 8]>,
+    /// Room for the codes of a tile, and whether the tile at hand has codes.
+    codes: Vec<[Codes; 8]>,
+    is_coded: bool,
     /// Where the tile at hand is defined.
     pub(super) defined: Words,
     /// Bit `w` is set where word `w` of the tile at hand has an undefined bar, or one past the end.
@@ -55,7 +57,7 @@ impl NumberLeaf {
     }
 
     fn new(numbers: Numbers) -> NumberLeaf {
-        NumberLeaf { numbers, codes: Vec::new(), defined: [0; WORDS], sparse: 0 }
+        NumberLeaf { numbers, codes: Vec::new(), is_coded: false, defined: [0; WORDS], sparse: 0 }
     }
 
     /// The numbers of a word of the series, which is one of the tile at hand.
@@ -65,6 +67,23 @@ impl NumberLeaf {
             Numbers::Whole { series, tail } => series.as_chunks::<64>().0.get(word).unwrap_or(tail),
             Numbers::Tile { numbers, first_word, .. } => &numbers.as_chunks::<64>().0[word - first_word],
         }
+    }
+
+    /// The codes of the tile at hand; none if it has none.
+    #[inline(always)]
+    pub(super) fn codes(&self) -> &[[Codes; 8]] {
+        if self.is_coded { &self.codes } else { &[] }
+    }
+
+    /// Gives the numbers of the tile at hand codes.
+    #[inline(always)]
+    pub(super) fn encode(&mut self, coder: Coder, span: Span) {
+        let mut codes = std::mem::take(&mut self.codes);
+        codes.resize(WORDS / 8, [[0; 64]; 8]);
+        for (w, codes) in codes.as_flattened_mut().iter_mut().enumerate().take(span.words) {
+            coder.encode(self.block(span.first_word + w), codes);
+        }
+        (self.codes, self.is_coded) = (codes, true);
     }
 
     /// Goes on to a tile. Its numbers, where they are not known whole, come afterwards.
@@ -86,6 +105,7 @@ impl NumberLeaf {
                 numbers[bars.len()..].fill(f64::NAN);
             }
         }
+        self.is_coded = false;
         self.sparse = 0;
         for (w, &defined) in self.defined.iter().enumerate().take(words) {
             self.sparse |= u64::from(defined != u64::MAX) << w;
@@ -97,15 +117,17 @@ impl NumberLeaf {
 pub(super) struct TileBatch {
     batch: Batch,
     /// Where they are among the leaves.
-    leaves: Range<usize>,
+    pub(super) leaves: Range<usize>,
+    /// Whether they are the first ones of their kind.
+    pub(super) is_first: bool,
 }
 
 impl TileBatch {
     /// Adds the leaves of a batch to others.
-    pub(super) fn new(batch: Batch, leaves: &mut Vec<Leaf>) -> TileBatch {
+    pub(super) fn new(batch: Batch, is_first: bool, leaves: &mut Vec<Leaf>) -> TileBatch {
         let first = leaves.len();
         leaves.extend(batch.firsts.iter().map(|&first| Leaf::Numbers(Box::new(NumberLeaf::in_tiles(first)))));
-        TileBatch { batch, leaves: first..leaves.len() }
+        TileBatch { batch, leaves: first..leaves.len(), is_first }
     }
 
     /// Its leaves.

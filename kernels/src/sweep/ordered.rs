@@ -302,7 +302,7 @@ fn compare<L: Lanes>(lanes: L, [a, b]: [&NumberLeaf; 2], span: Span, greater: &m
     let Span { first_word, words, .. } = span;
     let mut careful = a.sparse | b.sparse;
     let blocks = words.div_ceil(8);
-    let (Some(a_codes), Some(b_codes)) = (a.codes.get(..blocks), b.codes.get(..blocks)) else {
+    let (Some(a_codes), Some(b_codes)) = (a.codes().get(..blocks), b.codes().get(..blocks)) else {
         for (w, greater) in greater.iter_mut().enumerate().take(words) {
             let (a, b) = (a.block(first_word + w), b.block(first_word + w));
             *greater = lanes.lt(b, a);

@@ -1,5 +1,7 @@
 //! The events of many combinations over a few tiles, one after the other as they are found.
 
+use std::ops::RangeInclusive;
+
 use super::books::EIGHT;
 use super::events::ROOM;
 use super::tile::{Span, TILE, WORDS};
@@ -9,6 +11,9 @@ const MAX_EVENTS: usize = 16 << 20;
 
 /// Events of a page.
 const PAGE: usize = 1 << 18;
+
+/// Events of a combination for which it is worth while to load its accounts and store them again.
+const WORTH_WHILE: usize = 64;
 
 /// Events that are copied at once; a page ends with as many that are none.
 const CHUNK: usize = 16;
@@ -63,6 +68,14 @@ impl EventPages {
     /// Tiles whose events are kept.
     pub(super) fn tiles(&self) -> usize {
         self.runs.len() / self.combinations.max(1)
+    }
+
+    /// Whether accounts should follow now: those tiles are as many as `tiles` begins with, and either have the events that are worth
+    /// it or are as many as it ends with.
+    pub(super) fn are_enough(&self, tiles: &RangeInclusive<usize>) -> bool {
+        let events = self.page * PAGE + self.used;
+        let is_worth_while = events >= WORTH_WHILE * self.combinations;
+        self.tiles() >= if is_worth_while { *tiles.start() } else { *tiles.end() }
     }
 
     /// The first bar after those tiles.

@@ -5,6 +5,7 @@
 //! would load again, and events of the bars before are forgotten.
 
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicBool;
 
 use super::block::{Open, Stop, fills};
@@ -29,7 +30,10 @@ use crate::stats::Stats;
 
 /// Tiles of a stretch: more of them, and the rows of their entries and exits leave the cache; fewer, and the accounts' own
 /// memory does so too often.
-pub(super) const STRETCH: usize = 4;
+const STRETCH: usize = 4;
+
+/// The same where there are few events.
+pub(super) const LONG_STRETCH: usize = 16;
 
 /// Simulates a cluster; gives whether it fitted.
 pub(super) struct SignalSweep<'k, 'a, 'b, T> {
@@ -71,6 +75,8 @@ struct Accounts<'k, 'a, L: Lanes, T> {
     /// The one side, if there is only one.
     side: Option<Side>,
     events: Events<T>,
+    /// The fewest and the most tiles of a stretch. What is remembered of positions is that of the fewest.
+    stretch: RangeInclusive<usize>,
     /// Events of the eight combinations at hand.
     gathered: Gathered,
     groups: Vec<Group>,
@@ -121,14 +127,15 @@ impl<'k, 'a, L: Lanes, T: Limit> Accounts<'k, 'a, L, T> {
             config: market.1,
             side,
             events: Events::new(cluster, rules),
-            gathered: Gathered::new(STRETCH),
+            stretch: STRETCH..=if is_long { LONG_STRETCH } else { STRETCH },
+            gathered: Gathered::new(LONG_STRETCH),
             groups: Vec::new(),
             dense: Vec::new(),
             all_in: Vec::new(),
             others: Vec::new(),
             dense_lookup: dense::Lookup::new(),
             lookup: Lookup::new(),
-            memo: if side == Some(Side::Long) { Memo::none() } else { Memo::new(STRETCH * TILE) },
+            memo: if is_long { Memo::none() } else { Memo::new(STRETCH * TILE) },
         };
         let sizing: Vec<Sizing> = cluster.rows.iter().map(|&row| rules[row as usize].sizing).collect();
         let is_all_in = |sizing: &Sizing| is_long && *sizing == Sizing::Equity(1.0);
@@ -269,7 +276,7 @@ impl<L: Lanes, T: Limit> TileSink for Accounts<'_, '_, L, T> {
 
     #[inline(always)]
     fn end_tile(&mut self, is_last: bool, cancel: &AtomicBool) -> Result<(), Stop> {
-        if is_last || self.events.pages.tiles() == STRETCH {
+        if is_last || self.events.pages.are_enough(&self.stretch) {
             self.advance(cancel)?;
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::Stop;
 use super::cluster::Cluster;
-use super::codes::Coding;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
 use super::leaf::{Leaf, NumberLeaf};
@@ -88,7 +87,6 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
             check(cancel)?;
             let span = Span::new(first_bar, bars);
             cluster.begin_tile(span);
-            Coding { leaves: &mut cluster.leaves, coded: &cluster.coded, span }.encode();
             for visits in visits.chunks(VISITS) {
                 check(cancel)?;
                 for visit in visits {

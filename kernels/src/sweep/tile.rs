@@ -427,7 +427,7 @@ impl<'v> View<'v> {
     fn order_leaves<L: Lanes>(&self, lanes: L, a: &NumberLeaf, b: &NumberLeaf, out: &mut WordTile) {
         let Span { first_word, words, .. } = self.span;
         let (a_defined, b_defined) = (&a.defined, &b.defined);
-        let (a_codes, b_codes) = (a.codes.as_flattened(), b.codes.as_flattened());
+        let (a_codes, b_codes) = (a.codes().as_flattened(), b.codes().as_flattened());
         if let (Some(a_codes), Some(b_codes)) = (a_codes.get(..words), b_codes.get(..words)) {
             let mut undecided = 0u64;
             for w in 0..words.min(WORDS) {

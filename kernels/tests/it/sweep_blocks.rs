@@ -16,7 +16,7 @@ use polybolos_kernels::sweep::{SimulationPath, Sweep};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, Signal};
-use crate::support::{RuleSet, SizeSet, long_rules, random_walk};
+use crate::support::{RuleSet, SizeSet, hourly, long_rules, random_walk};
 
 /// What a random strategy is made of; parameters are fast, slow, level, rule.
 #[derive(Debug, Clone)]
@@ -437,6 +437,44 @@ fn levels_met_within_one_bar_are_those_of_each_combination_alone() {
                 let alone = run_block(&program, &bars, &config, Isa::detect(), row);
                 assert_eq!(bits(&alone[0]), bits(stats), "{rules:05b} {row:?}");
             }
+        }
+    }
+}
+
+/// Codes are made for where the first averages of each kind lie, here slow ones. The fast ones that come after them leave that range with
+/// every jump of the price, often on the same side together, and where the price stands still for a few tiles no codes can be made. So
+/// few trades also make accounts follow many tiles at once.
+#[test]
+fn averages_far_from_those_that_codes_are_made_for_cross_as_each_does_alone() {
+    let walk = random_walk(70_003, 9, 0.001);
+    let jump = |t: usize| match t % 9_000 {
+        3_000..3_040 => 30.0,
+        6_000..6_100 => 0.02,
+        6_500 => 1e6,
+        _ => 1.0,
+    };
+    let prices = |t| match t {
+        30_500..37_000 => [100.0; 4],
+        _ => [walk.open[t], walk.high[t], walk.low[t], walk.close[t]].map(|price| price * jump(t)),
+    };
+    let bars = hourly(&(0..walk.len()).map(prices).collect::<Vec<_>>());
+    let fast = (2_000..2_016).chain([2, 5, 9, 20]);
+    let pairs = fast.flat_map(|fast| (2_100..2_116).chain([30, 60]).map(move |slow| [fast, slow]));
+    let values: Vec<f64> =
+        pairs.flat_map(|[fast, slow]| [f64::from(fast), f64::from(slow), 101.0, 9.0]).collect();
+    for rules in [0, 1] {
+        let recipe =
+            Recipe { entry: 0, exit: 0, is_long: true, is_short: false, rules, by_param: 0, size: 0 };
+        let program = compile(&recipe);
+        let config = SimConfig::default();
+        let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+        for isa in Isa::ALL {
+            assert_eq!(run_block(&program, &bars, &config, isa, &values), whole, "{isa}");
+        }
+        for (row, stats) in values.chunks(4).zip(&whole).step_by(5) {
+            assert!(stats.trades > 3, "{row:?}");
+            let alone = run_block(&program, &bars, &config, Isa::Portable, row);
+            assert_eq!(bits(&alone[0]), bits(stats), "{row:?}");
         }
     }
 }
