@@ -26,10 +26,10 @@ use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 const LANES: usize = 8;
 /// Vectors of one pass, so that the waits of one are filled by the others.
 const VECTORS: usize = 2;
-/// Bars of a pass between two copies to the outputs.
-const TILE: usize = 128;
 /// From this many parameter sets on, a vector that is not full is better than one set after another.
 const WORTH_A_VECTOR: usize = 6;
+/// Bars of which fewer are not worth stretches.
+const LEAST_STRETCHES: usize = 1_024;
 /// Stretches are worth their repair if the series is this many times as long as the recursion's memory.
 const WORTH_STRETCHES: usize = 12;
 
@@ -124,7 +124,7 @@ impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
 
     fn has_stretches(&self, bars: usize) -> bool {
         let left = bars - self.next;
-        left >= LANES * TILE && left / WORTH_STRETCHES >= self.memory
+        left >= LEAST_STRETCHES && left / WORTH_STRETCHES >= self.memory
     }
 
     /// Takes all bars that are left, in eight stretches if the series is long enough.
@@ -355,7 +355,6 @@ fn abreast<T, const I: usize, const R: usize, const C: usize, const S: usize, co
         blocks,
         constants: &constants,
         states: &mut states,
-        tile: vec![[[[[0.0; LANES]; TILE / LANES + 1]; LANES]; O]; vectors],
         walks,
         recursion: PhantomData,
     });
@@ -368,9 +367,6 @@ fn abreast<T, const I: usize, const R: usize, const C: usize, const S: usize, co
     }
 }
 
-/// Eight numbers of every block of a tile, and one block more, so that rows lie in different lines of the cache.
-type Row = [[f64; LANES]; TILE / LANES + 1];
-
 /// `blocks * 8` bars from `begin` on, all walks.
 struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize> {
     inputs: [&'a [f64]; I],
@@ -378,8 +374,6 @@ struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const 
     blocks: usize,
     constants: &'a [[[f64; LANES]; C]],
     states: &'a mut [[[f64; LANES]; S]],
-    /// Per vector and output a row per lane.
-    tile: Vec<[[Row; LANES]; O]>,
     walks: &'a mut [Walk<'o, C, S, O>],
     recursion: PhantomData<T>,
 }
@@ -392,46 +386,56 @@ where
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, lanes: L) {
-        let end = self.begin + self.blocks * LANES;
-        for from in (self.begin..end).step_by(TILE) {
-            let bars = TILE.min(end - from);
-            let (mut now, mut before): ([&[[f64; LANES]]; I], _) = ([&[]; I], [[].as_slice(); I]);
+    fn run<L: Lanes>(self, lanes: L) {
+        let Abreast { inputs, begin, blocks, constants, states, walks, .. } = self;
+        let end = begin + blocks * LANES;
+        let (mut now, mut before): ([&[[f64; LANES]]; I], _) = ([&[]; I], [[].as_slice(); I]);
+        for input in 0..I {
+            now[input] = inputs[input][begin..end].as_chunks().0;
+            before[input] = inputs[input][begin - 1..end - 1].as_chunks().0;
+        }
+        // Lanes that are not used have no output.
+        let mut outputs: Vec<Blocks<'_, O>> =
+            constants.iter().map(|_| from_fn(|_| Default::default())).collect();
+        for (place, walk) in walks.iter_mut().enumerate() {
+            let bars = begin - walk.origin..end - walk.origin;
+            for (lanes, out) in outputs[place / LANES].iter_mut().zip(&mut walk.out) {
+                lanes[place % LANES] = out[bars.clone()].as_chunks_mut().0;
+            }
+        }
+        for block in 0..blocks {
+            let (mut bar, mut past) = ([lanes.splat(0.0); I], [lanes.splat(0.0); I]);
             for input in 0..I {
-                now[input] = self.inputs[input][from..from + bars].as_chunks().0;
-                before[input] = self.inputs[input][from - 1..from - 1 + bars].as_chunks().0;
+                bar[input] = lanes.eight(&now[input][block]);
+                past[input] = lanes.eight(&before[input][block]);
             }
-            for block in 0..bars / LANES {
-                let (mut bar, mut past) = ([lanes.splat(0.0); I], [lanes.splat(0.0); I]);
-                for input in 0..I {
-                    bar[input] = lanes.eight(&now[input][block]);
-                    past[input] = lanes.eight(&before[input][block]);
-                }
-                self.block(lanes, T::derive(bar, past), block);
-            }
-            for (lane, walk) in self.walks.iter_mut().enumerate() {
-                for (out, rows) in walk.out.iter_mut().zip(&self.tile[lane / LANES]) {
-                    let row: &Row = &rows[lane % LANES];
-                    out[from - walk.origin..][..bars].copy_from_slice(&row.as_flattened()[..bars]);
-                }
-            }
+            let derived = T::derive(bar, past);
+            Self::block(lanes, (constants, &mut *states), derived, (&mut outputs, block));
         }
     }
 }
+
+/// Per output and lane the blocks that are written.
+type Blocks<'o, const O: usize> = [[&'o mut [[f64; LANES]]; LANES]; O];
 
 impl<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize>
     Abreast<'_, '_, T, I, R, C, S, O>
 where
     T: Recursion<I, R, C, S, O>,
 {
-    /// Eight bars, of which `derived` has the numbers, to block `block` of the tile.
+    /// Eight bars, of which `derived` has the numbers, of all vectors.
     #[inline(always)]
-    fn block<L: Lanes>(&mut self, lanes: L, derived: [L::Eight; R], block: usize) {
+    fn block<L: Lanes>(
+        lanes: L,
+        (constants, states): (&[[[f64; LANES]; C]], &mut [[[f64; LANES]; S]]),
+        derived: [L::Eight; R],
+        (outputs, block): (&mut [Blocks<'_, O>], usize),
+    ) {
         let mut rows = [[0.0; LANES]; R];
         for row in 0..R {
             rows[row] = derived[row].array();
         }
-        for ((constants, states), tile) in self.constants.iter().zip(&mut *self.states).zip(&mut self.tile) {
+        for ((constants, states), outputs) in constants.iter().zip(states).zip(outputs) {
             let constants = load(lanes, constants);
             let mut state = load(lanes, states);
             let mut outs = [[lanes.splat(0.0); LANES]; O];
@@ -452,7 +456,9 @@ where
             for output in 0..O {
                 let columns = lanes.transpose(outs[output]);
                 for lane in 0..LANES {
-                    tile[output][lane][block] = columns[lane].array();
+                    if let Some(out) = outputs[output][lane].get_mut(block) {
+                        *out = columns[lane].array();
+                    }
                 }
             }
         }
