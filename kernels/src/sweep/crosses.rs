@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::deals::{Deal, Deals, End, LEVELS, Lookup, Memo, Prices};
 use super::dense::{DenseAccounts, DenseMarket};
 use super::eight::EightAccounts;
-use super::leaf::NumberLeaf;
+use super::leaf::LeafTile;
 use super::market::Market;
 use super::ordered::{Ordered, Relation};
 use super::pages::{EventPages, Gathered};
@@ -288,7 +288,7 @@ impl<L: Lanes> TileSink for CrossAccounts<'_, '_, L> {
     }
 
     #[inline(always)]
-    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [LeafTile<'_>; 2], span: Span, place: usize) {
         let mut last = self.last[place];
         let found = self.crosses.crossings(lanes, leaves, span, &mut last, self.pages.room());
         self.pages.note(span, place, found);

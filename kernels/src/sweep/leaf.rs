@@ -17,6 +17,16 @@ pub(super) enum Leaf {
     Conditions(Arc<Bits>),
 }
 
+impl Leaf {
+    /// The tile at hand of a series of numbers, for those who come back to it often.
+    pub(super) fn tile(&self) -> Option<LeafTile<'_>> {
+        match self {
+            Leaf::Numbers(leaf) => Some(LeafTile { leaf, codes: leaf.codes(), sparse: leaf.sparse }),
+            Leaf::Conditions(_) => None,
+        }
+    }
+}
+
 /// A series of numbers, of which blocks of 64 can be read, the last one filled up with undefined numbers.
 pub(super) struct NumberLeaf {
     numbers: Numbers,
@@ -27,6 +37,24 @@ pub(super) struct NumberLeaf {
     pub(super) defined: Words,
     /// Bit `w` is set where word `w` of the tile at hand has an undefined bar, or one past the end.
     pub(super) sparse: u64,
+}
+
+/// A series of numbers on the tile at hand.
+#[derive(Clone, Copy)]
+pub(super) struct LeafTile<'l> {
+    leaf: &'l NumberLeaf,
+    /// Its codes; none if it has none.
+    pub(super) codes: &'l [[Codes; 8]],
+    /// See [`NumberLeaf::sparse`].
+    pub(super) sparse: u64,
+}
+
+impl<'l> LeafTile<'l> {
+    /// See [`NumberLeaf::block`].
+    #[inline(always)]
+    pub(super) fn block(&self, word: usize) -> &'l [f64; 64] {
+        self.leaf.block(word)
+    }
 }
 
 enum Numbers {

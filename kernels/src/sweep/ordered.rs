@@ -9,7 +9,7 @@
 use super::cluster::Cluster;
 use super::compile::{Arg, Kind, TileProgram};
 use super::events::{ROOM, position_changes, push_bits, push_marked};
-use super::leaf::{Leaf, NumberLeaf};
+use super::leaf::{Leaf, LeafTile};
 use super::limits::Limit;
 use super::tile::{Span, WORDS, decide};
 use crate::program::Op;
@@ -146,7 +146,7 @@ impl Ordered {
     pub(super) fn changes<L: Lanes>(
         &self,
         lanes: L,
-        leaves: [&NumberLeaf; 2],
+        leaves: [LeafTile<'_>; 2],
         span: Span,
         position: &mut Position,
         out: &mut [u32; ROOM],
@@ -191,7 +191,7 @@ impl Ordered {
     pub(super) fn limited_changes<L: Lanes, T: Limit>(
         &self,
         lanes: L,
-        leaves: [&NumberLeaf; 2],
+        leaves: [LeafTile<'_>; 2],
         span: Span,
         (position, limit): (&mut Position, &mut T),
         out: &mut [u32; ROOM],
@@ -229,7 +229,7 @@ impl Ordered {
     pub(super) fn crossings<L: Lanes>(
         &self,
         lanes: L,
-        leaves: [&NumberLeaf; 2],
+        leaves: [LeafTile<'_>; 2],
         span: Span,
         last: &mut Relation<bool>,
         out: &mut [u32; ROOM],
@@ -257,7 +257,7 @@ impl Ordered {
     fn step_carefully<L: Lanes>(
         &self,
         lanes: L,
-        leaves: [&NumberLeaf; 2],
+        leaves: [LeafTile<'_>; 2],
         word: usize,
         position: &mut Position,
     ) -> u64 {
@@ -273,7 +273,7 @@ impl Ordered {
     fn signals<L: Lanes>(
         &self,
         lanes: L,
-        [a, b]: [&NumberLeaf; 2],
+        [a, b]: [LeafTile<'_>; 2],
         word: usize,
         last: &mut Relation<bool>,
     ) -> (u64, u64) {
@@ -298,11 +298,11 @@ impl Ordered {
 
 /// Where the first series is above the second. Gives a bit per word: set where a bar is undefined or two numbers are equal.
 #[inline(always)]
-fn compare<L: Lanes>(lanes: L, [a, b]: [&NumberLeaf; 2], span: Span, greater: &mut [u64; WORDS]) -> u64 {
+fn compare<L: Lanes>(lanes: L, [a, b]: [LeafTile<'_>; 2], span: Span, greater: &mut [u64; WORDS]) -> u64 {
     let Span { first_word, words, .. } = span;
     let mut careful = a.sparse | b.sparse;
     let blocks = words.div_ceil(8);
-    let (Some(a_codes), Some(b_codes)) = (a.codes().get(..blocks), b.codes().get(..blocks)) else {
+    let (Some(a_codes), Some(b_codes)) = (a.codes.get(..blocks), b.codes.get(..blocks)) else {
         for (w, greater) in greater.iter_mut().enumerate().take(words) {
             let (a, b) = (a.block(first_word + w), b.block(first_word + w));
             *greater = lanes.lt(b, a);

@@ -15,7 +15,7 @@ use super::deals::{Deal, Deals, Lookup, Memo, Prices};
 use super::dense::{self, DenseAccounts, DenseMarket, FillPairs};
 use super::eight::EightAccounts;
 use super::events;
-use super::leaf::NumberLeaf;
+use super::leaf::LeafTile;
 use super::limits::Limit;
 use super::market::Market;
 use super::ordered::Ordered;
@@ -270,7 +270,7 @@ impl<L: Lanes, T: Limit> TileSink for Accounts<'_, '_, L, T> {
     }
 
     #[inline(always)]
-    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+    fn take_ordered<M: Lanes>(&mut self, lanes: M, leaves: [LeafTile<'_>; 2], span: Span, place: usize) {
         self.events.take_ordered(lanes, leaves, span, place);
     }
 

@@ -6,7 +6,7 @@ use super::block::Stop;
 use super::cluster::Cluster;
 use super::compile::Arg;
 use super::events::{self, ROOM, SignalWords};
-use super::leaf::{Leaf, NumberLeaf};
+use super::leaf::{Leaf, LeafTile};
 use super::limits::Limit;
 use super::ordered::{Ordered, Position};
 use super::pages::EventPages;
@@ -28,7 +28,7 @@ pub(super) trait TileSink {
         None
     }
     /// Takes the positions of one combination on one tile.
-    fn take_ordered<L: Lanes>(&mut self, _lanes: L, _leaves: [&NumberLeaf; 2], _span: Span, _place: usize) {}
+    fn take_ordered<L: Lanes>(&mut self, _lanes: L, _leaves: [LeafTile<'_>; 2], _span: Span, _place: usize) {}
     /// Every combination of a tile, or of the last one, has been taken.
     fn end_tile(&mut self, _is_last: bool, _cancel: &AtomicBool) -> Result<(), Stop> {
         Ok(())
@@ -87,12 +87,15 @@ impl<S: TileSink> Kernel for Walk<'_, '_, S> {
             check(cancel)?;
             let span = Span::new(first_bar, bars);
             cluster.begin_tile(span);
-            for visits in visits.chunks(VISITS) {
-                check(cancel)?;
-                for visit in visits {
-                    let [a, b] = visit.leaves.map(|leaf| &cluster.leaves[leaf as usize]);
-                    if let (Leaf::Numbers(a), Leaf::Numbers(b)) = (a, b) {
-                        sink.take_ordered(lanes, [a, b], span, visit.place);
+            if ordered.is_some() {
+                let leaves: Vec<Option<LeafTile<'_>>> = cluster.leaves.iter().map(Leaf::tile).collect();
+                for visits in visits.chunks(VISITS) {
+                    check(cancel)?;
+                    for visit in visits {
+                        let [a, b] = visit.leaves.map(|leaf| leaves[leaf as usize]);
+                        if let (Some(a), Some(b)) = (a, b) {
+                            sink.take_ordered(lanes, [a, b], span, visit.place);
+                        }
                     }
                 }
             }
@@ -171,7 +174,7 @@ impl<T: Limit> TileSink for Events<T> {
     }
 
     #[inline(always)]
-    fn take_ordered<L: Lanes>(&mut self, lanes: L, leaves: [&NumberLeaf; 2], span: Span, place: usize) {
+    fn take_ordered<L: Lanes>(&mut self, lanes: L, leaves: [LeafTile<'_>; 2], span: Span, place: usize) {
         let Some(ordered) = self.ordered else { return };
         let (mut position, mut limit) = (self.positions[place], self.limits[place]);
         let found = if T::IS_NONE {
