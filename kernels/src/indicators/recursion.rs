@@ -372,8 +372,8 @@ struct Abreast<'a, 'o, T, const I: usize, const R: usize, const C: usize, const 
     inputs: [&'a [f64]; I],
     begin: usize,
     blocks: usize,
-    constants: &'a [[[f64; LANES]; C]],
-    states: &'a mut [[[f64; LANES]; S]],
+    constants: &'a [ByNumber<C>],
+    states: &'a mut [ByNumber<S>],
     walks: &'a mut [Walk<'o, C, S, O>],
     recursion: PhantomData<T>,
 }
@@ -415,6 +415,9 @@ where
     }
 }
 
+/// Numbers of which every lane has its own.
+type ByNumber<const N: usize> = [[f64; LANES]; N];
+
 /// Per output and lane the blocks that are written.
 type Blocks<'o, const O: usize> = [[&'o mut [[f64; LANES]]; LANES]; O];
 
@@ -427,7 +430,7 @@ where
     #[inline(always)]
     fn block<L: Lanes>(
         lanes: L,
-        (constants, states): (&[[[f64; LANES]; C]], &mut [[[f64; LANES]; S]]),
+        (constants, states): (&[ByNumber<C>], &mut [ByNumber<S>]),
         derived: [L::Eight; R],
         (outputs, block): (&mut [Blocks<'_, O>], usize),
     ) {
