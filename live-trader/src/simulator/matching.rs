@@ -187,15 +187,18 @@ impl Simulator {
         if status == OrderStatus::Filled {
             instrument.open.remove(&order_id);
         }
-        self.relock(symbol, key, side);
         let (paid, paid_asset, got, got_asset) = match side {
             OrderSide::Buy => (quote, &money, quantity, &base),
             OrderSide::Sell => (quantity, &base, quote, &money),
         };
-        self.ledger.debit(paid_asset, paid);
+        // The whole lock pays before any of it is held for the rest: that may take all there is.
+        self.unlock(symbol, key, side);
+        let is_paid = self.ledger.debit(paid_asset, paid);
         self.ledger.credit(got_asset, got);
-        self.ledger.debit(&fill.commission_asset, fill.commission);
+        let is_charged = self.ledger.debit(&fill.commission_asset, fill.commission);
+        debug_assert!(is_paid && is_charged, "a fill that is not paid for: {fill:?}");
         self.ledger.charge(&fill.commission_asset, fill.commission);
+        self.relock(symbol, key, side);
         self.tell(symbol, order_id, Change::Trade, Told { fill: Some(fill), request_id: None });
         if status == OrderStatus::Filled {
             self.activate_pending(symbol, order_id);
@@ -276,6 +279,17 @@ impl Simulator {
             };
         }
         is_locked
+    }
+
+    /// Gives back all that is locked under `key`.
+    fn unlock(&mut self, symbol: &Symbol, key: LockKey, side: OrderSide) {
+        let Some(instrument) = self.instruments.get_mut(symbol) else {
+            return;
+        };
+        if let Some(have) = instrument.locks.remove(&key) {
+            let asset = instrument.lock_asset(side).to_owned();
+            self.ledger.lock(&asset, -have);
+        }
     }
 
     /// Ends an order by the exchange's own rules.

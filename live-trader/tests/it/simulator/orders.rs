@@ -54,6 +54,29 @@ fn a_split_market_order_trades_twice_or_expires() {
     }
 }
 
+/// What is left of the lock and what is free pay for it together, and the rest that expires must not hold any of that back.
+#[test]
+fn a_stop_that_opens_beyond_its_lock_pays_for_all_that_it_buys() {
+    for partial in [None, Some(PartialFill { fraction: dec("0.5"), expires_rest: false })] {
+        let balances = vec![("USDT".to_owned(), dec("1000"))];
+        let rows = [[10_000; 4], [11_000; 4]];
+        let mut exchange = opened(&rows, Settings { balances, ..Settings::default() });
+        let stop = OrderKind::StopLoss { stop_price: dec("101") };
+        exchange.place(&order("a", OrderSide::Buy, stop, "5"), partial).unwrap();
+        // All but 1.5 of what the stop does not hold.
+        exchange.place(&order("b", OrderSide::Buy, limit("50"), "9.87"), None).unwrap();
+        exchange.play_step();
+        exchange.advance();
+        let (bought, status) = executed(&exchange, "a");
+        assert_eq!(status, OrderStatus::Expired);
+        assert!(bought > dec("4.6") && bought * dec("110") <= dec("506.5"), "{bought}");
+        let balances = exchange.balances();
+        let of = |asset: &str| balances.iter().find(|balance| balance.asset == asset).unwrap();
+        assert_eq!((of("USDT").free, of("USDT").locked), (dec("506.5") - bought * dec("110"), dec("493.5")));
+        assert!(of("BTC").free < bought && of("BTC").free > bought * dec("0.9989"), "{balances:?}");
+    }
+}
+
 #[test]
 fn commission_comes_from_what_was_received_or_from_bnb() {
     for (bnb_fees, expected) in [(false, ("BTC", "0.004")), (true, ("BNB", "0.003"))] {
