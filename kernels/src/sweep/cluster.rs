@@ -354,17 +354,18 @@ impl<'b> Cluster<'b> {
             self.load_whole(evaluator, node, rows, cancel)?;
             return Ok(true);
         }
-        for (index, rows) in rows.chunks(ABREAST).enumerate() {
-            if let Some(batch) = evaluator.batch_of(node, rows, self.isa, cancel)? {
+        for (index, some) in rows.chunks(ABREAST).enumerate() {
+            if let Some(batch) = evaluator.batch_of(node, some, self.isa, cancel)? {
                 self.batches.push(TileBatch::new(batch, index == 0, &mut self.leaves));
                 continue;
             }
             let in_parts: usize = self.batches.iter().map(TileBatch::len).sum();
-            let whole = self.leaves.len() - in_parts + rows.len();
+            // The later ones most probably cannot either: nothing is computed that would be thrown away.
+            let whole = self.leaves.len() - in_parts + (rows.len() - index * ABREAST);
             if self.rows.len() > 1 && whole > budget.bytes / budget.leaf.max(1) {
                 return Ok(false);
             }
-            self.load_whole(evaluator, node, rows, cancel)?;
+            self.load_whole(evaluator, node, some, cancel)?;
         }
         Ok(true)
     }
