@@ -35,7 +35,10 @@ pub(super) struct Books<'m, L: Lanes> {
     pub(super) cash: L::Eight,
     pub(super) fees: L::Eight,
     peak: L::Eight,
+    /// The worst drawdown from the peaks before this one.
     worst: L::Eight,
+    /// The lowest equity since the peak, if that may be a new worst drawdown; else the equity below which it may. Which drawdown
+    /// that is, is asked when the peak ends: rounding is monotone, so that the lowest equity has the worst of all since.
     floor: L::Eight,
     /// Bit `i`: whether the fold of lane `i` covers everything that happened.
     pub(super) fit: u8,
@@ -194,17 +197,15 @@ impl<'m, L: Lanes> Books<'m, L> {
     /// Closes without a position in the masked lanes.
     #[inline(always)]
     pub(super) fn mark_flat(&mut self, marked: L::Eight) {
-        let rare = (self.peak.less(self.cash) | self.cash.less(self.floor)) & self.bits(marked);
-        if rare != 0 {
-            let one = self.lanes.splat(1.0);
-            let peak = self.cash.max(self.peak);
-            let worst = (one - self.cash / peak).max(self.worst);
-            // In the other lanes neither changes.
-            self.peak = choose(marked, peak, self.peak);
-            self.worst = choose(marked, worst, self.worst);
-            self.lower_floor();
-            self.fit &= !rare | self.lanes.splat(LEAST).less(self.cash);
+        let is_peak = self.peak.where_less(self.cash, marked, self.lanes.splat(0.0));
+        let floor = choose(marked, self.cash.min(self.floor), self.floor);
+        if self.bits(is_peak) == 0 {
+            self.floor = floor;
+            return;
         }
+        self.leave_peak(is_peak);
+        self.peak = choose(is_peak, self.cash, self.peak);
+        self.floor = choose(is_peak, self.floor(), floor);
     }
 
     /// Closes with a position in the masked lanes. `range` bounds them; where it is not what they reach, `exact` is, per lane.
@@ -219,13 +220,14 @@ impl<'m, L: Lanes> Books<'m, L> {
     ) {
         let mut ends = self.ends(held, range);
         let least = self.least(held);
-        let mut rare = self.rare(marked, ends, least);
-        if self.bits(rare) == 0 {
-            return;
-        }
+        let mut rare = marked;
         if let Some(exact) = exact {
-            let (mut low, mut high) = (range.low.array(), range.high.array());
+            rare = self.rare(rare, ends, least);
             let mut rest = self.bits(rare);
+            if rest == 0 {
+                return;
+            }
+            let (mut low, mut high) = (range.low.array(), range.high.array());
             while rest != 0 {
                 let i = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
@@ -235,8 +237,12 @@ impl<'m, L: Lanes> Books<'m, L> {
             ends = self.ends(held, Range { low: self.lanes.eight(&low), high: self.lanes.eight(&high) });
             rare = self.rare(rare, ends, least);
         }
+        // A long position that falls below the least falls below every floor that is above it.
+        if !matches!(self.sides, Sides::One(Side::Long)) {
+            let is_low = ends.0.where_less(least.max(self.floor), rare, self.lanes.splat(0.0));
+            self.fit &= !self.bits(is_low) | least.less(ends.0);
+        }
         self.draw_down(rare, held, ends, bars);
-        self.fit &= !self.bits(rare) | least.less(ends.0);
     }
 
     /// What [`Segment::least`] says.
@@ -287,16 +293,20 @@ impl<'m, L: Lanes> Books<'m, L> {
         let lanes = self.lanes;
         let all = |value| lanes.splat(value);
         let is_peak = self.peak.where_less(highest, mask, all(0.0));
-        let drawdown = all(1.0) - lowest / highest.max(self.peak);
-        let is_deeper = self.worst.where_less(drawdown, mask, all(0.0));
-        let is_simple = drawdown.where_at_most(self.worst, is_peak, all(0.0));
+        let floor = choose(mask, lowest.min(self.floor), self.floor);
+        if self.bits(is_peak) == 0 {
+            self.floor = floor;
+            return;
+        }
+        self.leave_peak(is_peak);
+        self.fit &= !self.bits(is_peak) | all(LEAST).less(lowest);
+        let is_simple = (all(1.0) - lowest / highest).where_at_most(self.worst, is_peak, all(0.0));
         let is_simple = all(0.0).where_at_most(lowest, is_simple, all(0.0));
         let mut walked = self.bits(is_peak) & !self.bits(is_simple);
-        let (peak, worst) = (self.peak, self.worst);
-        self.peak = choose(is_simple, highest, peak);
-        self.worst = choose(is_deeper, drawdown, worst);
+        let old = self.peak;
+        self.peak = choose(is_peak, highest, old);
         if walked != 0 {
-            let old = (peak.array(), worst.array());
+            let old = old.array();
             let (mut peak, mut worst) = (self.peak.array(), self.worst.array());
             let (cash, quantity) = (held.cash.array(), held.quantity.array());
             while walked != 0 {
@@ -305,19 +315,32 @@ impl<'m, L: Lanes> Books<'m, L> {
                 let [from, to] = bars(i);
                 let segment =
                     Segment { from, to, cash: cash[i], quantity: quantity[i], returns: Returns::Equity };
-                let drawdown = Drawdown { peak: old.0[i], worst: old.1[i] };
+                let drawdown = Drawdown { peak: old[i], worst: worst[i] };
                 (peak[i], worst[i]) = walk(drawdown, self.market, segment);
             }
-            self.peak = self.lanes.eight(&peak);
-            self.worst = self.lanes.eight(&worst);
+            self.peak = lanes.eight(&peak);
+            self.worst = lanes.eight(&worst);
         }
-        self.lower_floor();
+        self.floor = choose(is_peak, self.floor(), floor);
     }
 
+    /// Notes the drawdown from the peak to the lowest equity since, before the masked lanes set a new one.
     #[inline(always)]
-    fn lower_floor(&mut self) {
-        let one = self.lanes.splat(1.0);
-        self.floor = self.peak * ((one - self.worst) + self.lanes.splat(measure::MARGIN));
+    fn leave_peak(&mut self, mask: L::Eight) {
+        self.fit &= !self.bits(mask) | self.lanes.splat(LEAST).less(self.floor);
+        self.worst = choose(mask, self.deepest(), self.worst);
+    }
+
+    /// The worst drawdown, that from the present peak included.
+    #[inline(always)]
+    fn deepest(&self) -> L::Eight {
+        (self.lanes.splat(1.0) - self.floor / self.peak).max(self.worst)
+    }
+
+    /// What [`Drawdown::floor`] says.
+    #[inline(always)]
+    fn floor(&self) -> L::Eight {
+        self.peak * ((self.lanes.splat(1.0) - self.worst) + self.lanes.splat(measure::MARGIN))
     }
 
     /// Books closed positions.
@@ -356,7 +379,8 @@ impl<'m, L: Lanes> Books<'m, L> {
     /// Writes what was booked to a fold of its own per lane; bars held are not booked here.
     #[inline(always)]
     pub(super) fn folds<const ALL_IN: bool>(&self, folds: &mut [Fold<'m, ALL_IN>; EIGHT]) {
-        let [peak, worst, floor] = [self.peak, self.worst, self.floor].map(Eight::array);
+        let [peak, worst] = [self.peak, self.deepest()].map(Eight::array);
+        let fit = self.fit & self.lanes.splat(LEAST).less(self.floor);
         let [trades, longs, wins, losses_in_a_row, most_losses_in_a_row] =
             [self.trades, self.longs, self.wins, self.losses_in_a_row, self.most_losses_in_a_row]
                 .map(|counts| counts.array().map(|count| count as u64));
@@ -365,7 +389,7 @@ impl<'m, L: Lanes> Books<'m, L> {
                 .map(Eight::array);
         for (i, fold) in folds.iter_mut().enumerate() {
             fold.drawdown = Drawdown { peak: peak[i], worst: worst[i] };
-            (fold.floor, fold.is_fit) = (floor[i], self.fit >> i & 1 == 1);
+            (fold.floor, fold.is_fit) = (fold.drawdown.floor(), fit >> i & 1 == 1);
             fold.trades = TradeSums {
                 count: trades[i],
                 long: match self.sides {
