@@ -126,6 +126,8 @@ pub(crate) trait Lanes: Copy {
     fn splat(self, value: f64) -> Self::Eight;
     /// Lane `j` of result `i` is lane `i` of row `j`.
     fn transpose(self, rows: [Self::Eight; 8]) -> [Self::Eight; 8];
+    /// Lane `j` of result `i` is number `i` of row `j`, of rows of memory.
+    fn columns(self, rows: [&[f64; 4]; 8]) -> [Self::Eight; 4];
 
     /// Runs a kernel that is compiled once for these lanes, wherever it is run from.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
@@ -235,6 +237,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn columns(self, rows: [&[f64; 4]; 8]) -> [eight::Array; 4] {
+        eight::columns_of_arrays(rows)
+    }
+
+    #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         #[inline(never)]
         fn run<K: Kernel>(kernel: K) -> K::Output {
@@ -328,6 +335,11 @@ mod x86 {
         #[inline(always)]
         fn transpose(self, rows: [Zmm; 8]) -> [Zmm; 8] {
             Zmm::transpose(self.0, rows)
+        }
+
+        #[inline(always)]
+        fn columns(self, rows: [&[f64; 4]; 8]) -> [Zmm; 4] {
+            Zmm::columns(self.0, rows)
         }
 
         #[inline(always)]
@@ -428,6 +440,11 @@ mod x86 {
         #[inline(always)]
         fn transpose(self, rows: [Ymm; 8]) -> [Ymm; 8] {
             Ymm::transpose(self.0, rows)
+        }
+
+        #[inline(always)]
+        fn columns(self, rows: [&[f64; 4]; 8]) -> [Ymm; 4] {
+            Ymm::columns(self.0, rows)
         }
 
         #[inline(always)]

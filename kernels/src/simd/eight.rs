@@ -138,6 +138,18 @@ impl Eight for Array {
     }
 }
 
+/// Rows of four to columns.
+#[inline(always)]
+pub(super) fn columns_of_arrays(rows: [&[f64; 4]; 8]) -> [Array; 4] {
+    let mut columns = [Array([0.0; 8]); 4];
+    for i in 0..4 {
+        for j in 0..8 {
+            columns[i].0[j] = rows[j][i];
+        }
+    }
+    columns
+}
+
 /// Rows to columns.
 #[inline(always)]
 pub(super) fn transpose_arrays(rows: [Array; 8]) -> [Array; 8] {
@@ -196,6 +208,30 @@ mod x86 {
                 let (a, b) = (fours[i].0, fours[i + 4].0);
                 columns[i].0 = f._mm512_shuffle_f64x2::<0b10_00_10_00>(a, b);
                 columns[i + 4].0 = f._mm512_shuffle_f64x2::<0b11_01_11_01>(a, b);
+            }
+            columns
+        }
+
+        /// Rows of four to columns, of two rows in a register. Which two is such that their columns come out in order.
+        #[inline(always)]
+        pub(in crate::simd) fn columns(v4: V4, rows: [&[f64; 4]; 8]) -> [Zmm; 4] {
+            let f = v4.avx512f;
+            let mut both = [Zmm::splat(v4, 0.0); 4];
+            for i in 0..4 {
+                let first = i % 2 + i / 2 * 4;
+                let (low, high): (pulp::f64x4, pulp::f64x4) = (cast(*rows[first]), cast(*rows[first + 2]));
+                both[i].0 = f._mm512_insertf64x4::<1>(f._mm512_castpd256_pd512(cast(low)), cast(high));
+            }
+            let [a, b, c, d] = both;
+            let mut columns = both;
+            for odd in 0..2 {
+                let (ab, cd) = if odd == 0 {
+                    (f._mm512_unpacklo_pd(a.0, b.0), f._mm512_unpacklo_pd(c.0, d.0))
+                } else {
+                    (f._mm512_unpackhi_pd(a.0, b.0), f._mm512_unpackhi_pd(c.0, d.0))
+                };
+                columns[odd].0 = f._mm512_shuffle_f64x2::<0b10_00_10_00>(ab, cd);
+                columns[odd + 2].0 = f._mm512_shuffle_f64x2::<0b11_01_11_01>(ab, cd);
             }
             columns
         }
@@ -309,24 +345,53 @@ mod x86 {
         /// Rows to columns: four blocks of four by four, the two off the diagonal changing places.
         #[inline(always)]
         pub(in crate::simd) fn transpose(v3: V3, rows: [Ymm; 8]) -> [Ymm; 8] {
-            let avx = v3.avx;
             let mut columns = rows;
             for below in 0..2 {
                 for right in 0..2 {
-                    let at = 4 * below;
-                    let (a, b) = (rows[at].0[right], rows[at + 1].0[right]);
-                    let (c, d) = (rows[at + 2].0[right], rows[at + 3].0[right]);
-                    let (ab_low, ab_high) = (avx._mm256_unpacklo_pd(a, b), avx._mm256_unpackhi_pd(a, b));
-                    let (cd_low, cd_high) = (avx._mm256_unpacklo_pd(c, d), avx._mm256_unpackhi_pd(c, d));
-                    let first = 4 * right;
-                    columns[first].0[below] = avx._mm256_permute2f128_pd::<0x20>(ab_low, cd_low);
-                    columns[first + 1].0[below] = avx._mm256_permute2f128_pd::<0x20>(ab_high, cd_high);
-                    columns[first + 2].0[below] = avx._mm256_permute2f128_pd::<0x31>(ab_low, cd_low);
-                    columns[first + 3].0[below] = avx._mm256_permute2f128_pd::<0x31>(ab_high, cd_high);
+                    let mut block = [rows[0].0[0]; 4];
+                    for i in 0..4 {
+                        block[i] = rows[4 * below + i].0[right];
+                    }
+                    let block = transpose_block(v3, block);
+                    for i in 0..4 {
+                        columns[4 * right + i].0[below] = block[i];
+                    }
                 }
             }
             columns
         }
+
+        /// Rows of four to columns.
+        #[inline(always)]
+        pub(in crate::simd) fn columns(v3: V3, rows: [&[f64; 4]; 8]) -> [Ymm; 4] {
+            let mut columns = [Ymm::splat(v3, 0.0); 4];
+            for below in 0..2 {
+                let mut block = [v3.avx._mm256_setzero_pd(); 4];
+                for i in 0..4 {
+                    let row: pulp::f64x4 = cast(*rows[4 * below + i]);
+                    block[i] = cast(row);
+                }
+                let block = transpose_block(v3, block);
+                for i in 0..4 {
+                    columns[i].0[below] = block[i];
+                }
+            }
+            columns
+        }
+    }
+
+    /// Four rows to four columns.
+    #[inline(always)]
+    fn transpose_block(v3: V3, [a, b, c, d]: [__m256d; 4]) -> [__m256d; 4] {
+        let avx = v3.avx;
+        let (ab_low, ab_high) = (avx._mm256_unpacklo_pd(a, b), avx._mm256_unpackhi_pd(a, b));
+        let (cd_low, cd_high) = (avx._mm256_unpacklo_pd(c, d), avx._mm256_unpackhi_pd(c, d));
+        [
+            avx._mm256_permute2f128_pd::<0x20>(ab_low, cd_low),
+            avx._mm256_permute2f128_pd::<0x20>(ab_high, cd_high),
+            avx._mm256_permute2f128_pd::<0x31>(ab_low, cd_low),
+            avx._mm256_permute2f128_pd::<0x31>(ab_high, cd_high),
+        ]
     }
 
     /// An operation on both halves of one or two operands.

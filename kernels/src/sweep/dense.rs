@@ -12,7 +12,7 @@ use super::moments::{PrefixRows, Row};
 use super::records::{SharedAccounts, UnitTrade};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
-use crate::simd::Lanes;
+use crate::simd::{Kernel, Lanes, Number};
 use crate::stats::Stats;
 
 /// Trades of one lane that are looked up before any is made. A vector must not be loaded right after its lanes were stored
@@ -56,15 +56,19 @@ pub(super) struct Terms<E> {
     pub(super) leave_rate: E,
     /// Closes with the position: bounds, or their extremes; not a number, or not held, where there is none.
     pub(super) range: Range<E>,
-    pub(super) is_held: E,
+    /// 1 where there are such closes, if that is asked.
+    pub(super) is_held: Option<E>,
 }
 
 /// One trade of combinations that share it.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Record {
-    /// Price and cost of a unit, price and fee rate of the exit, lowest and highest close, 1 for a trade, bars of the fills.
-    terms: [f64; 8],
+    /// Prices of entry and exit, slippage included, lowest and highest close. The first is below 0 where there is no trade, the second
+    /// where a maker's fee is paid: four numbers change places in half the steps of eight.
+    terms: [f64; 4],
+    /// Bars of the fills.
+    bars: [u32; 2],
     sums: Row,
 }
 
@@ -72,8 +76,7 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
     type Market = DenseMarket<'m>;
     type Record = Record;
 
-    const NONE: Record =
-        Record { terms: [1.0, 1.0, 1.0, 0.0, f64::NAN, f64::NAN, 0.0, 0.0], sums: Row([0; 8]) };
+    const NONE: Record = Record { terms: [-1.0, 1.0, f64::NAN, f64::NAN], bars: [0; 2], sums: Row([0; 8]) };
 
     #[inline(always)]
     fn new(lanes: L, of: DenseMarket<'m>) -> Self {
@@ -82,45 +85,30 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
 
     #[inline(always)]
     fn record(of: DenseMarket<'m>, trade: &UnitTrade) -> Record {
-        let UnitTrade { enter, leave, enter_price, unit, leave_price, leave_rate, range, .. } = *trade;
+        let UnitTrade { enter, leave, enter_price, leave_price, range, .. } = *trade;
         let mut sums;
         if trade.is_at_level {
+            let leave_rate = trade.leave_rate(of.config);
             sums = of.level_row(&Fills { enter, leave, enter_price, leave_price, leave_rate });
             sums.0[AMBIGUOUS] = i64::from(trade.is_ambiguous);
         } else {
             sums = *of.edges.enter(enter);
             sums.add_row(of.edges.leave(leave));
         }
-        let bars = f64::from_bits(pack(enter, leave));
-        let terms = [enter_price, unit, leave_price, leave_rate, range.min, range.max, 1.0, bars];
-        Record { terms, sums }
+        let leave_price = if trade.is_target { -leave_price } else { leave_price };
+        let bars = [enter, leave].map(|bar| bar as u32);
+        Record { terms: [enter_price, leave_price, range.min, range.max], bars, sums }
+    }
+
+    #[inline(always)]
+    fn touch(of: DenseMarket<'m>, [enter, leave]: [u32; 2]) -> i64 {
+        of.edges.enter(enter as usize).0[0] ^ of.edges.leave(leave as usize).0[0]
     }
 
     #[inline(always)]
     fn trade_records(&mut self, records: &[Record], places: &[[u32; AHEAD]; EIGHT], steps: usize) {
-        for (sums, places) in self.sums.iter_mut().zip(places) {
-            let mut sum = *sums;
-            for &place in places.iter().take(steps) {
-                sum.add_row(&records[place as usize].sums);
-            }
-            *sums = sum;
-        }
         let lanes = self.books.lanes;
-        // By value: a reference would pin every sum in memory.
-        let mut books = self.books.clone();
-        for step in 0..steps.min(AHEAD) {
-            let mut rows = [lanes.splat(0.0); EIGHT];
-            for (row, places) in rows.iter_mut().zip(places) {
-                *row = lanes.eight(&records[places[step] as usize].terms);
-            }
-            let [price, unit, leave_price, leave_rate, low, high, active, _] = lanes.transpose(rows);
-            let range = Range { low, high };
-            let bars = |i: usize| unpack(records[places[i][step] as usize].terms[7].to_bits());
-            let exact: Option<fn(usize) -> Extremes> = None;
-            let terms = Terms { active, price, unit, leave_price, leave_rate, range, is_held: active };
-            open_and_close(&mut books, self.of.config, terms, exact, bars);
-        }
-        self.books = books;
+        lanes.call(TradeRecords { accounts: self, records, places, steps });
     }
 
     #[inline(always)]
@@ -129,15 +117,50 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for DenseAccounts<'m, L> {
     }
 }
 
-/// The bars of two fills as one number.
-#[inline(always)]
-pub(super) fn pack(enter: usize, leave: usize) -> u64 {
-    (enter as u64) << 32 | leave as u64
+/// Makes the trades of records. A kernel of its own: within the loops around it its sums would find no register free.
+struct TradeRecords<'t, 'm, L: Lanes> {
+    accounts: &'t mut DenseAccounts<'m, L>,
+    records: &'t [Record],
+    places: &'t [[u32; AHEAD]; EIGHT],
+    steps: usize,
 }
 
-#[inline(always)]
-pub(super) fn unpack(bars: u64) -> [usize; 2] {
-    [(bars >> 32) as usize, bars as u32 as usize]
+impl<L: Lanes> Kernel for TradeRecords<'_, '_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<Own: Lanes>(self, _: Own) {
+        let TradeRecords { accounts, records, places, steps } = self;
+        for (sums, places) in accounts.sums.iter_mut().zip(places) {
+            let mut sum = *sums;
+            for &place in places.iter().take(steps) {
+                sum.add_row(&records[place as usize].sums);
+            }
+            *sums = sum;
+        }
+        let lanes = accounts.books.lanes;
+        let (config, nothing) = (accounts.of.config, lanes.splat(0.0));
+        let (maker, taker) = (lanes.splat(config.maker_fee), lanes.splat(config.taker_fee));
+        // By value: a reference would pin every sum in memory.
+        let mut books = accounts.books.clone();
+        for step in 0..steps.min(AHEAD) {
+            let rows = std::array::from_fn(|lane| &records[places[lane][step] as usize].terms);
+            let [price, leave, low, high] = lanes.columns(rows);
+            let terms = Terms {
+                active: nothing.where_less(price, lanes.splat(1.0), nothing),
+                is_held: None,
+                price,
+                unit: price * lanes.splat(1.0 + config.taker_fee),
+                leave_price: leave.abs(),
+                leave_rate: leave.where_less(nothing, maker, taker),
+                range: Range { low, high },
+            };
+            let bars = |i: usize| records[places[i][step] as usize].bars.map(|bar| bar as usize);
+            let exact: Option<fn(usize) -> Extremes> = None;
+            open_and_close(&mut books, config, terms, exact, bars);
+        }
+        accounts.books = books;
+    }
 }
 
 /// Eight of them.
@@ -204,7 +227,11 @@ fn open_and_close<L: Lanes>(
     // Before the first bar equity is the initial cash, so that it does no harm to mark it.
     books.mark_flat(active);
     let (held, notional, fee) = books.open(config, quantity, terms.price);
-    books.mark_held(choose(active, terms.is_held, active), held, terms.range, exact, bars);
+    let marked = match terms.is_held {
+        Some(is_held) => choose(active, is_held, active),
+        None => active,
+    };
+    books.mark_held(marked, held, terms.range, exact, bars);
     let settled = books.close(held, (quantity, notional, fee), (terms.leave_price, terms.leave_rate));
     books.settle(active, settled);
 }
@@ -286,7 +313,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         let active = lanes.eight(&lookup.active[step]);
         let terms = Terms {
             active,
-            is_held: active,
+            is_held: None,
             price,
             unit: price * lanes.splat(1.0 + taker_fee),
             leave_price: lanes.eight(&lookup.leave[step]) * lanes.splat(1.0 - slippage),
@@ -351,7 +378,7 @@ impl<'m, L: Lanes> DenseAccounts<'m, L> {
         let price = lanes.eight(&lookup.enter_raw[step]) * lanes.splat(1.0 + slippage);
         let terms = Terms {
             active: lanes.eight(&lookup.active[step]),
-            is_held: lanes.eight(&lookup.held_marked[step]),
+            is_held: Some(lanes.eight(&lookup.held_marked[step])),
             price,
             unit: price * lanes.splat(1.0 + taker_fee),
             leave_price: lanes.eight(&lookup.leave_price[step]),

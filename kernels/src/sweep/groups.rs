@@ -1,6 +1,8 @@
 //! Groups of combinations that enter at the same bars, and the first passages of their exits from each of those bars.
 
 use std::cell::Cell;
+use std::mem::discriminant;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
@@ -17,37 +19,32 @@ use crate::simd::{Kernel, Lanes};
 /// Both sides, and their places in arrays of what each has.
 pub(super) const SIDES: [Side; 2] = [Side::Long, Side::Short];
 
-/// A set of bars.
+/// A set of bars: 64 to a word, each with the number of bars before it.
 struct BarSet {
-    words: Vec<u64>,
-    /// Bars of the set before each word.
-    before: Vec<u32>,
+    words: Vec<(u64, u32)>,
 }
 
 impl BarSet {
     #[inline(always)]
-    fn new(words: Vec<u64>) -> BarSet {
-        let (mut count, mut before) = (0, Vec::with_capacity(words.len()));
-        for word in &words {
-            before.push(count);
-            count += word.count_ones();
+    fn new(words: impl Iterator<Item = u64>) -> BarSet {
+        let (mut counted, mut before) = (Vec::with_capacity(words.size_hint().0), 0);
+        for word in words {
+            counted.push((word, before));
+            before += word.count_ones();
         }
-        BarSet { words, before }
+        BarSet { words: counted }
     }
 
     /// How many bars it has.
     #[inline(always)]
     fn len(&self) -> usize {
-        match (self.words.last(), self.before.last()) {
-            (Some(word), Some(before)) => (*before + word.count_ones()) as usize,
-            _ => 0,
-        }
+        self.words.last().map_or(0, |(word, before)| (*before + word.count_ones()) as usize)
     }
 
     /// Bars of the set before bar `t`; `None` behind the last word.
     #[inline(always)]
     fn rank(&self, t: usize) -> Option<usize> {
-        let (word, before) = (self.words.get(t / 64)?, self.before.get(t / 64)?);
+        let (word, before) = self.words.get(t / 64)?;
         let earlier = word & !(u64::MAX << (t % 64));
         Some(*before as usize + earlier.count_ones() as usize)
     }
@@ -55,7 +52,7 @@ impl BarSet {
     /// Bars of the set, ascending.
     #[inline(always)]
     fn for_each(&self, mut each: impl FnMut(usize)) {
-        for (index, &word) in self.words.iter().enumerate() {
+        for (index, &(word, _)) in self.words.iter().enumerate() {
             let mut rest = word;
             while rest != 0 {
                 each(index * 64 + rest.trailing_zeros() as usize);
@@ -63,6 +60,22 @@ impl BarSet {
             }
         }
     }
+}
+
+/// Per entry whether two levels of different kinds are met within one bar, by the first passages of these rules.
+fn joint(rules: &[ExitRule], keys: &[Vec<Key>]) -> Vec<bool> {
+    let mut is_joint = vec![false; keys.first().map_or(0, Vec::len)];
+    for (i, (rule, keys_of_rule)) in rules.iter().zip(keys).enumerate() {
+        for (other, keys_of_other) in rules.iter().zip(keys).skip(i + 1) {
+            if discriminant(rule) == discriminant(other) {
+                continue;
+            }
+            for (is_joint, (a, b)) in is_joint.iter_mut().zip(keys_of_rule.iter().zip(keys_of_other)) {
+                *is_joint |= (a == b) & a.is_multiple_of(2);
+            }
+        }
+    }
+    is_joint
 }
 
 /// What groups are made of.
@@ -91,6 +104,8 @@ struct SideTable {
     keys: Vec<Vec<Key>>,
     /// Per rule and entry the place of the trade's record, 0 if there is none.
     places: Vec<Vec<Cell<u32>>>,
+    /// Per entry whether levels of two kinds are met within one bar.
+    is_joint: Vec<bool>,
 }
 
 impl LevelTables {
@@ -118,6 +133,8 @@ pub(super) struct Group {
     /// Per rule the one of the tables, if it is one of them; per entry its place in the tables.
     tabled: Vec<Option<usize>>,
     union_places: Vec<u32>,
+    /// Entries from which levels of two kinds are met within one bar, whoever has them.
+    joint: Vec<u32>,
     tables: Rc<LevelTables>,
 }
 
@@ -153,6 +170,13 @@ impl Group {
     #[inline(always)]
     pub(super) fn side(&self, entry: usize) -> Side {
         self.sides[entry]
+    }
+
+    /// Those of some entries from which levels of two kinds are met within one bar.
+    pub(super) fn joint(&self, entries: &Range<usize>) -> &[u32] {
+        let [from, to] = [entries.start, entries.end]
+            .map(|end| self.joint.partition_point(|&entry| (entry as usize) < end));
+        &self.joint[from..to.max(from)]
     }
 
     /// Forgets the places of records that are made anew for every block of entries.
@@ -260,7 +284,7 @@ impl GroupMarket<'_, '_> {
             }
         }
         let rules = ExitRule::of_all(self.rows.iter().map(|&row| &self.rules[row as usize]));
-        let unions = [BarSet::new(longs), BarSet::new(shorts)];
+        let unions = [longs, shorts].map(|words| BarSet::new(words.into_iter()));
         let entries: usize = unions.iter().map(BarSet::len).sum();
         if rules.len() * entries * size_of::<u64>() > MOST_TABLE_BYTES && self.rows.len() > 1 {
             return Ok(None);
@@ -281,9 +305,10 @@ impl GroupMarket<'_, '_> {
         let market = (self.market, self.config);
         let mut bars = Vec::with_capacity(decisions.len());
         decisions.for_each(|t| bars.push(t));
-        let passages = passages(market, side, rules, bars.into_iter(), cancel)?;
-        let places = passages.iter().map(|keys| vec![Cell::new(0); keys.len()]).collect();
-        Ok(SideTable { decisions, keys: passages, places })
+        let keys = passages(market, side, rules, bars.into_iter(), cancel)?;
+        let places = keys.iter().map(|keys| vec![Cell::new(0); keys.len()]).collect();
+        let is_joint = joint(rules, &keys);
+        Ok(SideTable { decisions, keys, places, is_joint })
     }
 
     /// The group of some combinations with these entry signals, long and short.
@@ -291,24 +316,28 @@ impl GroupMarket<'_, '_> {
     fn group(&self, enters: [u32; 2], places: &[usize], is_shared: bool, tables: &Rc<LevelTables>) -> Group {
         let (delay, prices) = fills(self.market, self.config);
         let words = self.signals.words_per_signal;
-        let (mut shorts, mut either) = (Vec::with_capacity(words), Vec::with_capacity(words));
-        for [long, short] in self.entry_words(enters) {
+        let mut shorts = Vec::with_capacity(words);
+        let bars = BarSet::new(self.entry_words(enters).map(|[long, short]| {
             shorts.push(short);
-            either.push(long | short);
-        }
-        let bars = BarSet::new(either);
+            long | short
+        }));
         let count = bars.len();
         let (mut decisions, mut sides) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut union_places = Vec::with_capacity(count);
+        let (mut union_places, mut joint) = (Vec::with_capacity(count), Vec::new());
         bars.for_each(|t| {
             if t + delay >= prices.len() {
                 return;
             }
             let side = SIDES[(shorts[t / 64] >> (t % 64) & 1) as usize];
+            // Every entry is one of the tables.
+            let table = &tables.sides[place_of(side)];
+            let place = table.decisions.rank(t).unwrap_or(0);
+            if table.is_joint.get(place).is_some_and(|is_joint| *is_joint) {
+                joint.push(decisions.len() as u32);
+            }
             decisions.push(t as u32);
             sides.push(side);
-            // Every entry is one of the tables.
-            union_places.push(tables.sides[place_of(side)].decisions.rank(t).unwrap_or(0) as u32);
+            union_places.push(place as u32);
         });
         let mut rules: Vec<ExitRule> = Vec::new();
         for &place in places {
@@ -319,34 +348,41 @@ impl GroupMarket<'_, '_> {
             }
         }
         let tabled = rules.iter().map(|rule| tables.rules.iter().position(|known| known == rule)).collect();
-        let elements = decisions.len() * (rules.len() + 1);
+        let never = decisions.len();
+        let elements = never * (rules.len() + 1);
         let mut waits = places.iter().map(|&place| self.rules[self.rows[place] as usize].cooldown);
         let first = waits.next().unwrap_or(0);
+        let has_next = is_shared && waits.all(|wait| wait == first);
         let mut group = Group {
             decisions,
             sides,
             bars,
             rules,
-            passages: vec![keyed(NEVER); elements],
+            passages: vec![keyed(NEVER) | if has_next { never as u64 } else { 0 }; elements],
             places: if is_shared { vec![Cell::new(0); elements] } else { Vec::new() },
-            has_next: is_shared && waits.all(|wait| wait == first),
+            has_next,
             tabled,
             union_places,
+            joint,
             tables: Rc::clone(tables),
         };
-        self.fill(&mut group, enters);
-        if group.has_next {
-            self.fill_next(&mut group, first);
-        }
+        self.fill(&mut group, enters, has_next.then_some(first));
         group
     }
 
-    /// Writes a group's passages, and the places of records that other groups have made.
+    /// Writes a group's passages, with the next entries after them where all combinations wait as many bars after an exit; and the
+    /// places of records that other groups have made.
     #[inline(always)]
-    fn fill(&self, group: &mut Group, enters: [u32; 2]) {
+    fn fill(&self, group: &mut Group, enters: [u32; 2], wait: Option<usize>) {
         let (delay, _) = fills(self.market, self.config);
-        let Group { decisions, sides, rules, passages, places, tabled, union_places, tables, .. } = group;
+        let Group { decisions, sides, bars, rules, passages, places, tabled, union_places, tables, .. } =
+            group;
         let count = decisions.len();
+        let passage = |key: Key| {
+            let Some(wait) = wait else { return keyed(key) };
+            let (leave, free_from) = after(key, delay);
+            keyed(key) | bars.rank(free_from.max(leave.saturating_add(wait))).unwrap_or(count) as u64
+        };
         for (column, (rule, tabled)) in rules.iter().zip(tabled).enumerate() {
             let passages = &mut passages[column * count..][..count];
             if let ExitRule::Signal(exits) = *rule {
@@ -360,9 +396,9 @@ impl GroupMarket<'_, '_> {
                 let short_ends = |word: usize| short[word] | (enter_long[word] & !enter_short[word]);
                 let mut of_long = SignalPassages::new(words, long_ends);
                 let mut of_short = SignalPassages::new(words, short_ends);
-                for (passage, (&decided, side)) in passages.iter_mut().zip(decisions.iter().zip(&*sides)) {
+                for (own, (&decided, side)) in passages.iter_mut().zip(decisions.iter().zip(&*sides)) {
                     let first = first_bar(self.config, decided as usize + delay);
-                    *passage = keyed(match side {
+                    *own = passage(match side {
                         Side::Long => of_long.from(first),
                         Side::Short => of_short.from(first),
                     });
@@ -372,8 +408,8 @@ impl GroupMarket<'_, '_> {
                 let keys = [&long.keys[rule], &short.keys[rule]];
                 let kept = [&long.places[rule], &short.places[rule]];
                 let entries = || sides.iter().zip(union_places.iter());
-                for (passage, (&side, &place)) in passages.iter_mut().zip(entries()) {
-                    *passage = keyed(keys[place_of(side)][place as usize]);
+                for (own, (&side, &place)) in passages.iter_mut().zip(entries()) {
+                    *own = passage(keys[place_of(side)][place as usize]);
                 }
                 let own = places.iter_mut().skip(column * count);
                 for (own, (&side, &place)) in own.zip(entries()) {
@@ -381,19 +417,6 @@ impl GroupMarket<'_, '_> {
                 }
             }
         }
-    }
-
-    /// Writes the next entries after passages, for combinations that wait so many bars after an exit.
-    #[inline(always)]
-    fn fill_next(&self, group: &mut Group, wait: usize) {
-        let (delay, _) = fills(self.market, self.config);
-        let mut passages = std::mem::take(&mut group.passages);
-        for passage in &mut passages {
-            let key = key_of(*passage);
-            let (leave, free_from) = after(key, delay);
-            *passage |= group.next(free_from.max(leave.saturating_add(wait))) as u64;
-        }
-        group.passages = passages;
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::groups::{Group, after, key_of};
+use super::links::LINKED;
 use super::passage::Key;
 use super::rules::Rules;
 
@@ -22,12 +23,23 @@ pub(super) struct Jumper<'g> {
     entry: usize,
     /// The entry of the position that stays open: nothing comes after it.
     open: Option<usize>,
-    /// When the last position was left; before any, at 0.
-    left: Key,
+    /// The entry of the last trade.
+    last: Option<usize>,
 }
 
-/// The most entries that are linked at once.
-pub(super) const LINKED: usize = 256;
+/// Entries by their own numbers, in memory: a loop that counts them would not become vector instructions.
+const OWN: [u64; LINKED] = {
+    let mut own = [0; LINKED];
+    let mut at = 0;
+    while at < LINKED {
+        own[at] = at as u64;
+        at += 1;
+    }
+    own
+};
+
+/// Entries of which at most one may meet two levels within a bar, for these to be looked at one by one.
+const RARE: usize = 16;
 
 /// Passages that are looked at whether they are there or not: most strategies have no more.
 pub(super) const USUAL: usize = 3;
@@ -45,7 +57,7 @@ impl<'g> Jumper<'g> {
             kinds: 0,
             entry: 0,
             open: None,
-            left: 0,
+            last: None,
         };
         for column in columns.into_iter().filter(|column| *column != none) {
             jumper.passages[jumper.kinds] = group.passages(column);
@@ -85,7 +97,7 @@ impl<'g> Jumper<'g> {
             self.entry = usize::MAX;
             return None;
         }
-        self.left = key;
+        self.last = Some(entry);
         self.entry = if self.group.has_next {
             first as u32 as usize
         } else {
@@ -102,59 +114,71 @@ impl<'g> Jumper<'g> {
         self.entry >= until
     }
 
-    /// Writes where [`Jumper::jump`] goes from each of these entries, one *link* each: in the upper half the place of the
-    /// trade's record, in the lower one how many entries after the first the next one is. 0 where a jump is needed: there is no
-    /// record, or no trade.
+    /// Its next entry, as a number of entries after `start`.
     #[inline(always)]
-    pub(super) fn link(&self, entries: Range<usize>, links: &mut [u64]) {
-        let column = |kind: usize| {
-            let passages = self.passages[kind].get(entries.clone()).unwrap_or_default();
-            passages.iter().zip(self.places[kind].get(entries.clone()).unwrap_or_default())
-        };
-        let usual = column(0).zip(column(1)).zip(column(2));
-        for (link, (((&a, place), (&b, of_b)), (&c, of_c))) in links.iter_mut().zip(usual) {
-            let first = earlier((a, place.get()), (b, of_b.get()));
-            *link = as_link(earlier(first, (c, of_c.get())), entries.start as u32);
+    pub(super) fn entry_after(&self, start: usize) -> usize {
+        self.entry.wrapping_sub(start)
+    }
+
+    /// Goes on after trades of which the last one is from the entry `last`, to `next` if that is one of these, which are linked.
+    #[inline(always)]
+    pub(super) fn go_to(&mut self, last: usize, next: usize, entries: &Range<usize>) {
+        self.last = Some(last);
+        self.entry = if next < entries.end { next } else { self.first(last) as u32 as usize };
+    }
+
+    /// The first passage from an entry.
+    #[inline(always)]
+    fn first(&self, entry: usize) -> u64 {
+        let mut first = u64::MAX;
+        for passages in self.passages.iter().take(self.kinds.max(1)) {
+            first = passages.get(entry).copied().unwrap_or(first).min(first);
+        }
+        first
+    }
+
+    /// Writes the links from these entries, see [`super::links`].
+    #[inline(always)]
+    pub(super) fn link(&self, entries: &Range<usize>, links: &mut [u64]) {
+        let joint = self.group.joint(entries);
+        // Where few entries may need it, levels met within one bar are looked for there alone.
+        if joint.len() * RARE > entries.len() {
+            self.link_columns::<true>(entries, 0..entries.len(), links);
+        } else {
+            self.link_columns::<false>(entries, 0..entries.len(), links);
+            for at in joint.iter().map(|&entry| entry as usize - entries.start) {
+                self.link_columns::<true>(entries, at..at + 1, links);
+            }
         }
         // Links tell no passages any more. What is not usual is no level, and so never joint.
         for kind in USUAL..self.kinds {
-            for (entry, link) in entries.clone().zip(links.iter_mut()) {
+            for (at, (entry, link)) in entries.clone().zip(links.iter_mut()).enumerate() {
                 let before = self.passages.iter().take(kind).map(|passages| passages[entry]).min();
                 if before.is_none_or(|before| self.passages[kind][entry] < before) {
-                    *link = 0;
+                    *link = at as u64;
                 }
             }
         }
     }
 
-    /// Goes on over the links of the entries from `from`, as far as there are any, and notes the places of the trades' records
-    /// from `step` on; gives the step after the last.
+    /// The links over the usual passages from a part of the entries. Without `JOINT` none of them may meet two levels within a bar.
     #[inline(always)]
-    pub(super) fn follow<const STEPS: usize>(
-        &mut self,
-        from: usize,
-        links: &[u64],
-        places: &mut [u32; STEPS],
-        mut step: usize,
-    ) -> usize {
-        let first = self.entry.wrapping_sub(from);
-        let (mut entry, mut last) = (first, first);
-        while let Some(place) = places.get_mut(step) {
-            let Some(&link) = links.get(entry) else { break };
-            if link == 0 {
-                break;
-            }
-            *place = (link >> 32) as u32;
-            (last, entry) = (entry, link as u32 as usize);
-            step += 1;
+    fn link_columns<const JOINT: bool>(&self, entries: &Range<usize>, part: Range<usize>, links: &mut [u64]) {
+        let (from, until) = (entries.start + part.start, entries.start + part.end);
+        let column = |kind: usize| {
+            let passages = self.passages[kind].get(from..until).unwrap_or_default();
+            passages.iter().zip(self.places[kind].get(from..until).unwrap_or_default())
+        };
+        let usual = column(0).zip(column(1)).zip(column(2));
+        let (start, count) = (entries.start as u32, entries.len() as u32);
+        let own = OWN.get(part.clone()).unwrap_or_default();
+        let links = links.get_mut(part).unwrap_or_default();
+        for ((link, own), (((&a, place), (&b, of_b)), (&c, of_c))) in links.iter_mut().zip(own).zip(usual) {
+            let first = earlier::<JOINT>((a, place.get()), (b, of_b.get()));
+            let (passage, place) = earlier::<JOINT>(first, (c, of_c.get()));
+            let next = u64::from((passage as u32).wrapping_sub(start).min(count));
+            *link = if place == 0 { *own } else { u64::from(place) << 32 | next };
         }
-        if entry != first {
-            let passage = |passages: &&[u64]| passages.get(from + last).copied();
-            let passages = self.passages.iter().take(self.kinds.max(1)).filter_map(passage);
-            self.left = passages.min().map_or(self.left, key_of);
-            self.entry = from + entry;
-        }
-        step
     }
 
     /// Bar and raw price of the entry of a position that stays open, and the first bar after the last exit, by the bars from
@@ -162,24 +186,18 @@ impl<'g> Jumper<'g> {
     pub(super) fn end(&self, delay: usize, prices: &[f64]) -> (Option<(usize, f64)>, usize) {
         let decided = self.open.and_then(|entry| self.group.decisions.get(entry));
         let bar = decided.map(|&t| t as usize + delay);
-        (bar.map(|bar| (bar, prices[bar])), after(self.left, delay).0)
+        let left = self.last.map_or(0, |entry| after(key_of(self.first(entry)), delay).0);
+        (bar.map(|bar| (bar, prices[bar])), left)
     }
 }
 
 /// Of two passages, each with the place of the record of a trade that it ends, the first one; no place where two levels are met
-/// within a bar.
+/// within a bar, if that is asked.
 #[inline(always)]
-fn earlier(a: (u64, u32), b: (u64, u32)) -> (u64, u32) {
-    let is_joint = (a.0 == b.0) & (a.0 >> 32 & 1 == 0);
+fn earlier<const JOINT: bool>(a: (u64, u32), b: (u64, u32)) -> (u64, u32) {
+    let is_joint = JOINT & (a.0 == b.0) & (a.0 >> 32 & 1 == 0);
     let kept = if is_joint { 0 } else { a.1 };
     (a.0.min(b.0), if b.0 < a.0 { b.1 } else { kept })
-}
-
-/// A link over a passage, among entries after `from`.
-#[inline(always)]
-fn as_link((passage, place): (u64, u32), from: u32) -> u64 {
-    let link = u64::from(place) << 32 | u64::from((passage as u32).wrapping_sub(from));
-    if place == 0 { 0 } else { link }
 }
 
 /// A trade.

@@ -171,7 +171,7 @@ impl<'j> Jumps<'j, '_> {
             }
             states.push((A::new(lanes, maker.of), jumpers));
         }
-        maker.share::<L, A>(&mut states, group, records, self.cancel)?;
+        maker.share::<L, A>(lanes, &mut states, (group, records), self.cancel)?;
         for ((accounts, jumpers), octet) in states.iter().zip(octets) {
             let stats = accounts.finish(|i| jumpers[i].end(maker.delay, maker.prices));
             for (stats, &place) in stats.into_iter().zip(octet) {

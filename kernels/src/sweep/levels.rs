@@ -7,6 +7,7 @@
 use super::rules::Rules;
 use crate::bars::Bars;
 use crate::sim::{ExitReason, Intrabar, Side};
+use crate::simd::Number;
 
 const BLOCK: usize = 64;
 
@@ -207,6 +208,18 @@ impl LevelView {
         intrabar: Intrabar,
     ) -> Touch {
         let levels = self.levels(entry, rules);
+        let at = |price: f64, reason| {
+            let price = if self.side == Side::Short { -price } else { price };
+            Touch { bar, price, reason, is_ambiguous: false }
+        };
+        // One level alone is met at its price or at an open beyond it. Neither low nor high has to come from memory.
+        match met {
+            [true, false, false] => return at(Number::min(self.open[bar], levels.stop), ExitReason::Stop),
+            [false, true, false] => {
+                return at(Number::max(self.open[bar], levels.target), ExitReason::Target);
+            }
+            _ => {}
+        }
         let stop = if met[0] { levels.stop } else { f64::NEG_INFINITY };
         let target = if met[1] { levels.target } else { f64::INFINITY };
         let (stop, reason) = if met[2] {

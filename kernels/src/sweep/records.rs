@@ -14,12 +14,14 @@ use super::block::Stop;
 use super::books::EIGHT;
 use super::dense::AHEAD;
 use super::extremes::Extremes;
-use super::groups::{Group, key_of};
-use super::jumper::{Jump, Jumper, LINKED};
+use super::groups::Group;
+use super::jumper::{Jump, Jumper};
 use super::levels::LevelView;
+use super::links::{LINKED, Links, Places};
 use super::market::Market;
-use super::passage::{ExitRule, Key, NEVER};
+use super::passage::{ExitRule, Key};
 use super::rules::Rules;
+use super::signal_records::MakeSignals;
 use super::signals::check;
 use crate::sim::{ExitReason, Side, SimConfig};
 use crate::simd::{Isa, Kernel, Lanes};
@@ -31,19 +33,26 @@ pub(super) struct UnitTrade {
     /// Bars of the two fills.
     pub(super) enter: usize,
     pub(super) leave: usize,
-    /// Price of the entry and what a unit costs with the fee.
+    /// Prices of entry and exit, slippage included.
     pub(super) enter_price: f64,
-    pub(super) unit: f64,
-    /// Price of the exit, slippage included, and its fee rate.
     pub(super) leave_price: f64,
-    pub(super) leave_rate: f64,
     /// Closes with the position; not numbers where there is none.
     pub(super) range: Extremes,
     pub(super) bars_held: usize,
     /// Left at a level within a bar, not by a decision at a close.
     pub(super) is_at_level: bool,
+    /// Left at the target, which pays a maker's fee.
+    pub(super) is_target: bool,
     /// Both stop and target were reachable.
     pub(super) is_ambiguous: bool,
+}
+
+impl UnitTrade {
+    /// Fee rate of the exit.
+    #[inline(always)]
+    pub(super) fn leave_rate(&self, config: &SimConfig) -> f64 {
+        if self.is_target { config.maker_fee } else { config.taker_fee }
+    }
 }
 
 /// How eight accounts take trades that they share.
@@ -56,6 +65,8 @@ pub(super) trait SharedAccounts<'m, L: Lanes>: Sized {
 
     fn new(lanes: L, of: Self::Market) -> Self;
     fn record(of: Self::Market, trade: &UnitTrade) -> Self::Record;
+    /// Reads something of all that the record of an exit by signal takes from memory, between fills in these bars.
+    fn touch(of: Self::Market, fills: [u32; 2]) -> i64;
     /// Makes the trades with these places, so many steps of every lane.
     fn trade_records(&mut self, records: &[Self::Record], places: &[[u32; AHEAD]; EIGHT], steps: usize);
     /// What the lanes amount to, `None` where a fold is unfit. `open` gives bar and raw price of the entry of a position that
@@ -72,6 +83,8 @@ pub(super) struct Records<R> {
     next: usize,
     /// How many exits at levels may be kept.
     room: usize,
+    /// Whether the eight combinations before had trades from at least one entry of [`FEW`].
+    is_dense: bool,
 }
 
 const SPOTS: usize = 1 + AHEAD * EIGHT;
@@ -97,13 +110,13 @@ impl<R: Copy> Records<R> {
         let room = if most <= MAX_BYTES / size_of::<R>() { most } else { 0 };
         let mut made = Vec::with_capacity(KEPT + room);
         made.resize(KEPT, none);
-        Records { made, next: SPOTS, room }
+        Records { made, next: SPOTS, room, is_dense: false }
     }
 
     /// Keeps a record of a block of entries, or of an exit at a level for all combinations; gives its place, `None` if there
     /// is no room.
     #[inline(always)]
-    fn keep(&mut self, record: R, is_at_level: bool) -> Option<u32> {
+    pub(super) fn keep(&mut self, record: R, is_at_level: bool) -> Option<u32> {
         if is_at_level && self.made.len() < KEPT + self.room {
             self.made.push(record);
             return Some(self.made.len() as u32 - 1);
@@ -123,10 +136,7 @@ pub(super) fn entries_of_block(rules: usize) -> usize {
     (BLOCK / rules.max(1)).max(1)
 }
 
-/// Where eight combinations go from some entries, see [`Jumper::link`].
-type Links = [[u64; LINKED]; EIGHT];
-
-/// Entries are linked where the combinations before had trades from at least one of so many.
+/// Entries are linked where the eight combinations before had trades from at least one of so many.
 const FEW: usize = 4;
 
 /// Makes records.
@@ -223,55 +233,9 @@ impl<'m, M: Copy> Maker<'m, M> {
         place
     }
 
-    /// Makes the records of exits by signal from some entries, for combinations that are many enough to need most of them:
-    /// one after the other their loads from memory overlap.
-    #[inline(always)]
-    fn make_signals<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
-        &self,
-        group: &Group,
-        entries: Range<usize>,
-        records: &mut Records<A::Record>,
-    ) {
-        let decisions = &group.decisions[entries.clone()];
-        // Closes from an entry to the next: a position that is left where that of the next entry is left has those and the
-        // closes of that one.
-        let mut starts = Vec::with_capacity(decisions.len());
-        for (i, &decided) in decisions.iter().enumerate() {
-            let enter = decided as usize + self.delay;
-            let next = decisions.get(i + 1).map(|&next| self.closes(enter, next as usize + self.delay));
-            starts.push((enter, next));
-        }
-        let is_signal = |(_, rule): &(usize, &ExitRule)| matches!(rule, ExitRule::Signal(_));
-        let mut trades = Vec::with_capacity(decisions.len());
-        for (column, _) in group.rules.iter().enumerate().filter(is_signal) {
-            let passages = &group.passages(column)[entries.clone()];
-            let places = &group.places(column)[entries.clone()];
-            let (mut key_after, mut range) = (NEVER, Extremes { min: f64::NAN, max: f64::NAN });
-            for ((&passage, place), &(enter, next)) in passages.iter().zip(places).zip(&starts).rev() {
-                let key = key_of(passage);
-                if key > self.last {
-                    continue;
-                }
-                let bar = (key / 2) as usize;
-                range = match next {
-                    Some(next) if key == key_after => next.join(range),
-                    _ => self.closes(enter, bar + self.delay),
-                };
-                key_after = key;
-                trades.push((place, self.decided(enter, bar, range)));
-            }
-            // Nothing but this: rows of several trades are then on their way from memory at once.
-            for (place, trade) in trades.drain(..) {
-                if let Some(kept) = records.keep(A::record(self.of, &trade), false) {
-                    place.set(kept);
-                }
-            }
-        }
-    }
-
     #[inline(always)]
     fn trade(&self, rules: &Rules, enter: usize, key: Key, met: [bool; 5]) -> UnitTrade {
-        let SimConfig { slippage, taker_fee, maker_fee, intrabar, .. } = *self.config;
+        let SimConfig { slippage, intrabar, .. } = *self.config;
         let bar = (key / 2) as usize;
         let Some(view) = self.view.filter(|_| key.is_multiple_of(2)) else {
             return self.decided(enter, bar, self.closes(enter, bar + self.delay));
@@ -285,32 +249,30 @@ impl<'m, M: Copy> Maker<'m, M> {
             enter,
             leave: bar,
             enter_price,
-            unit: enter_price * (1.0 + taker_fee),
             leave_price: touch.price * if is_target { 1.0 } else { 1.0 - slippage },
-            leave_rate: if is_target { maker_fee } else { taker_fee },
             range: self.closes(enter, bar),
             bars_held: bar + 1 - first,
             is_at_level: true,
+            is_target,
             is_ambiguous: touch.is_ambiguous,
         }
     }
 
     /// Of an exit decided at the close of a bar.
     #[inline(always)]
-    fn decided(&self, enter: usize, bar: usize, range: Extremes) -> UnitTrade {
-        let SimConfig { slippage, taker_fee, .. } = *self.config;
+    pub(super) fn decided(&self, enter: usize, bar: usize, range: Extremes) -> UnitTrade {
+        let slippage = self.config.slippage;
         let enter_price = entry_price(self.config, Side::Long, self.prices[enter]);
         let leave = bar + self.delay;
         UnitTrade {
             enter,
             leave,
             enter_price,
-            unit: enter_price * (1.0 + taker_fee),
             leave_price: self.prices[leave] * (1.0 - slippage),
-            leave_rate: taker_fee,
             range,
             bars_held: bar + 1 - first_bar(self.config, enter),
             is_at_level: false,
+            is_target: false,
             is_ambiguous: false,
         }
     }
@@ -334,7 +296,7 @@ impl<'m, M: Copy> Maker<'m, M> {
         until: usize,
         records: &mut Records<A::Record>,
     ) -> usize {
-        let (mut places, mut made) = ([[0u32; AHEAD]; EIGHT], 0);
+        let (mut places, mut made): (Places, usize) = ([[0; AHEAD]; EIGHT], 0);
         loop {
             let mut steps = 0;
             while steps < AHEAD {
@@ -367,34 +329,32 @@ impl<'m, M: Copy> Maker<'m, M> {
         jumpers: &mut [Jumper<'_>; EIGHT],
         entries: Range<usize>,
         (links, records): (&mut Links, &mut Records<A::Record>),
-    ) {
-        let count = entries.len().min(LINKED);
-        for (jumper, links) in jumpers.iter().zip(links.iter_mut()) {
-            jumper.link(entries.clone(), &mut links[..count]);
-        }
+    ) -> usize {
+        let mut made = 0;
+        links.make(jumpers, entries.clone());
         loop {
-            let (mut places, mut steps) = ([[0u32; AHEAD]; EIGHT], 0);
-            let lanes = jumpers.iter_mut().zip(links.iter()).zip(&mut places);
-            for (lane, ((jumper, links), places)) in lanes.enumerate() {
-                let mut step = 0;
-                loop {
-                    step = jumper.follow(entries.start, &links[..count], places, step);
-                    if step == AHEAD || jumper.is_past(entries.end) {
-                        break;
-                    }
-                    let spot = 1 + step * EIGHT + lane;
+            let mut places: Places = [[0; AHEAD]; EIGHT];
+            let mut steps = links.follow(jumpers, &mut places);
+            let lanes = jumpers.iter_mut().zip(&mut steps).zip(&mut places);
+            for (lane, ((jumper, step), places)) in lanes.enumerate() {
+                while *step < AHEAD && !jumper.is_past(entries.end) {
+                    let spot = 1 + *step * EIGHT + lane;
                     let place = self.jump_once::<L, A>(jumper, entries.end, (records, spot));
                     if place == 0 {
                         break;
                     }
-                    places[step] = place;
-                    step += 1;
+                    places[*step] = place;
+                    *step = links.go_on((&mut *jumper, lane), places, *step + 1);
                 }
-                steps = steps.max(step);
             }
-            accounts.trade_records(&records.made, &places, steps);
-            if steps < AHEAD {
-                return;
+            let mut most = 0;
+            for steps in steps {
+                most = steps.max(most);
+            }
+            accounts.trade_records(&records.made, &places, most);
+            made += most;
+            if most < AHEAD {
+                return made;
             }
         }
     }
@@ -416,12 +376,12 @@ impl<'m, M: Copy> Maker<'m, M> {
     #[inline(always)]
     pub(super) fn share<L: Lanes, A: SharedAccounts<'m, L, Market = M>>(
         &self,
+        lanes: L,
         states: &mut [(A, [Jumper<'_>; EIGHT])],
-        group: &Group,
-        records: &mut Records<A::Record>,
+        (group, records): (&Group, &mut Records<A::Record>),
         cancel: &AtomicBool,
     ) -> Result<(), Stop> {
-        let mut links: Links = [[0; LINKED]; EIGHT];
+        let mut links = Links::new();
         let step = entries_of_block(group.rules.len());
         let signals = group.rules.iter().filter(|rule| matches!(rule, ExitRule::Signal(_))).count();
         let mut from = 0;
@@ -430,20 +390,22 @@ impl<'m, M: Copy> Maker<'m, M> {
             let until = group.decisions.len().min(from + step);
             records.next = SPOTS;
             if states.len() >= signals {
-                self.make_signals::<L, A>(group, from..until, records);
+                let (maker, entries, accounts) = (self, from..until, PhantomData::<(L, A)>);
+                lanes.call(MakeSignals { maker, group, entries, records: &mut *records, accounts });
             }
-            let (mut jumped, mut made) = (0, 0);
             for (accounts, jumpers) in &mut *states {
+                let mut made = 0;
                 // Who passes over most entries finds them sooner than by links; so does who cannot compare them as vectors.
-                if self.isa != Isa::Portable && group.has_next && jumped < made * FEW {
+                if self.isa != Isa::Portable && group.has_next && records.is_dense {
                     for from in (from..until).step_by(LINKED) {
                         let entries = from..until.min(from + LINKED);
-                        self.jump_linked::<L, A>(accounts, jumpers, entries, (&mut links, &mut *records));
+                        made +=
+                            self.jump_linked::<L, A>(accounts, jumpers, entries, (&mut links, &mut *records));
                     }
                 } else {
-                    made += self.jump::<L, A, true>(accounts, jumpers, until, records);
-                    jumped += until - from;
+                    made += self.jump::<L, A, true>(accounts, jumpers, until, &mut *records);
                 }
+                records.is_dense = until - from < made * FEW;
             }
             from = until;
         }

@@ -5,7 +5,7 @@
 
 use super::account::Account;
 use super::books::{Books, EIGHT, Range, Sides, choose};
-use super::dense::{AHEAD, pack, unpack};
+use super::dense::AHEAD;
 use super::edges::{AMBIGUOUS, BARS_HELD, SAMPLES};
 use super::extremes::Extremes;
 use super::fold::{self, Fold};
@@ -14,7 +14,7 @@ use super::moments::{POWERS, PrefixRows, Row};
 use super::records::{SharedAccounts, UnitTrade};
 use super::rules::Sizing;
 use crate::sim::{Side, SimConfig};
-use crate::simd::{Eight, Lanes, Number};
+use crate::simd::{Eight, Kernel, Lanes, Number};
 use crate::stats::Stats;
 
 /// What the returns of such accounts are summed with.
@@ -44,6 +44,17 @@ pub(super) struct SampledRecord {
     times: [f64; 8],
     /// Sums over the returns between those samples.
     sums: Row,
+}
+
+/// The bars of two fills as one number.
+#[inline(always)]
+fn pack(enter: usize, leave: usize) -> u64 {
+    (enter as u64) << 32 | leave as u64
+}
+
+#[inline(always)]
+fn unpack(bars: u64) -> [usize; 2] {
+    [(bars >> 32) as usize, bars as u32 as usize]
 }
 
 /// Eight of them.
@@ -86,7 +97,8 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for SampledAccounts<'m, L> {
 
     #[inline(always)]
     fn record(of: SampledMarket<'m>, trade: &UnitTrade) -> SampledRecord {
-        let UnitTrade { enter, leave, enter_price, unit, leave_price, leave_rate, range, .. } = *trade;
+        let UnitTrade { enter, leave, enter_price, leave_price, range, .. } = *trade;
+        let (unit, leave_rate) = (enter_price * (1.0 + of.config.taker_fee), trade.leave_rate(of.config));
         let samples = &of.market.samples;
         let (from, to) = (samples.first_at[enter] as usize, samples.first_at[leave] as usize);
         let (mut sums, mut ends) = (Row::default(), [1.0; 2]);
@@ -106,25 +118,15 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for SampledAccounts<'m, L> {
     }
 
     #[inline(always)]
+    fn touch(of: SampledMarket<'m>, fills: [u32; 2]) -> i64 {
+        let [from, to] = fills.map(|bar| of.market.samples.first_at[bar as usize] as usize);
+        of.rows.rows[from].0[0] ^ of.rows.rows[to].0[0]
+    }
+
+    #[inline(always)]
     fn trade_records(&mut self, records: &[SampledRecord], places: &[[u32; AHEAD]; EIGHT], steps: usize) {
-        for (sums, places) in self.sums.iter_mut().zip(places) {
-            let mut sum = *sums;
-            for &place in places.iter().take(steps) {
-                sum.add_row(&records[place as usize].sums);
-            }
-            *sums = sum;
-        }
         let lanes = self.books.lanes;
-        for step in 0..steps.min(AHEAD) {
-            let (mut terms, mut times) = ([lanes.splat(0.0); EIGHT], [lanes.splat(0.0); EIGHT]);
-            for ((terms, times), places) in terms.iter_mut().zip(&mut times).zip(places) {
-                let record = &records[places[step] as usize];
-                *terms = lanes.eight(&record.terms);
-                *times = lanes.eight(&record.times);
-            }
-            let bars = |i: usize| unpack(records[places[i][step] as usize].terms[7].to_bits());
-            self.trade(lanes.transpose(terms), lanes.transpose(times), bars);
-        }
+        lanes.call(TradeRecords { accounts: self, records, places, steps });
     }
 
     #[inline(always)]
@@ -156,6 +158,42 @@ impl<'m, L: Lanes> SharedAccounts<'m, L> for SampledAccounts<'m, L> {
             out[i] = fold::finish(&account, row.0[AMBIGUOUS] as u64);
         }
         out
+    }
+}
+
+/// Makes the trades of records. A kernel of its own: within the loops around it its sums would find no register free.
+struct TradeRecords<'t, 'm, L: Lanes> {
+    accounts: &'t mut SampledAccounts<'m, L>,
+    records: &'t [SampledRecord],
+    places: &'t [[u32; AHEAD]; EIGHT],
+    steps: usize,
+}
+
+impl<L: Lanes> Kernel for TradeRecords<'_, '_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<Own: Lanes>(self, _: Own) {
+        let TradeRecords { accounts, records, places, steps } = self;
+        for (sums, places) in accounts.sums.iter_mut().zip(places) {
+            let mut sum = *sums;
+            for &place in places.iter().take(steps) {
+                sum.add_row(&records[place as usize].sums);
+            }
+            *sums = sum;
+        }
+        let lanes = accounts.books.lanes;
+        for step in 0..steps.min(AHEAD) {
+            let of: [&SampledRecord; EIGHT] =
+                std::array::from_fn(|lane| &records[places[lane][step] as usize]);
+            let (mut terms, mut times) = ([lanes.splat(0.0); EIGHT], [lanes.splat(0.0); EIGHT]);
+            for ((terms, times), record) in terms.iter_mut().zip(&mut times).zip(of) {
+                *terms = lanes.eight(&record.terms);
+                *times = lanes.eight(&record.times);
+            }
+            let bars = |lane: usize| unpack(of[lane].terms[7].to_bits());
+            accounts.trade(lanes.transpose(terms), lanes.transpose(times), bars);
+        }
     }
 }
 
