@@ -47,7 +47,7 @@ impl Links {
     pub(super) fn follow(&self, jumpers: &mut [Jumper<'_>; EIGHT], places: &mut Places) -> [usize; EIGHT] {
         let (mut from, mut next) = ([[0u16; AHEAD]; EIGHT], [0; EIGHT]);
         for (next, jumper) in next.iter_mut().zip(&*jumpers) {
-            *next = jumper.entry_after(self.entries.start).min(self.entries.len());
+            *next = self.entry_of(jumper);
         }
         let lanes = next.as_chunks_mut().0.iter_mut().zip(from.as_chunks_mut().0);
         for ((links, (next, from)), places) in
@@ -71,6 +71,12 @@ impl Links {
         steps
     }
 
+    /// Where a combination is: the number of its next entry, or of what is behind the last one.
+    #[inline(always)]
+    fn entry_of(&self, jumper: &Jumper<'_>) -> usize {
+        jumper.entry_after(self.entries.start).min(self.entries.len())
+    }
+
     /// Goes on with one combination after a trade that it asked for, from `step` on; gives the step after the last.
     #[inline(always)]
     pub(super) fn go_on(
@@ -79,7 +85,8 @@ impl Links {
         places: &mut [u32; AHEAD],
         mut step: usize,
     ) -> usize {
-        let (mut entry, mut last) = (jumper.entry_after(self.entries.start), None);
+        // Behind the last entry there may be links of longer blocks before this one.
+        let (mut entry, mut last) = (self.entry_of(jumper), None);
         while let (Some(place), Some(&link)) = (places.get_mut(step), self.links[lane].get(entry)) {
             if link >> 32 == 0 {
                 break;

@@ -413,6 +413,27 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
     }
 }
 
+/// Few rules make blocks of more entries than are linked at once, so that short parts follow long ones. What comes behind the last entry
+/// of a part is not in it, however long the one before was.
+#[test]
+fn entries_that_are_linked_part_by_part_are_those_of_the_portable_set() {
+    let bars = random_walk(9_000, 3, 0.5);
+    let values = crowded_grid();
+    for (rules, returns) in [0b001, 0b100].into_iter().flat_map(|r| [(r, Returns::Bar), (r, Returns::Daily)])
+    {
+        let recipe =
+            Recipe { entry: 1, exit: 2, is_long: true, is_short: false, rules, by_param: 0, size: 0 };
+        let program = compile(&recipe);
+        let config = SimConfig { returns, ..SimConfig::default() };
+        let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+        let portable = run_block(&program, &bars, &config, Isa::Portable, &values);
+        assert!(portable.iter().any(|stats| stats.trades > 2_000));
+        for (row, (stats, expected)) in values.chunks(4).zip(whole.iter().zip(&portable)) {
+            assert_eq!(bits(stats), bits(expected), "{rules:05b} {row:?}");
+        }
+    }
+}
+
 /// Bars that reach the fixed stop and many of the targets: the trade of a combination with a far target ends at the stop alone,
 /// that of a later one with a near target at both.
 #[test]
