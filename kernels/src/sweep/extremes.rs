@@ -2,6 +2,9 @@
 //!
 //! Blocks of 16 bars with running extremes from either end, and a sparse table over whole blocks: 32 bytes a bar and one more per level.
 
+use super::moments::LANE;
+use crate::simd::{Eight, Lanes, Number};
+
 pub(super) const BLOCK: usize = 16;
 
 /// The lowest and the highest of some closes.
@@ -14,6 +17,11 @@ pub(super) struct Extremes {
 impl Extremes {
     /// Of no closes at all.
     pub(super) const NONE: Extremes = Extremes { min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    #[inline(always)]
+    fn of(closes: &[f64]) -> Extremes {
+        closes.iter().fold(Extremes::NONE, |range, &close| range.with(close))
+    }
 
     #[inline(always)]
     fn with(self, close: f64) -> Extremes {
@@ -91,7 +99,7 @@ impl RangeExtremes {
     pub(super) fn query(&self, closes: &[f64], from: usize, to: usize) -> Extremes {
         let (first, last) = (from / BLOCK, (to - 1) / BLOCK);
         if first == last {
-            return closes[from..to].iter().fold(Extremes::NONE, |range, &close| range.with(close));
+            return Extremes::of(&closes[from..to]);
         }
         let ends = self.to_end[from].join(self.from_start[to - 1]);
         let inner = last - first - 1;
@@ -116,8 +124,7 @@ pub(super) struct CoarseExtremes {
 
 impl CoarseExtremes {
     pub(super) fn new(closes: &[f64]) -> CoarseExtremes {
-        let of_block = |block: &[f64]| block.iter().fold(Extremes::NONE, |range, &close| range.with(close));
-        let mut levels: Vec<Extremes> = closes.chunks(COARSE).map(of_block).collect();
+        let mut levels: Vec<Extremes> = closes.chunks(COARSE).map(Extremes::of).collect();
         let blocks = levels.len();
         let mut span = 1;
         while span < blocks {
@@ -139,11 +146,48 @@ impl CoarseExtremes {
         let row = &self.levels[level * self.blocks..];
         row[first].join(row[last + 1 - (1 << level)])
     }
+
+    /// Appends the extremes themselves of ranges of the closes this was made of: eight closes at either end and whole blocks between.
+    /// No branch asks how long a range is, so that what several of them load is on its way from memory at once.
+    #[inline(always)]
+    pub(super) fn of_ranges<L: Lanes>(
+        &self,
+        lanes: L,
+        closes: &[f64],
+        ranges: &[[u32; 2]],
+        out: &mut Vec<Extremes>,
+    ) {
+        for range in ranges {
+            let [from, to] = range.map(|bar| bar as usize);
+            let count = to - from;
+            let Some(first) = closes[from..].first_chunk::<COARSE>() else {
+                out.push(Extremes::of(&closes[from..to]));
+                continue;
+            };
+            let last = closes[from.max(to.saturating_sub(COARSE))..].first_chunk().unwrap_or(first);
+            let (first, last) = (lanes.eight(first), lanes.eight(last));
+            let (lane, count) = (lanes.eight(&LANE), lanes.splat(count as f64));
+            let mut low = lane.where_less(count, first.min(last), lanes.splat(f64::INFINITY));
+            let mut high = lane.where_less(count, first.max(last), lanes.splat(f64::NEG_INFINITY));
+            (low, high) = (low.min(low.shifted::<4>(low)), high.max(high.shifted::<4>(high)));
+            (low, high) = (low.min(low.shifted::<2>(low)), high.max(high.shifted::<2>(high)));
+            (low, high) = (low.min(low.shifted::<1>(low)), high.max(high.shifted::<1>(high)));
+            let ends = Extremes { min: low.array()[0], max: high.array()[0] };
+            let (after, before) = (from / COARSE + 1, (to - 1) / COARSE);
+            let inner = before.saturating_sub(after);
+            let level = (inner | 1).ilog2() as usize;
+            let row = &self.levels[level * self.blocks..];
+            let between = [&row[after.min(before)], &row[before.saturating_sub(1 << level)]];
+            let [a, b] = if inner == 0 { [&Extremes::NONE; 2] } else { between };
+            out.push(ends.join(*a).join(*b));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Isa, Kernel};
 
     #[test]
     fn coarse_bounds_are_those_of_the_blocks_touched() {
@@ -158,19 +202,40 @@ mod tests {
         }
     }
 
+    /// All ranges of closes, at once.
+    struct OfRanges<'c>(&'c [f64], &'c [[u32; 2]]);
+
+    impl Kernel for OfRanges<'_> {
+        type Output = Vec<Extremes>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<Extremes> {
+            let mut out = Vec::new();
+            CoarseExtremes::new(self.0).of_ranges(lanes, self.0, self.1, &mut out);
+            out
+        }
+    }
+
     #[test]
     fn every_range_has_the_extremes_of_its_closes() {
         let closes: Vec<f64> = (0..400_u64).map(|i| (i * 7919 % 1009) as f64).collect();
-        let ranges = RangeExtremes::new(&closes);
+        let tables = RangeExtremes::new(&closes);
+        let (mut ranges, mut expected) = (Vec::new(), Vec::new());
         for from in 0..closes.len() {
             for to in from + 1..=closes.len() {
                 let slice = &closes[from..to];
-                let expected = Extremes {
-                    min: slice.iter().copied().fold(f64::INFINITY, f64::min),
-                    max: slice.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                };
-                assert_eq!(ranges.query(&closes, from, to), expected, "{from}..{to}");
+                let min = slice.iter().copied().fold(f64::INFINITY, f64::min);
+                let max = slice.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                ranges.push([from as u32, to as u32]);
+                expected.push(Extremes { min, max });
+                assert_eq!(tables.query(&closes, from, to), Extremes { min, max }, "{from}..{to}");
             }
+        }
+        for isa in Isa::ALL {
+            let found = isa.dispatch(OfRanges(&closes, &ranges));
+            let wrong = (0..ranges.len()).find(|&i| found[i] != expected[i]);
+            assert_eq!(wrong.map(|i| (ranges[i], found[i])), None, "{isa}");
+            assert_eq!(found.len(), expected.len());
         }
     }
 }

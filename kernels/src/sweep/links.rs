@@ -78,7 +78,7 @@ impl Links {
     }
 
     /// Goes on with one combination after a trade that it asked for, from `step` on; gives the step after the last.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn go_on(
         &self,
         (jumper, lane): (&mut Jumper<'_>, usize),

@@ -255,7 +255,7 @@ impl PowerSums {
 }
 
 /// The numbers of the lanes.
-const LANE: [f64; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+pub(super) const LANE: [f64; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
 
 /// What the returns of a walked position are made of.
 pub(super) trait Held: Copy {

@@ -31,10 +31,11 @@ struct Positions<'m> {
 
 impl<'m> Positions<'m> {
     #[inline(always)]
-    fn new(market: &'m Market<'m>, enters: impl Iterator<Item = u32>) -> Positions<'m> {
+    fn new<L: Lanes>(lanes: L, market: &'m Market<'m>, enters: impl Iterator<Item = u32>) -> Positions<'m> {
         let enters: Vec<u32> = enters.collect();
-        let pairs = enters.iter().zip(enters.iter().skip(1));
-        let between = pairs.map(|(&from, &to)| closes(market, [from, to])).collect();
+        let pairs: Vec<[u32; 2]> = enters.iter().zip(enters.iter().skip(1)).map(|(&a, &b)| [a, b]).collect();
+        let mut between = Vec::with_capacity(pairs.len());
+        market.coarse.of_ranges(lanes, &market.bars.close, &pairs, &mut between);
         let (exits, last, answers, held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Positions { market, enters, between, exits, last, answers, held }
     }
@@ -42,7 +43,7 @@ impl<'m> Positions<'m> {
     /// Finds the closes with the positions, by the bars from decision to fill: one that is left where that of the next entry is left
     /// has those up to the next entry and those of that one.
     #[inline(always)]
-    fn hold(&mut self, delay: u32) {
+    fn hold<L: Lanes>(&mut self, lanes: L, delay: u32) {
         let Positions { market, enters, between, exits, last, answers, held } = self;
         let next = |i: usize| exits.get(i + 1).copied().unwrap_or(u32::MAX);
         last.clear();
@@ -55,7 +56,7 @@ impl<'m> Positions<'m> {
         }
         last.truncate(count);
         answers.clear();
-        answers.extend(last.iter().map(|&fills| closes(market, fills)));
+        market.coarse.of_ranges(lanes, &market.bars.close, last, answers);
         held.clear();
         let mut range = Extremes::NONE;
         for (i, &exit) in exits.iter().enumerate().rev() {
@@ -67,12 +68,6 @@ impl<'m> Positions<'m> {
             held.push(range);
         }
     }
-}
-
-/// The closes from the first bar up to the second.
-fn closes(market: &Market<'_>, bars: [u32; 2]) -> Extremes {
-    let [from, to] = bars.map(|bar| bar as usize);
-    market.closes.query(&market.bars.close, from, to)
 }
 
 /// Makes the records of exits by signal from some entries. A kernel of its own: within the loops around it its numbers would find no
@@ -89,18 +84,18 @@ impl<'m, L: Lanes, A: SharedAccounts<'m, L>> Kernel for MakeSignals<'_, 'm, L, A
     type Output = ();
 
     #[inline(always)]
-    fn run<Own: Lanes>(self, _: Own) {
+    fn run<Own: Lanes>(self, lanes: Own) {
         let MakeSignals { maker, group, entries, records, .. } = self;
         let delay = maker.delay as u32;
         let enters = group.decisions[entries.clone()].iter().map(|&decided| decided + delay);
-        let mut positions = Positions::new(maker.market, enters);
+        let mut positions = Positions::new(lanes, maker.market, enters);
         let is_signal = |(_, rule): &(usize, &ExitRule)| matches!(rule, ExitRule::Signal(_));
         for (column, _) in group.rules.iter().enumerate().filter(is_signal) {
             let keys = group.passages(column)[entries.clone()].iter().map(|&passage| key_of(passage));
             positions.exits.clear();
             // A later entry has no earlier exit.
             positions.exits.extend(keys.take_while(|key| *key <= maker.last).map(|key| key / 2));
-            positions.hold(delay);
+            positions.hold(lanes, delay);
             // The loop below keeps no more than five trades on their way from memory, this one four times as many.
             let mut touched = 0;
             for fills in &positions.last {

@@ -413,6 +413,64 @@ fn hundreds_of_combinations_with_one_entry_signal_trade_as_each_does_alone() {
     }
 }
 
+/// A target pays the maker's fee, everything else the taker's, in trades that combinations share as well.
+#[test]
+fn shared_exits_at_targets_pay_the_makers_fee() {
+    let bars = random_walk(3_000, 3, 0.5);
+    let recipe = Recipe {
+        entry: 1,
+        exit: 0,
+        is_long: true,
+        is_short: false,
+        rules: 0b00010,
+        by_param: 0b00010,
+        size: 0,
+    };
+    let program = compile(&recipe);
+    let values = crowded_grid();
+    for returns in [Returns::Bar, Returns::Daily] {
+        for (maker_fee, taker_fee) in [(0.003, 0.0005), (-0.0002, 0.001)] {
+            let config = SimConfig { maker_fee, taker_fee, returns, ..SimConfig::default() };
+            let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+            for (row, stats) in values.chunks(4).zip(&whole).step_by(5) {
+                check_against_naive(&program, &bars, &config, row, stats);
+            }
+        }
+    }
+}
+
+/// Positions of several entries are left at one exit, and prices fall behind the last of the entries or between two of them: the
+/// drawdown is that of all closes with each position.
+#[test]
+fn shared_exits_by_signal_have_all_closes_of_the_position() {
+    let mut bars = random_walk(3_000, 7, 0.3);
+    for t in (0..bars.len()).filter(|t| t % 37 == 30) {
+        bars.close[t] *= 0.9;
+        bars.low[t] = bars.low[t].min(bars.close[t]);
+    }
+    let values = crowded_grid();
+    for exit in [0, 1, 2] {
+        let recipe = Recipe {
+            entry: 1,
+            exit,
+            is_long: true,
+            is_short: false,
+            rules: 0b00001,
+            by_param: 0b00001,
+            size: 0,
+        };
+        let program = compile(&recipe);
+        for returns in [Returns::Bar, Returns::Daily] {
+            let config = SimConfig { returns, ..SimConfig::default() };
+            let whole = run_block(&program, &bars, &config, Isa::detect(), &values);
+            for (row, stats) in values.chunks(4).zip(&whole) {
+                let alone = run_block(&program, &bars, &config, Isa::detect(), row);
+                assert_eq!(bits(&alone[0]), bits(stats), "{exit} {row:?}");
+            }
+        }
+    }
+}
+
 /// Few rules make blocks of more entries than are linked at once, so that short parts follow long ones. What comes behind the last entry
 /// of a part is not in it, however long the one before was.
 #[test]
