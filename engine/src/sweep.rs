@@ -142,7 +142,7 @@ pub struct SweepSpec {
 }
 
 /// A unit of work: rows `rows` of the parameter space (before `where`) on one symbol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Unit {
     /// Index into [`SweepSpec::series`].
     pub series: usize,

@@ -150,9 +150,17 @@ impl Bars {
     /// # Errors
     /// The first row that breaks one of them.
     pub fn check(&self) -> Result<(), BarsError> {
-        let error = |bar, reason| Err(BarsError { bar, reason });
+        self.check_from(0)
+    }
+
+    /// [`Bars::check`] of the bars from `start` on alone: whatever is wrong with those before, or between the two, is not seen.
+    ///
+    /// # Errors
+    /// The first row that breaks an invariant, counted from `start`.
+    pub fn check_from(&self, start: usize) -> Result<(), BarsError> {
+        let error = |bar: usize, reason| Err(BarsError { bar: bar.saturating_sub(start), reason });
         if self.interval_ms <= 0 {
-            return error(0, format!("interval of {} ms", self.interval_ms));
+            return error(start, format!("interval of {} ms", self.interval_ms));
         }
         let columns = Column::ALL.into_iter().filter_map(|c| Some((c, self.column(c)?)));
         for (column, values) in columns {
@@ -163,16 +171,25 @@ impl Bars {
                 );
             }
             let is_price = matches!(column, Column::Open | Column::High | Column::Low | Column::Close);
-            if let Some(t) = values.iter().position(|&v| !v.is_finite() || (is_price && v <= 0.0)) {
+            let is_bad = |v: f64| !v.is_finite() | (is_price & (v <= 0.0));
+            // A loop that never ends early is done many bars at a time.
+            if values.iter().skip(start).fold(false, |any, &v| any | is_bad(v))
+                && let Some(t) = (start..self.len()).find(|&t| is_bad(values[t]))
+            {
                 return error(t, format!("{} is {}", column.name(), values[t]));
             }
         }
-        for t in 0..self.len() {
-            if self.low[t] > self.high[t] {
-                return error(t, format!("low {} is above high {}", self.low[t], self.high[t]));
-            }
-            if t > 0 && self.open_time_ms[t] <= self.open_time_ms[t - 1] {
-                return error(t, format!("open_time {} does not increase", self.open_time_ms[t]));
+        let is_crossed = self.low.iter().zip(&self.high).skip(start).fold(false, |any, (l, h)| any | (l > h));
+        let times = self.open_time_ms.get(start..).unwrap_or_default();
+        let is_unordered = times.iter().zip(times.iter().skip(1)).fold(false, |any, (a, b)| any | (b <= a));
+        if is_crossed || is_unordered {
+            for t in start..self.len() {
+                if self.low[t] > self.high[t] {
+                    return error(t, format!("low {} is above high {}", self.low[t], self.high[t]));
+                }
+                if t > start && self.open_time_ms[t] <= self.open_time_ms[t - 1] {
+                    return error(t, format!("open_time {} does not increase", self.open_time_ms[t]));
+                }
             }
         }
         Ok(())

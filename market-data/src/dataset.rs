@@ -10,7 +10,6 @@ pub(crate) mod staging;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::timerange::TimeRange;
 use polybolos_kernels::bars::Bars;
@@ -18,7 +17,7 @@ use polybolos_storage::{Location, Revision, StorageError, in_parallel};
 use serde::Serialize;
 
 use crate::DataError;
-use crate::parquet_bars;
+use crate::parquet_bars::{self, StoredBars};
 use crate::symbol::{nearest, symbol_name};
 use crate::utc::year_of;
 
@@ -46,6 +45,9 @@ pub struct Series {
     /// Their size.
     pub bytes: u64,
 }
+
+/// Milliseconds of a leap year: no year's file has more bars than begin in it.
+const MOST_MS_OF_A_YEAR: u64 = 366 * 86_400_000;
 
 /// A year's file of a series.
 pub(crate) struct YearFile {
@@ -143,20 +145,20 @@ impl Dataset {
         Ok(Some(sizes))
     }
 
-    /// Bytes of the largest of these series, as stored. Series that are not there count as empty.
+    /// Bytes of each of these series, as stored. Series that are not there count as empty.
     ///
     /// # Errors
     /// [`DataError::Storage`] if a bucket cannot be listed.
-    pub fn largest_bytes(&self, symbols: &[String], interval: Interval) -> Result<u64, DataError> {
+    pub fn stored_bytes(&self, symbols: &[String], interval: Interval) -> Result<Vec<u64>, DataError> {
         if let Some(sizes) = self.sizes(interval)? {
-            return Ok(symbols.iter().filter_map(|symbol| sizes.get(symbol)).copied().max().unwrap_or(0));
+            return Ok(symbols.iter().map(|symbol| sizes.get(symbol).copied().unwrap_or(0)).collect());
         }
         let bytes = |symbol: &String| -> u64 {
             let files = self.year_files(symbol, interval).unwrap_or_default();
             let paths = files.iter().filter_map(|file| file.location.path());
             paths.filter_map(|path| Some(path.metadata().ok()?.len())).sum()
         };
-        Ok(symbols.iter().map(bytes).max().unwrap_or(0))
+        Ok(symbols.iter().map(bytes).collect())
     }
 
     /// The Parquet files of a series, in the order of time.
@@ -218,12 +220,15 @@ impl Dataset {
             !is_before && !is_after
         };
         let wanted: Vec<&YearFile> = files.iter().filter(is_wanted).collect();
-        // On a disk one after the other, so that one file's bytes are in memory at a time.
-        for files in wanted.chunks(self.root.requests_at_once()) {
-            let contents = in_parallel(files.len(), files, |file| file.location.read())?;
-            for (file, content) in files.iter().zip(contents) {
-                append_year(file, content, &mut bars)?;
-            }
+        let stored = in_parallel(self.root.requests_at_once(), &wanted, |file| {
+            StoredBars::open(&file.location, file.location.read()?)
+        })?;
+        // The files are in memory together, so that the bars, some three times as large, get the room they need and no more.
+        let most = MOST_MS_OF_A_YEAR / bars.interval_ms.unsigned_abs().max(1) + 1;
+        let rows: u64 = stored.iter().map(|year| year.rows().min(most)).sum();
+        parquet_bars::reserve(&mut bars, usize::try_from(rows).unwrap_or(0));
+        for (file, year) in wanted.into_iter().zip(stored) {
+            append_year(file, year, &mut bars)?;
         }
         let rows = range.rows(&bars);
         if rows.is_empty() {
@@ -290,7 +295,7 @@ pub(crate) fn stored_year(file: &YearFile, interval_ms: i64) -> Result<(Bars, Op
     let mut stored = Bars { interval_ms, ..Bars::default() };
     match file.location.read_revision() {
         Ok((content, revision)) => {
-            append_year(file, content, &mut stored)?;
+            append_year(file, StoredBars::open(&file.location, content)?, &mut stored)?;
             Ok((stored, Some(revision)))
         }
         Err(error) if error.is_missing() => Ok((stored, None)),
@@ -299,25 +304,19 @@ pub(crate) fn stored_year(file: &YearFile, interval_ms: i64) -> Result<(Bars, Op
 }
 
 /// Appends a year's rows and checks that they are sound and of that year.
-fn append_year(file: &YearFile, content: Bytes, bars: &mut Bars) -> Result<(), DataError> {
+fn append_year(file: &YearFile, year: StoredBars, bars: &mut Bars) -> Result<(), DataError> {
     let damaged = |reason: String| DataError::DamagedDataset { location: file.location.clone(), reason };
-    let mut year = Bars { interval_ms: bars.interval_ms, ..Bars::default() };
-    parquet_bars::decode(&file.location, content, &mut year)?;
-    year.check().map_err(|error| damaged(error.to_string()))?;
+    let start = bars.len();
+    year.append(bars)?;
+    bars.check_from(start).map_err(|error| damaged(error.to_string()))?;
     // Checked to ascend: where the first and the last are of the year, all are.
-    let ends = [year.open_time_ms.first(), year.open_time_ms.last()];
+    let times = bars.open_time_ms.get(start..).unwrap_or_default();
+    let ends = [times.first(), times.last()];
     if ends.into_iter().flatten().any(|&time| year_of(time) != file.year)
-        && let Some(&stray) = year.open_time_ms.iter().find(|&&time| year_of(time) != file.year)
+        && let Some(&stray) = times.iter().find(|&&time| year_of(time) != file.year)
     {
         return Err(damaged(format!("it holds the bar of {}", crate::utc_text(stray))));
     }
-    if bars.is_empty() {
-        *bars = year;
-        return Ok(());
-    }
-    bars.open_time_ms.append(&mut year.open_time_ms);
-    let columns = parquet_bars::columns_mut(bars).into_iter().zip(parquet_bars::columns_mut(&mut year));
-    columns.for_each(|(all, more)| all.append(more));
     Ok(())
 }
 

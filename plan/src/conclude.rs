@@ -8,6 +8,7 @@ use polybolos_storage::Location;
 
 use crate::catalogue::{Manifest, State};
 use crate::error::PlanError;
+use crate::finished_units::RecentUnits;
 use crate::precision::trade_mismatch;
 use crate::results::{stage_series, trials_record};
 use crate::run::new_manifest;
@@ -57,10 +58,11 @@ pub fn conclude(
     if job.spec.request.precision != Precision::F64 {
         manifest.trade_mismatch = Some(trade_mismatch(job, runtime)?.into());
     }
+    let recent = RecentUnits::default();
     let mut units = job.spec.units(job.strategy.space().len(), conclusion.unit_rows).peekable();
     for (index, series) in job.spec.series.iter().enumerate() {
         let own: Vec<Unit> = std::iter::from_fn(|| units.next_if(|unit| unit.series == index)).collect();
-        let (file, totals) = stage_series(job, runtime, results, &manifest, series, &own)?;
+        let (file, totals) = stage_series(job, runtime, results, &manifest, series, (&own, &recent))?;
         file.commit()?;
         manifest.combos = totals.combos;
         manifest.rows += totals.rows;

@@ -4,7 +4,8 @@
 //! Metrics of a row depend on the trials of all units, so units are gone through twice. Those of a small series are read once and
 //! kept in between.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polybolos_engine::metrics::Trials;
 use polybolos_engine::sweep::Unit;
@@ -16,16 +17,40 @@ use crate::runtime::SweepRuntime;
 use crate::store::{UnitResult, UnitSummary};
 use crate::unit::SweepJob;
 
-/// Rows kept in memory between the two passes, and read from afar at a time: some 50 MB.
+/// Rows kept in memory between the two passes, read from afar at a time, or not yet in a result file: some 50 MB.
 const ROWS_IN_MEMORY: u64 = 1 << 18;
 
 /// Summaries that are looked up between two looks at whether the sweep was cancelled.
 const SUMMARIES_AT_ONCE: usize = 256;
 
+/// Units of a run that are in the store and not yet in a result file, as many as fit: they need not be read back.
+#[derive(Debug, Default)]
+pub(crate) struct RecentUnits(Mutex<HashMap<Unit, UnitResult>>);
+
+impl RecentUnits {
+    /// Keeps a unit if there is room for it.
+    pub(crate) fn keep(&self, unit: Unit, result: UnitResult) {
+        let mut units = self.units();
+        let kept: u64 = units.keys().map(rows_of).sum();
+        if kept.saturating_add(rows_of(&unit)) <= ROWS_IN_MEMORY {
+            units.insert(unit, result);
+        }
+    }
+
+    fn take(&self, unit: &Unit) -> Option<UnitResult> {
+        self.units().remove(unit)
+    }
+
+    fn units(&self) -> MutexGuard<'_, HashMap<Unit, UnitResult>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// See the module.
 pub(crate) struct FinishedUnits<'s> {
     job: &'s SweepJob,
     runtime: &'s SweepRuntime,
+    recent: &'s RecentUnits,
     units: &'s [Unit],
     /// Units that are read at a time.
     at_once: usize,
@@ -38,13 +63,14 @@ pub(crate) struct FinishedUnits<'s> {
 }
 
 impl<'s> FinishedUnits<'s> {
-    /// The units of a series, `requests` of which may be read at a time. Blocks.
+    /// The units of a series, `requests` of which may be read at a time unless they are recent. Blocks.
     ///
     /// # Errors
     /// A unit cannot be had; [`PlanError::Cancelled`].
     pub(crate) fn new(
         job: &'s SweepJob,
         runtime: &'s SweepRuntime,
+        recent: &'s RecentUnits,
         units: &'s [Unit],
         requests: usize,
     ) -> Result<FinishedUnits<'s>, PlanError> {
@@ -53,6 +79,7 @@ impl<'s> FinishedUnits<'s> {
         let mut finished = FinishedUnits {
             job,
             runtime,
+            recent,
             units,
             at_once: requests.min(fit).max(1),
             kept: Vec::new(),
@@ -84,6 +111,9 @@ impl<'s> FinishedUnits<'s> {
     fn result(&self, unit: &Unit) -> Result<UnitResult, PlanError> {
         if self.runtime.is_cancelled() {
             return Err(PlanError::Cancelled);
+        }
+        if let Some(found) = self.recent.take(unit) {
+            return Ok(found);
         }
         if let Some(stored) = self.job.stored(unit)? {
             return Ok(stored);

@@ -22,6 +22,7 @@ pub mod observer;
 pub mod precision;
 pub mod results;
 pub mod results_table;
+mod rows_file;
 pub mod run;
 pub mod runtime;
 pub mod schema;

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::functions_aggregate::expr_fn::avg;
 use datafusion::logical_expr::{cast, ident};
 use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use polybolos_engine::metrics::{MetricContext, TrialStats};
+use polybolos_engine::space::ParamSpace;
 use polybolos_engine::sweep::{Keep, Ranking, SeriesId, Unit};
 use polybolos_kernels::stats::Stats;
 use polybolos_kernels::sweep::Sweep;
@@ -21,12 +22,12 @@ use serde_json::json;
 use crate::bars_table::runtime_builder;
 use crate::catalogue::{Manifest, TrialsRecord, result_file};
 use crate::error::PlanError;
-use crate::finished_units::FinishedUnits;
+use crate::finished_units::{FinishedUnits, RecentUnits};
 use crate::kept::Kept;
-use crate::results_table::results_table;
+use crate::results_table;
+use crate::rows_file::{MakeColumn, ROW_GROUP_ROWS, Row, RowsTable, properties, stage_rows};
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
-use crate::store::{ROW_GROUP_ROWS, properties, stage_parquet};
 use crate::unit::SweepJob;
 
 /// Key of the provenance in the Parquet metadata.
@@ -54,9 +55,9 @@ pub(crate) fn stage_series(
     results: &Location,
     manifest: &Manifest,
     series: &SeriesId,
-    units: &[Unit],
+    (units, recent): (&[Unit], &RecentUnits),
 ) -> Result<(Staged, SeriesTotals), PlanError> {
-    let mut finished = FinishedUnits::new(job, runtime, units, results.requests_at_once())?;
+    let mut finished = FinishedUnits::new(job, runtime, recent, units, results.requests_at_once())?;
     let (combos, trials) = (finished.combos, finished.trials.finish());
     if combos == 0 {
         return Err(PlanError::NoCombination { rows: job.strategy.space().len() });
@@ -65,20 +66,12 @@ pub(crate) fn stage_series(
     let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials);
     let place = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
-    let table = schema::results(job.strategy.space());
-    let labels = RowLabels {
-        sweep_id: Some(&manifest.sweep_id),
-        symbol: &series.symbol,
-        interval: job.spec.request.interval.name(),
-    };
+    let table = results_table(job, &manifest.sweep_id, &series.symbol, context);
     let mut written = 0;
-    let file = stage_parquet(&place, properties(metadata), table.clone(), |writer| {
-        let mut write = |rows: &[(u64, Stats)]| {
-            let batch = schema::row_batch(&table, job.strategy.space(), &labels, rows, &context)
-                .map_err(|error| PlanError::file(&place, error))?;
-            writer.write(&batch).map_err(|error| PlanError::file(&place, error))?;
+    let file = stage_rows(&place, properties(metadata), table, &runtime.workers, |writer| {
+        let mut write = |rows: Vec<Row>| {
             written += rows.len() as u64;
-            Ok::<(), PlanError>(())
+            writer.write(rows)
         };
         match &job.spec.request.keep {
             Keep::All => {
@@ -88,13 +81,11 @@ pub(crate) fn stage_series(
                     block.extend(result.rows);
                     while block.len() >= ROW_GROUP_ROWS {
                         let rest = block.split_off(ROW_GROUP_ROWS);
-                        write(&std::mem::replace(&mut block, rest))?;
+                        write(std::mem::replace(&mut block, rest))?;
                     }
                     Ok(())
                 })?;
-                if !block.is_empty() {
-                    write(&block)?;
-                }
+                if block.is_empty() { Ok(()) } else { write(block) }
             }
             keep @ Keep::Top { .. } => {
                 let mut kept = Kept::new(keep)?;
@@ -102,14 +93,40 @@ pub(crate) fn stage_series(
                     kept.extend(result.rows.into_iter(), &context);
                     Ok(())
                 })?;
-                for rows in kept.finish(&context).chunks(ROW_GROUP_ROWS) {
-                    write(rows)?;
-                }
+                kept.finish(&context).chunks(ROW_GROUP_ROWS).try_for_each(|rows| write(rows.to_vec()))
             }
         }
-        Ok(())
     })?;
     Ok((file, SeriesTotals { combos, rows: written, trials }))
+}
+
+/// The result table of one symbol.
+fn results_table(job: &SweepJob, sweep_id: &str, symbol: &str, context: MetricContext) -> RowsTable {
+    struct Shared {
+        space: ParamSpace,
+        sweep_id: String,
+        symbol: String,
+        interval: &'static str,
+        context: MetricContext,
+    }
+    let space = job.strategy.space();
+    let shared = Arc::new(Shared {
+        space: space.clone(),
+        sweep_id: sweep_id.to_owned(),
+        symbol: symbol.to_owned(),
+        interval: job.spec.request.interval.name(),
+        context,
+    });
+    let schema = schema::results(space);
+    let column = |field: &FieldRef| -> MakeColumn {
+        let (shared, field) = (Arc::clone(&shared), Arc::clone(field));
+        Box::new(move |rows| {
+            let Shared { space, sweep_id, symbol, interval, context } = shared.as_ref();
+            let labels = RowLabels { sweep_id: Some(sweep_id), symbol, interval };
+            schema::row_column(&field, space, &labels, rows, context)
+        })
+    };
+    RowsTable { columns: schema.fields().iter().map(column).collect(), schema }
 }
 
 /// What decided the rows of a file, as JSON: nothing about when, where or how fast, so not the document's path either.
@@ -157,7 +174,7 @@ pub fn frame(results: &Location, manifest: &Manifest) -> Result<DataFrame, PlanE
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().execution.parquet.schema_force_view_types = false;
     let context = SessionContext::new_with_config_rt(config, Arc::new(runtime_builder().build()?));
-    let table = results_table(results, std::slice::from_ref(manifest))?.ok_or_else(|| {
+    let table = results_table::results_table(results, std::slice::from_ref(manifest))?.ok_or_else(|| {
         PlanError::NotFound(format!("the result files of {} are not all there", manifest.sweep_id))
     })?;
     Ok(context.read_table(table)?)

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
 use polybolos_kernels::precision::Precision;
@@ -22,9 +22,11 @@ use tokio::task::{JoinError, JoinSet};
 use crate::catalogue::{self, Manifest, SeriesRecord, State};
 use crate::compute::GPU_BLOCK_COMBOS;
 use crate::error::PlanError;
+use crate::finished_units::RecentUnits;
 use crate::precision::trade_mismatch;
 use crate::results::{self, SeriesTotals};
 use crate::runtime::SweepRuntime;
+use crate::session::task_context;
 use crate::sweep_exec::Output;
 use crate::sweep_table::{SweepTable, plan_groups};
 use crate::unit::SweepJob;
@@ -63,7 +65,6 @@ pub trait Observer: Send + Sync {
 /// # Errors
 /// Anything wrong with the request, the bars, the store; [`PlanError::Cancelled`] when the runtime's flag was set.
 pub async fn run_sweep(
-    session: &SessionContext,
     runtime: &Arc<SweepRuntime>,
     table: &SweepTable,
     observer: &dyn Observer,
@@ -111,8 +112,9 @@ pub async fn run_sweep(
         results: results.clone(),
         unit_rows: table.unit_rows,
         manifest: manifest.clone(),
+        recent: Arc::default(),
     };
-    let (units_computed, totals) = Arc::new(run).to_the_end(session, observer).await?;
+    let (units_computed, totals) = Arc::new(run).to_the_end(observer).await?;
     for ((totals, series), record) in totals.iter().zip(&job.spec.series).zip(&mut manifest.series) {
         manifest.combos = totals.combos;
         manifest.rows += totals.rows;
@@ -225,6 +227,8 @@ struct Run {
     unit_rows: Option<u64>,
     /// As it was when the run began.
     manifest: Manifest,
+    /// Computed by this run.
+    recent: Arc<RecentUnits>,
 }
 
 /// The result files of a run: each is written as soon as the last unit of its series is there, beside the units of others.
@@ -246,11 +250,10 @@ impl Run {
     /// became of each series. After an error too, what was begun has ended; of units that are one work for a GPU, the one with the error.
     async fn to_the_end(
         self: Arc<Run>,
-        session: &SessionContext,
         observer: &dyn Observer,
     ) -> Result<(u64, Vec<SeriesTotals>), PlanError> {
         let mut files = ResultFiles::new(Arc::clone(&self));
-        let computed = self.all_units(session, &mut files).await;
+        let computed = self.all_units(&mut files).await;
         if computed.is_ok() {
             observer.writing();
         }
@@ -259,11 +262,8 @@ impl Run {
     }
 
     /// Computes every unit that is not in the store; gives how many those were.
-    async fn all_units(
-        self: &Arc<Run>,
-        session: &SessionContext,
-        files: &mut ResultFiles,
-    ) -> Result<u64, PlanError> {
+    async fn all_units(self: &Arc<Run>, files: &mut ResultFiles) -> Result<u64, PlanError> {
+        let context = task_context(&self.runtime);
         let mut units = self.units();
         let mut computed = 0;
         loop {
@@ -290,7 +290,7 @@ impl Run {
             if self.runtime.is_cancelled() {
                 return Err(PlanError::Cancelled);
             }
-            computed += self.compute(session, &missing, files).await?;
+            computed += self.compute(&context, &missing, files).await?;
         }
     }
 
@@ -320,19 +320,20 @@ impl Run {
     /// once they have ended.
     async fn compute(
         &self,
-        session: &SessionContext,
+        context: &Arc<TaskContext>,
         units: &[Unit],
         files: &mut ResultFiles,
     ) -> Result<u64, PlanError> {
         let has_gpus = self.runtime.gpus.as_ref().is_some_and(|gpus| !gpus.is_empty());
         let groups: Vec<&[Unit]> = if has_gpus { gpu_groups(units) } else { units.chunks(1).collect() };
         let stop = Arc::new(AtomicBool::new(false));
-        let plan =
-            plan_groups(&self.job, groups.iter().copied(), Output::Receipts)?.with_stop(Arc::clone(&stop));
+        let plan = plan_groups(&self.job, groups.iter().copied(), Output::Receipts)?
+            .with_stop(Arc::clone(&stop))
+            .with_recent(Arc::clone(&self.recent));
         let groups = groups.into_iter().enumerate().take_while(|_| !stop.load(Ordering::Relaxed));
         let mut receipts = futures::stream::iter(groups)
             .map(|(partition, group)| {
-                let stream = plan.execute(partition, session.task_ctx());
+                let stream = plan.execute(partition, Arc::clone(context));
                 async move { Ok::<_, PlanError>((group, stream?.try_collect::<Vec<RecordBatch>>().await?)) }
             })
             // Twice as many as compute: every thread has work while units are handed over and wait for the disk.
@@ -363,7 +364,8 @@ impl Run {
         let stage = move || {
             let units: Vec<Unit> = run.series_units(series).collect();
             let id = &run.job.spec.series[series];
-            results::stage_series(&run.job, &run.runtime, &run.results, &run.manifest, id, &units)
+            let units = (units.as_slice(), run.recent.as_ref());
+            results::stage_series(&run.job, &run.runtime, &run.results, &run.manifest, id, units)
         };
         let (file, totals) = self.runtime.workers.run(stage).await??;
         blocking(move || {

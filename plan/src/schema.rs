@@ -14,6 +14,8 @@ use polybolos_engine::metrics::{Kind, METRICS, Metric, MetricContext};
 use polybolos_engine::space::{Param, ParamSpace};
 use polybolos_kernels::stats::Stats;
 
+use crate::rows_file::{MakeColumn, Row};
+
 /// One unit of work: `symbol, row_from, row_to` (half-open, rows of the full grid).
 pub fn units() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -104,7 +106,7 @@ pub struct RowLabels<'a> {
     pub interval: &'a str,
 }
 
-/// Builds a batch of rows or results: parameters from the row numbers, metrics from the statistics.
+/// Builds a batch of rows or results.
 ///
 /// # Errors
 /// Arrow refuses the columns (an internal fault).
@@ -115,34 +117,37 @@ pub fn row_batch(
     rows: &[(u64, Stats)],
     context: &MetricContext,
 ) -> Result<RecordBatch, ArrowError> {
+    let column = |field| row_column(field, space, labels, rows, context);
+    RecordBatch::try_new(Arc::clone(schema), schema.fields().iter().map(|field| column(field)).collect())
+}
+
+/// One column of rows or results: parameters from the row numbers, metrics from the statistics.
+pub(crate) fn row_column(
+    field: &Field,
+    space: &ParamSpace,
+    labels: &RowLabels<'_>,
+    rows: &[(u64, Stats)],
+    context: &MetricContext,
+) -> ArrayRef {
     let repeat = |text: &str| Arc::new(StringArray::from_iter_values(rows.iter().map(|_| text))) as ArrayRef;
-    let mut values = vec![0.0; space.params().len()];
-    let mut params = vec![Vec::with_capacity(rows.len()); values.len()];
-    for (row, _) in rows {
-        space.fill(*row, &mut values);
-        for (column, &value) in params.iter_mut().zip(&values) {
-            column.push(value);
-        }
+    match field.name().as_str() {
+        "sweep_id" => repeat(labels.sweep_id.unwrap_or_default()),
+        "symbol" => repeat(labels.symbol),
+        "interval" => repeat(labels.interval),
+        "row" => Arc::new(Int64Array::from_iter_values(rows.iter().map(|(row, _)| row.cast_signed()))),
+        name => match METRICS.iter().find(|metric| metric.name == name) {
+            Some(metric) => metric_column(metric, rows, context),
+            None => {
+                let index = space.params().iter().position(|param| param.name == name);
+                let mut values = vec![0.0; space.params().len()];
+                let value = |&(row, _): &(u64, Stats)| {
+                    space.fill(row, &mut values);
+                    index.and_then(|index| values.get(index).copied())
+                };
+                number_column(field.data_type(), rows.iter().map(value))
+            }
+        },
     }
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| match field.name().as_str() {
-            "sweep_id" => repeat(labels.sweep_id.unwrap_or_default()),
-            "symbol" => repeat(labels.symbol),
-            "interval" => repeat(labels.interval),
-            "row" => Arc::new(Int64Array::from_iter_values(rows.iter().map(|(row, _)| row.cast_signed()))),
-            name => match METRICS.iter().find(|metric| metric.name == name) {
-                Some(metric) => metric_column(metric, rows, context),
-                None => {
-                    let index = space.params().iter().position(|param| param.name == name);
-                    let column = index.map(|index| std::mem::take(&mut params[index])).unwrap_or_default();
-                    number_column(field.data_type(), column.into_iter().map(Some))
-                }
-            },
-        })
-        .collect();
-    RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
 fn metric_column(metric: &Metric, rows: &[(u64, Stats)], context: &MetricContext) -> ArrayRef {
@@ -182,17 +187,16 @@ macro_rules! stats_columns {
             ]))
         }
 
-        /// Columns of a unit's file.
-        ///
-        /// # Errors
-        /// Arrow refuses the columns (an internal fault).
-        pub fn statistics_batch(rows: &[(u64, Stats)]) -> Result<RecordBatch, ArrowError> {
-            let row = Int64Array::from_iter_values(rows.iter().map(|(row, _)| row.cast_signed()));
-            let columns: Vec<ArrayRef> = vec![
-                Arc::new(row),
-                $(stats_columns!(@write $kind, rows.iter().map(|(_, stats)| stats.$field))),+
-            ];
-            RecordBatch::try_new(statistics(), columns)
+        /// Columns of a unit's file, in the schema's order.
+        pub(crate) fn statistics_columns() -> Vec<MakeColumn> {
+            vec![
+                Box::new(|rows: &[Row]| {
+                    Arc::new(Int64Array::from_iter_values(rows.iter().map(|(row, _)| row.cast_signed())))
+                }),
+                $(Box::new(|rows: &[Row]| {
+                    stats_columns!(@write $kind, rows.iter().map(|(_, stats)| stats.$field))
+                })),+
+            ]
         }
 
         /// Rows of a unit's file; `None` when a column is missing, has another type or holds a NULL.
@@ -265,7 +269,9 @@ mod tests {
             ..Stats::default()
         };
         let rows = vec![(5, stats), (u64::from(u32::MAX), Stats::default())];
-        let back = statistics_batch(&rows).ok().and_then(|batch| statistics_rows(&batch)).unwrap_or_default();
+        let columns = statistics_columns().iter().map(|make| make(&rows)).collect();
+        let batch = RecordBatch::try_new(statistics(), columns).ok();
+        let back = batch.and_then(|batch| statistics_rows(&batch)).unwrap_or_default();
         assert_eq!(back, rows);
         assert_eq!(back[0].1.m3.to_bits(), (-0.0f64).to_bits());
     }

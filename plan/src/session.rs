@@ -6,7 +6,7 @@ use ballista_core::extension::SessionConfigExt as _;
 use datafusion::catalog::TableFunctionImpl;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use polybolos_engine::interval::Interval;
@@ -48,6 +48,12 @@ fn common(config: SessionConfig) -> SessionConfig {
 /// Options of an embedded session.
 fn embedded_config(runtime: &Arc<SweepRuntime>) -> SessionConfig {
     common(SessionConfig::new()).with_target_partitions(runtime.threads).with_extension(Arc::clone(runtime))
+}
+
+/// What the operators of a sweep in this process are run with. They call no function and read no table, and a session with all of
+/// both takes longer to make than a small sweep.
+pub(crate) fn task_context(runtime: &Arc<SweepRuntime>) -> Arc<TaskContext> {
+    Arc::new(TaskContext::default().with_session_config(embedded_config(runtime)))
 }
 
 /// Options of a session whose plans run on Ballista: our codecs, one unit per task, and the static planner (the adaptive one

@@ -5,16 +5,11 @@
 //! that nobody has locked any more; the next run removes it.
 
 use std::fs;
-use std::io::{self, Write};
-use std::sync::Arc;
 
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::metadata::KeyValue;
-use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::parquet::file::reader::ChunkReader;
-use datafusion::parquet::schema::types::ColumnPath;
 use polybolos_engine::digest::Digest;
 use polybolos_engine::metrics::{TrialParts, Trials};
 use polybolos_kernels::stats::Stats;
@@ -22,13 +17,12 @@ use polybolos_storage::{Location, Staged, StorageError, atomic_file, in_parallel
 use serde::{Deserialize, Serialize};
 
 use crate::error::PlanError;
+use crate::rows_file::{ROW_GROUP_ROWS, RowsTable, properties, stage_rows};
 use crate::schema;
+use crate::workers::Workers;
 
 /// Key of the unit's summary in the Parquet metadata.
 const SUMMARY_KEY: &str = "polybolos.unit";
-
-/// Rows per row group in unit and result files.
-pub(crate) const ROW_GROUP_ROWS: usize = 1 << 16;
 
 /// Units with fewer rows are not compressed: every page of every column begins with preparing the compressor and asking the
 /// processor what it can, which on virtual machines takes longer than all the rest.
@@ -171,7 +165,12 @@ impl UnitStore {
     ///
     /// # Errors
     /// The disk is full, the folder cannot be written, or the like; nothing half-written stays.
-    pub fn stage(&self, digest: Digest, result: &UnitResult) -> Result<StagedResult, PlanError> {
+    pub(crate) fn stage(
+        &self,
+        digest: Digest,
+        result: &UnitResult,
+        workers: &Workers,
+    ) -> Result<StagedResult, PlanError> {
         let place = self.place(digest);
         let summary =
             serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&place, error))?;
@@ -179,13 +178,9 @@ impl UnitStore {
         if result.rows.len() < COMPRESSED_ROWS {
             properties = properties.into_builder().set_compression(Compression::UNCOMPRESSED).build();
         }
-        let staged = stage_parquet(&place, properties, schema::statistics(), |writer| {
-            for rows in result.rows.chunks(ROW_GROUP_ROWS) {
-                writer
-                    .write(&schema::statistics_batch(rows).map_err(|error| PlanError::file(&place, error))?)
-                    .map_err(|error| PlanError::file(&place, error))?;
-            }
-            Ok(())
+        let table = RowsTable { schema: schema::statistics(), columns: schema::statistics_columns() };
+        let staged = stage_rows(&place, properties, table, workers, |writer| {
+            result.rows.chunks(ROW_GROUP_ROWS).try_for_each(|rows| writer.write(rows.to_vec()))
         })?;
         Ok(StagedResult { staged, store: self.clone(), digest })
     }
@@ -227,24 +222,6 @@ fn summary_of<R: ChunkReader + 'static>(reader: &ParquetRecordBatchReaderBuilder
     serde_json::from_str(text).ok()
 }
 
-/// Columns that hold one text in every row.
-const LABELS: [&str; 3] = ["sweep_id", "symbol", "interval"];
-
-/// Properties of every file we write: nothing in them depends on the clock or the machine. Numbers hardly repeat: without
-/// dictionaries they are written in half the time and a fifth smaller.
-pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
-    let properties = WriterProperties::builder().set_dictionary_enabled(false);
-    let labelled = LABELS.into_iter().fold(properties, |properties, name| {
-        properties.set_column_dictionary_enabled(ColumnPath::from(name), true)
-    });
-    labelled
-        .set_created_by(format!("polybolos {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_key_value_metadata(Some(metadata))
-        .build()
-}
-
 /// A unit's whole file that does not carry its name yet; removed if it is dropped.
 #[derive(Debug)]
 pub struct StagedResult {
@@ -263,30 +240,4 @@ impl StagedResult {
         let StagedResult { staged, store, digest } = self;
         Ok(staged.commit_unless(|| store.read(digest).is_ok_and(|stored| stored.is_some()))?)
     }
-}
-
-/// Writes a Parquet file under a temporary name, or for an upload.
-pub(crate) fn stage_parquet(
-    place: &Location,
-    properties: WriterProperties,
-    schema: datafusion::arrow::datatypes::SchemaRef,
-    fill: impl FnOnce(&mut ArrowWriter<&mut (dyn Write + Send)>) -> Result<(), PlanError>,
-) -> Result<Staged, PlanError> {
-    let mut refused = None;
-    let staged = place.stage(|file| {
-        let mut writer =
-            ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(io::Error::other)?;
-        fill(&mut writer).map_err(|error| {
-            let io_error = io::Error::other(error.to_string());
-            refused = Some(error);
-            io_error
-        })?;
-        writer.close().map(drop).map_err(io::Error::other)
-    });
-    staged.map_err(|error| match refused {
-        // Of an upload that broke off the writer knows less than the upload.
-        Some(PlanError::File { .. }) if place.is_remote() => error.into(),
-        Some(refused) => refused,
-        None => error.into(),
-    })
 }

@@ -22,6 +22,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::{StreamExt, TryStreamExt};
 use polybolos_engine::sweep::Unit;
 
+use crate::finished_units::RecentUnits;
 use crate::runtime::SweepRuntime;
 use crate::schema;
 use crate::unit::{SweepJob, UnitQueue};
@@ -42,8 +43,17 @@ pub struct SweepExec {
     job: Arc<SweepJob>,
     output: Output,
     input: Arc<dyn ExecutionPlan>,
-    stop: Option<Arc<AtomicBool>>,
+    here: InProcess,
     properties: Arc<PlanProperties>,
+}
+
+/// What belongs to the process and does not travel.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InProcess {
+    /// Set from outside to stop the units of this plan.
+    pub(crate) stop: Option<Arc<AtomicBool>>,
+    /// Whoever wants the results beside their receipts.
+    pub(crate) recent: Option<Arc<RecentUnits>>,
 }
 
 impl SweepExec {
@@ -60,15 +70,24 @@ impl SweepExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        SweepExec { job, output, input, stop: None, properties }
+        SweepExec { job, output, input, here: InProcess::default(), properties }
     }
 
     /// The same operator with a flag that stops its units within milliseconds once it is set. It belongs to the process and
     /// does not travel.
     #[must_use]
     pub fn with_stop(&self, stop: Arc<AtomicBool>) -> SweepExec {
-        let input = Arc::clone(&self.input);
-        SweepExec { stop: Some(stop), ..SweepExec::new(Arc::clone(&self.job), self.output, input) }
+        self.over(&self.input, InProcess { stop: Some(stop), ..self.here.clone() })
+    }
+
+    /// The same operator that hands the results of its units over beside their receipts, in this process.
+    #[must_use]
+    pub(crate) fn with_recent(&self, recent: Arc<RecentUnits>) -> SweepExec {
+        self.over(&self.input, InProcess { recent: Some(recent), ..self.here.clone() })
+    }
+
+    fn over(&self, input: &Arc<dyn ExecutionPlan>, here: InProcess) -> SweepExec {
+        SweepExec { here, ..SweepExec::new(Arc::clone(&self.job), self.output, Arc::clone(input)) }
     }
 
     /// The job it runs.
@@ -128,10 +147,7 @@ impl ExecutionPlan for SweepExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => {
-                let stop = self.stop.clone();
-                Ok(Arc::new(SweepExec { stop, ..SweepExec::new(Arc::clone(&self.job), self.output, input) }))
-            }
+            (Some(input), true) => Ok(Arc::new(self.over(&input, self.here.clone()))),
             _ => Err(DataFusionError::Internal("SweepExec has exactly one input".to_owned())),
         }
     }
@@ -150,7 +166,7 @@ impl ExecutionPlan for SweepExec {
             output: self.output,
             schema: self.schema(),
             runtime,
-            stop: self.stop.clone(),
+            here: self.here.clone(),
         });
         let input = self.input.execute(partition, context)?;
         // One more than compute at a time: its work is there when a thread is free.

@@ -3,6 +3,7 @@
 //! The table carries a compact request, never a grid. Scanning it looks at the bars, cuts the sweep into units and puts a
 //! [`SweepExec`] over them; on a cluster that happens on the scheduler.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -32,8 +33,8 @@ use crate::unit::SweepJob;
 /// Memory for bars that are being read at the same time.
 const LOADING_BYTES: u64 = 512 << 20;
 
-/// Bytes of memory per byte of a bar file while it is read, at most: files are compressed to about a third, and the last year
-/// read is there twice.
+/// Bytes of memory per byte of a symbol's files while they are read, at most: they are compressed to about a third, and are there
+/// beside their bars.
 const MEMORY_PER_FILE_BYTE: u64 = 4;
 
 /// A sweep that has not been planned yet.
@@ -99,13 +100,7 @@ impl SweepTable {
     /// # Errors
     /// A symbol has no bars (in the time range), or they cannot be read.
     pub fn job(&self, runtime: &SweepRuntime) -> std::result::Result<SweepJob, PlanError> {
-        let series = if self.series.is_empty() {
-            let symbols = self.symbols()?;
-            let threads = runtime.threads.min(self.loads_at_a_time(&symbols));
-            in_parallel(threads, &symbols, |symbol| self.series_of(runtime, symbol.clone()))?
-        } else {
-            self.series.clone()
-        };
+        let series = if self.series.is_empty() { self.all_series(runtime)? } else { self.series.clone() };
         let spec = SweepSpec { request: self.request.clone(), series };
         SweepJob::new(spec, self.data_root.clone(), self.results_root.clone())
     }
@@ -124,14 +119,22 @@ impl SweepTable {
         Ok(symbols)
     }
 
-    /// How many symbols to read at once, by the size of the largest one's files.
-    fn loads_at_a_time(&self, symbols: &[String]) -> usize {
-        let largest = Dataset::open(&self.data_root)
-            .and_then(|dataset| dataset.largest_bytes(symbols, self.request.interval))
+    /// Reads the bars of all symbols, those with the largest files first: the last ones are short.
+    fn all_series(&self, runtime: &SweepRuntime) -> std::result::Result<Vec<SeriesId>, PlanError> {
+        let symbols = self.symbols()?;
+        let bytes = Dataset::open(&self.data_root)
+            .and_then(|dataset| dataset.stored_bytes(&symbols, self.request.interval))
             // What is wrong with it, loading will say.
-            .unwrap_or_default()
-            .saturating_mul(MEMORY_PER_FILE_BYTE);
-        usize::try_from(LOADING_BYTES / largest.max(1)).unwrap_or(usize::MAX).max(1)
+            .unwrap_or_else(|_| vec![0; symbols.len()]);
+        let mut order: Vec<(usize, (u64, &String))> = bytes.into_iter().zip(&symbols).enumerate().collect();
+        order.sort_by_key(|&(_, (bytes, _))| Reverse(bytes));
+        let largest = order.first().map_or(0, |&(_, (bytes, _))| bytes).saturating_mul(MEMORY_PER_FILE_BYTE);
+        let at_a_time = usize::try_from(LOADING_BYTES / largest.max(1)).unwrap_or(usize::MAX).max(1);
+        let mut series = in_parallel(runtime.threads.min(at_a_time), &order, |&(index, (_, symbol))| {
+            Ok::<_, PlanError>((index, self.series_of(runtime, symbol.clone())?))
+        })?;
+        series.sort_unstable_by_key(|(index, _)| *index);
+        Ok(series.into_iter().map(|(_, series)| series).collect())
     }
 
     fn series_of(&self, runtime: &SweepRuntime, symbol: String) -> std::result::Result<SeriesId, PlanError> {

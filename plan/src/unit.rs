@@ -232,7 +232,7 @@ impl SweepJob {
             if queue.takers == Takers::ThreadsInsteadOfGpu {
                 runtime.progress.gpu_fallbacks.fetch_add(result.summary.combos, Ordering::Relaxed);
             }
-            worked.staged.push(self.stage(unit, result, context)?);
+            worked.staged.push(self.stage(runtime, unit, result, context)?);
             return Ok(worked);
         };
         let rows = lease.bar_combos / (loaded.bars.len() as u64).max(1);
@@ -246,7 +246,7 @@ impl SweepJob {
         let OnGpu { results, has_failed } = computation.on_gpu(&units, lease)?;
         let mut units = units.into_iter();
         for (result, unit) in results.into_iter().zip(units.by_ref()) {
-            worked.staged.push(self.stage(unit, result, context)?);
+            worked.staged.push(self.stage(runtime, unit, result, context)?);
         }
         let takers = if has_failed { Takers::ThreadsInsteadOfGpu } else { Takers::Threads };
         worked.left = units.map(|unit| UnitQueue::of(VecDeque::from([unit]), takers)).collect();
@@ -267,7 +267,7 @@ impl SweepJob {
         }
         let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
         let result = computation.on_thread(unit)?;
-        let StagedUnit { finished, file, .. } = self.stage(unit.clone(), result, context)?;
+        let StagedUnit { finished, file, .. } = self.stage(runtime, unit.clone(), result, context)?;
         file.map_or(Ok(()), StagedResult::commit)?;
         Ok(finished)
     }
@@ -284,9 +284,15 @@ impl SweepJob {
     }
 
     /// What was computed, with its file for the store, if there is one.
-    fn stage(&self, unit: Unit, result: UnitResult, context: MetricContext) -> Result<StagedUnit, PlanError> {
+    fn stage(
+        &self,
+        runtime: &SweepRuntime,
+        unit: Unit,
+        result: UnitResult,
+        context: MetricContext,
+    ) -> Result<StagedUnit, PlanError> {
         let store = self.store().zip(self.spec.unit_digest(&self.strategy, &unit));
-        let file = store.map(|(store, digest)| store.stage(digest, &result)).transpose()?;
+        let file = store.map(|(store, digest)| store.stage(digest, &result, &runtime.workers)).transpose()?;
         Ok(StagedUnit { unit, finished: FinishedUnit { result, reused: false, context }, file })
     }
 }

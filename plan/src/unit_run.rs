@@ -21,7 +21,7 @@ use crate::gpu::GpuLease;
 use crate::observer::{UnitName, UnitObserver, UnitOutcome, UnitProgress};
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels};
-use crate::sweep_exec::Output;
+use crate::sweep_exec::{InProcess, Output};
 use crate::unit::{FinishedUnit, SweepJob, UnitQueue, Worked};
 use crate::workers::panic_message;
 
@@ -34,8 +34,7 @@ pub(crate) struct UnitRun {
     pub(crate) output: Output,
     pub(crate) schema: SchemaRef,
     pub(crate) runtime: Arc<SweepRuntime>,
-    /// Set from outside to stop the units of this plan.
-    pub(crate) stop: Option<Arc<AtomicBool>>,
+    pub(crate) here: InProcess,
 }
 
 /// A turn that is dropped before its end (a LIMIT was met, a query was cancelled) stops its units too.
@@ -152,7 +151,8 @@ impl UnitRun {
     }
 
     fn is_stopped(&self) -> bool {
-        self.runtime.is_cancelled() || self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+        self.runtime.is_cancelled()
+            || self.here.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     fn symbol(&self, unit: &Unit) -> &str {
@@ -218,7 +218,11 @@ impl UnitRun {
                     Output::Rows => self.rows(self.symbol(unit), finished),
                     Output::Receipts => self.receipt(unit, Ok(finished)),
                 });
-                Ok((batches.collect::<Result<_>>()?, left))
+                let batches = batches.collect::<Result<_>>()?;
+                if let Some(recent) = &self.here.recent {
+                    units.into_iter().for_each(|(unit, finished)| recent.keep(unit, finished.result));
+                }
+                Ok((batches, left))
             }
             (Err(error), _) if error.is_transient() => Err(error.into_retryable()),
             (Err(PlanError::Cancelled), _) => Err(PlanError::Cancelled.into()),

@@ -5,8 +5,10 @@
 //! has work for them waits for them, and waits for disks elsewhere.
 
 use std::any::Any;
+use std::iter::Enumerate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::{thread, vec};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
@@ -50,12 +52,71 @@ impl Workers {
         }
     }
 
+    /// Does `work` for each item on this thread, with the help of those that have nothing to do; the results are in the order of the
+    /// items. Whoever computes may call it: it waits for no more than what others have begun of it.
+    ///
+    /// # Errors
+    /// One panicked, or there are no threads.
+    pub(crate) fn share<T, R, W>(&self, items: Vec<T>, work: W) -> Result<Vec<R>, PlanError>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        W: Fn(T) -> R + Send + Sync + 'static,
+    {
+        let count = items.len();
+        let shared = Arc::new(Shared {
+            left: Mutex::new(items.into_iter().enumerate()),
+            done: Mutex::new(Vec::with_capacity(count)),
+            is_done: Condvar::new(),
+            work,
+        });
+        let pool = self.pool()?;
+        for _ in 1..self.threads.min(count) {
+            let shared = Arc::clone(&shared);
+            // Late, it finds nothing left.
+            pool.spawn_fifo(move || shared.help());
+        }
+        shared.help();
+        shared.wait(count)
+    }
+
     fn pool(&self) -> Result<&ThreadPool, PlanError> {
         let start = || {
             let pool = ThreadPoolBuilder::new().num_threads(self.threads);
             pool.thread_name(|index| format!("compute-{index}")).build().map_err(|error| error.to_string())
         };
         self.pool.get_or_init(start).as_ref().map_err(|reason| failed(reason))
+    }
+}
+
+/// Items that several threads work off.
+struct Shared<T, R, W> {
+    left: Mutex<Enumerate<vec::IntoIter<T>>>,
+    /// With the places of the items.
+    done: Mutex<Vec<(usize, thread::Result<R>)>>,
+    is_done: Condvar,
+    work: W,
+}
+
+impl<T, R, W: Fn(T) -> R> Shared<T, R, W> {
+    fn help(&self) {
+        loop {
+            let next = self.left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, item)) = next else { return };
+            let result = catch_unwind(AssertUnwindSafe(|| (self.work)(item)));
+            self.done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            self.is_done.notify_one();
+        }
+    }
+
+    /// Waits until `count` items are done.
+    fn wait(&self, count: usize) -> Result<Vec<R>, PlanError> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.is_done.wait_while(done, |done| done.len() < count);
+        let mut done = std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner));
+        done.sort_unstable_by_key(|(index, _)| *index);
+        let results = done.into_iter().map(|(_, result)| result);
+        results.collect::<Result<_, _>>().map_err(|panic| failed(&panic_message(panic.as_ref())))
     }
 }
 
@@ -71,7 +132,6 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -101,5 +161,38 @@ mod tests {
         }
         assert!(workers.run(|| 7).await.is_ok_and(|seven| seven == 7));
         assert_eq!((most.load(Ordering::SeqCst), running.load(Ordering::SeqCst)), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_shared_out_keeps_its_order_and_is_done_whoever_is_busy() {
+        for threads in [1, 2, 5] {
+            let workers = Arc::new(Workers::new(threads));
+            let shared = |count: u64| {
+                let workers = Arc::clone(&workers);
+                move || workers.share((0..count).collect(), |item| (item, item * item))
+            };
+            // From outside, and from as many of the threads as there are: nobody is left to help.
+            let squares = |count: u64| (0..count).map(|item| (item, item * item)).collect::<Vec<_>>();
+            assert_eq!(shared(100)().ok(), Some(squares(100)));
+            let all: Vec<_> =
+                (0..2 * threads as u64).map(|count| (count, workers.run(shared(count)))).collect();
+            for (count, done) in all {
+                assert_eq!(done.await.ok().and_then(Result::ok), Some(squares(count)));
+            }
+            let failed = workers.share((0..10).collect(), |item: u64| {
+                assert!(item != 3, "the third");
+                item
+            });
+            assert!(failed.is_err_and(|error| error.to_string().contains("the third")));
+        }
+    }
+
+    #[test]
+    fn idle_threads_help() {
+        let workers = Workers::new(3);
+        let together = Arc::new(std::sync::Barrier::new(3));
+        // Ends only if three threads work at a time.
+        let met = workers.share(vec![(); 3], move |()| together.wait().is_leader());
+        assert_eq!(met.map(|met| met.into_iter().filter(|is_leader| *is_leader).count()).ok(), Some(1));
     }
 }

@@ -10,7 +10,6 @@ use polybolos_plan::catalogue::{Manifest, TradeMismatchRecord, sweep_folder};
 use polybolos_plan::gpu::{GpuPolicy, Gpus};
 use polybolos_plan::run::{SweepReport, run_sweep};
 use polybolos_plan::runtime::{RuntimeSettings, SweepRuntime};
-use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
 use polybolos_plan::top::top;
@@ -156,8 +155,6 @@ pub(crate) async fn drive(
     table: &SweepTable,
     style: Style,
 ) -> Result<SweepReport, CliError> {
-    // A sweep reads its bars itself: no table has to be found and registered first.
-    let context = session(runtime, &Places::default()).await?;
     let cancel = Arc::clone(&runtime.cancel);
     let interrupts = tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
@@ -169,7 +166,7 @@ pub(crate) async fn drive(
         }
     });
     let progress = SweepProgress::new(runtime, style.quiet);
-    let report = run_sweep(&context, runtime, table, &progress, now_ms).await;
+    let report = run_sweep(runtime, table, &progress, now_ms).await;
     interrupts.abort();
     Ok(report?)
 }

@@ -13,7 +13,6 @@ use polybolos_market_data::{Dataset, OnConflict};
 use polybolos_plan::catalogue::{Manifest, result_file};
 use polybolos_plan::run::{Observer, SweepReport, run_sweep};
 use polybolos_plan::runtime::SweepRuntime;
-use polybolos_plan::session::{Places, session};
 use polybolos_plan::sweep_exec::{Output, SweepExec};
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
 use polybolos_plan::unit::SweepJob;
@@ -134,8 +133,7 @@ impl Market {
     /// Runs the sweep in this process over a results folder.
     pub(crate) async fn run_embedded(&self, results: &str) -> SweepReport {
         let runtime = SweepRuntime::new(2);
-        let context = session(&runtime, &Places::default()).await.unwrap();
-        run_sweep(&context, &runtime, &self.table(results), &Silent, || 1_700_000_000_000).await.unwrap()
+        run_sweep(&runtime, &self.table(results), &Silent, || 1_700_000_000_000).await.unwrap()
     }
 
     /// Result files by symbol.

@@ -1,5 +1,6 @@
 //! Tests of the crate through its public interface.
 
+mod bars;
 mod cuda;
 mod evaluate;
 mod indicator_batches;

@@ -126,9 +126,7 @@ impl Bench {
     }
 
     pub(crate) async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
-        let places = Places { data: Some(self.data().display().to_string()), results: Some(self.results()) };
-        let context = session(runtime, &places).await?;
-        run_sweep(&context, runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
+        run_sweep(runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
     }
 
     pub(crate) async fn run(&self) -> SweepReport {
