@@ -4,8 +4,9 @@
     tests/bench/end_to_end.py cold POLYBOLOS...
     tests/bench/end_to_end.py sweep POLYBOLOS... --data DIR [--strategy FILE] [--returns bar daily] [--threads 1 2]
 
-Several binaries take turns run by run, so that a noisy machine is unfair to all of them alike. Wall seconds, peak memory
-(resident) and processor seconds are medians; --runs says of how many. Nothing but Python's own library is needed.
+Several binaries take turns run by run, so that a noisy machine is unfair to all of them alike; numbers of threads come one
+after the other. Wall seconds, peak memory (resident) and processor seconds are medians; --runs says of how many. Nothing but
+Python's own library is needed.
 """
 
 import argparse
@@ -95,14 +96,17 @@ def sweep(args, folder):
             file.write(W1)
     results = os.path.join(folder, "results")
     forget = lambda: shutil.rmtree(results, ignore_errors=True)
-    cases = {}
+    measured = {}
+    # One number of threads after the other: where a run needs more memory than the one before it, the host of a virtual
+    # machine may take milliseconds for every two megabytes, and two threads would pay for what one had given back.
     for returns in args.returns:
         for threads in args.threads:
+            cases = {}
             for binary in args.polybolos:
                 command = [binary, "sweep", strategy, "--symbols", "all", "--interval", args.interval, "--data", args.data]
                 command += ["--results", results, "--returns", returns, "--threads", str(threads), "--quiet", "--json"]
                 cases[returns, binary, threads] = (forget, command)
-    measured = alternate(cases, args.runs)
+            measured |= alternate(cases, args.runs)
     print(f"{'binary':<28} {'returns':<8} {'threads':>7} {'wall s':>8} {'kernel s':>9} {'cpu s':>8} {'peak MB':>8} {'speedup':>8}")
     for (returns, binary, threads), results in measured.items():
         wall, peak, cpu = (median(results, index) for index in range(3))

@@ -10,10 +10,12 @@
 
 use std::collections::VecDeque;
 
-use super::deviation::{self, Deviation, Window};
+use super::compute::TAME;
+use super::deviation::{self, Beside, Deviation, Octets, Window, deviations, side_by_side};
 use super::rolling::{self, Roll, STRIDE, Sums};
 use super::sma::RollingMean;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
+use crate::series::within;
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
@@ -28,7 +30,7 @@ pub(super) const DEF: Indicator = Indicator {
     first: |params| period(params[0]) - 1,
     tame: true,
     batch,
-    one_pass: None,
+    one_pass: Some(one_pass),
     parts: None,
     incremental: |params| {
         let n = period(params[0]);
@@ -127,7 +129,21 @@ fn bands_of(isa: Isa, x: &[f64], periods: &mut [&mut [Place<'_>]]) {
     }
 }
 
-/// From deviation, which stands in the place of the lower band, to all three.
+/// A single set: the bands of one tile are put around the running mean, which is a chain of additions, beside the deviations of the
+/// next one. Says whether the series is long enough for that and all numbers are within [`TAME`].
+fn one_pass(isa: Isa, inputs: &[&[f64]], params: &[f64], outputs: &mut Outputs<'_>) -> bool {
+    let (&[x], [upper, middle, lower]) = (inputs, outputs.as_mut_slice()) else { return false };
+    let (n, k) = (period(params[0]), params[1]);
+    // Undefined bars are mostly at the start.
+    if k.abs() > TAME || x.first().is_none_or(|x| x.is_nan()) {
+        return false;
+    }
+    let Some(octets) = Octets::new(deviation::interval(n), x.len()) else { return false };
+    deviation::ends(x, n, octets.bars.clone(), lower);
+    isa.dispatch(OnePass { x, around: AroundMean { x, n, k, upper, middle, lower }, octets })
+}
+
+/// Bands around the running mean, from the deviations, which stand in the place of the lower band.
 struct AroundMean<'a> {
     x: &'a [f64],
     n: usize,
@@ -137,30 +153,126 @@ struct AroundMean<'a> {
     lower: &'a mut [f64],
 }
 
+impl AroundMean<'_> {
+    /// The first window.
+    #[inline(always)]
+    fn start(&mut self) -> Sums {
+        let AroundMean { x, n, k, upper, middle, lower } = self;
+        let (sums, at) = (Sums::start(x, *n, middle), *n - 1);
+        [upper[at], _, lower[at]] = around(middle[at], lower[at], *k);
+        sums
+    }
+
+    /// Some vectors of bars: their bands are made while the processor waits for the next sums.
+    #[inline(always)]
+    fn stride<const BARS: usize, L: Lanes>(&mut self, lanes: L, sums: &mut Sums) {
+        let bars = sums.next..sums.next + BARS;
+        let width = lanes.splat(self.k);
+        let middles = sums.stride::<BARS, L>(lanes, self.x, self.middle);
+        let uppers = self.upper[bars.clone()].as_chunks_mut().0;
+        let lowers = self.lower[bars].as_chunks_mut().0;
+        for ((upper, lower), middle) in uppers.iter_mut().zip(lowers).zip(middles) {
+            let bands = around(lanes.eight(middle), lanes.eight(lower), width);
+            (*upper, *lower) = (bands[0].array(), bands[2].array());
+        }
+    }
+
+    /// All bars that are left.
+    #[inline(always)]
+    fn rest<L: Lanes>(&mut self, lanes: L, sums: &mut Sums) {
+        while sums.next + STRIDE <= self.x.len() {
+            self.stride::<STRIDE, L>(lanes, sums);
+        }
+        let rest = sums.next..self.x.len();
+        sums.advance(self.x, self.middle, self.x.len());
+        for t in rest {
+            [self.upper[t], _, self.lower[t]] = around(self.middle[t], self.lower[t], self.k);
+        }
+    }
+}
+
 impl Kernel for AroundMean<'_> {
     type Output = ();
 
-    /// The bands are put around the means stride by stride, while the processor waits for the next sums.
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let AroundMean { x, n, k, upper, middle, lower } = self;
-        let width = lanes.splat(k);
-        let mut sums = Sums::start(x, n, middle);
-        [upper[n - 1], _, lower[n - 1]] = around(middle[n - 1], lower[n - 1], k);
-        while sums.next + STRIDE <= x.len() {
-            let bars = sums.next..sums.next + STRIDE;
-            let middles = sums.stride(lanes, x, middle);
-            let (uppers, lowers) = (upper[bars.clone()].as_chunks_mut().0, lower[bars].as_chunks_mut().0);
-            for ((upper, lower), middle) in uppers.iter_mut().zip(lowers).zip(middles) {
-                let bands = around(lanes.eight(middle), lanes.eight(lower), width);
-                (*upper, *lower) = (bands[0].array(), bands[2].array());
-            }
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let mut sums = self.start();
+        self.rest(lanes, &mut sums);
+    }
+}
+
+/// See [`one_pass`]. The deviations before and after the octets are there.
+struct OnePass<'a> {
+    x: &'a [f64],
+    around: AroundMean<'a>,
+    octets: Octets,
+}
+
+/// The bands up to a bar, and a look at the numbers of the next tile, which brings them into the cache too.
+struct Strides<'a, 'x, L: Lanes> {
+    around: AroundMean<'a>,
+    sums: &'a mut Sums,
+    end: usize,
+    ahead: &'a mut Ahead<'x, L>,
+}
+
+impl<L: Lanes> Beside<L> for Strides<'_, '_, L> {
+    /// As many bars as there are segments.
+    #[inline(always)]
+    fn part(&mut self, lanes: L) {
+        self.ahead.part(lanes);
+        if self.sums.next + 8 <= self.end {
+            self.around.stride::<8, L>(lanes, self.sums);
         }
-        let rest = sums.next..x.len();
-        sums.advance(x, middle, x.len());
-        for t in rest {
-            [upper[t], _, lower[t]] = around(middle[t], lower[t], k);
+    }
+}
+
+/// Numbers that are still to be looked at.
+struct Ahead<'x, L: Lanes> {
+    blocks: std::slice::Iter<'x, [f64; 8]>,
+    /// 1 where one was not within [`TAME`].
+    beyond: L::Eight,
+}
+
+impl<L: Lanes> Ahead<'_, L> {
+    #[inline(always)]
+    fn part(&mut self, lanes: L) {
+        if let Some(block) = self.blocks.next() {
+            self.beyond =
+                lanes.eight(block).abs().where_at_most(lanes.splat(TAME), self.beyond, lanes.splat(1.0));
         }
+    }
+}
+
+impl Kernel for OnePass<'_> {
+    /// Whether all numbers are within [`TAME`].
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> bool {
+        let OnePass { x, mut around, octets } = self;
+        let (n, k, length) = (around.n, around.k, octets.length);
+        let reach = n.next_multiple_of(8);
+        let mut columns = vec![[0.0; 8]; reach + length];
+        let mut sums = around.start();
+        let (start, later) = x.split_at(9 * length);
+        let (blocks, rest) = later.as_chunks();
+        let mut ahead = Ahead::<L> { blocks: blocks.iter(), beyond: lanes.splat(0.0) };
+        for first in octets {
+            side_by_side(lanes, x, (first, length), reach, &mut columns);
+            let (made, place) = around.lower.split_at_mut(first);
+            let around =
+                AroundMean { x, n, k, upper: &mut *around.upper, middle: &mut *around.middle, lower: made };
+            // No further: what the last eight make again is still a deviation.
+            let mut strides = Strides { around, sums: &mut sums, end: first, ahead: &mut ahead };
+            deviations(lanes, (&columns, reach), n, &mut place[..8 * length], &mut strides);
+        }
+        around.rest(lanes, &mut sums);
+        while ahead.blocks.len() > 0 {
+            ahead.part(lanes);
+        }
+        let is_within = ahead.beyond.array().iter().all(|&beyond| beyond == 0.0);
+        is_within && within(lanes, start, TAME) && within(lanes, rest, TAME)
     }
 }
 

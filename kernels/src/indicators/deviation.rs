@@ -120,8 +120,8 @@ pub(super) struct Window<'o> {
     pub(super) out: &'o mut [f64],
 }
 
-/// Bars between two scheduled rebuilds.
-fn interval(n: usize) -> usize {
+/// Bars between two scheduled rebuilds: a segment.
+pub(super) fn interval(n: usize) -> usize {
     n.next_multiple_of(REBUILD_BARS)
 }
 
@@ -129,25 +129,55 @@ fn interval(n: usize) -> usize {
 pub(super) fn over_series(isa: Isa, x: &[f64], windows: &mut [Window<'_>]) {
     for windows in windows.chunk_by_mut(|a, b| interval(a.n) == interval(b.n)) {
         let (length, reach) = (interval(windows[0].n), windows[windows.len() - 1].n.next_multiple_of(8));
-        let end = x.len() / length * length;
-        let lanes = end >= 9 * length;
+        let octets = Octets::new(length, x.len());
         for Window { n, out } in windows.iter_mut() {
-            let first = if lanes { length } else { x.len() };
-            for start in (0..first).step_by(length) {
-                segment(x, *n, start.max(*n - 1)..first.min(start + length), out);
-            }
-            if lanes && end < x.len() {
-                segment(x, *n, end..x.len(), out);
-            }
+            ends(x, *n, octets.as_ref().map_or(x.len()..x.len(), |octets| octets.bars.clone()), out);
         }
-        let mut next = length;
-        let mut columns = vec![[0.0; 8]; if lanes { reach + length } else { 0 }];
-        while lanes && next < end {
-            // The last eight may overlap the ones before: what is computed twice has the same bits.
-            let first = next.min(end - 8 * length);
+        let Some(octets) = octets else { continue };
+        let mut columns = vec![[0.0; 8]; reach + length];
+        for first in octets {
             isa.dispatch(Segments { x, length, first, reach, columns: &mut columns, windows });
-            next = first + 8 * length;
         }
+    }
+}
+
+/// The segments of a series that are made eight at a time, as the first bars of each eight. The last eight may overlap the ones
+/// before: what is computed twice has the same bits.
+pub(super) struct Octets {
+    /// The bars of all of them: whole segments, but not the first of the series.
+    pub(super) bars: Range<usize>,
+    pub(super) length: usize,
+    next: usize,
+}
+
+impl Octets {
+    /// `None` if there are fewer than eight segments of this length after the first.
+    pub(super) fn new(length: usize, bars: usize) -> Option<Octets> {
+        let end = bars / length * length;
+        (end >= 9 * length).then_some(Octets { bars: length..end, length, next: length })
+    }
+}
+
+impl Iterator for Octets {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let first = self.next.min(self.bars.end - 8 * self.length);
+        (self.next < self.bars.end).then(|| {
+            self.next = first + 8 * self.length;
+            first
+        })
+    }
+}
+
+/// The deviations before and after some whole segments.
+pub(super) fn ends(x: &[f64], n: usize, segments: Range<usize>, out: &mut [f64]) {
+    let length = interval(n);
+    for start in (0..segments.start).step_by(length) {
+        segment(x, n, start.max(n - 1)..segments.start.min(start + length), out);
+    }
+    if segments.end < x.len() {
+        segment(x, n, segments.end..x.len(), out);
     }
 }
 
@@ -197,46 +227,86 @@ impl Kernel for Segments<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let Segments { x, length, first, reach, columns, windows } = self;
-        for (block, columns) in columns.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let mut rows = [lanes.splat(0.0); 8];
-            for lane in 0..8 {
-                let t = first + lane * length + block * 8 - reach;
-                rows[lane] = lanes.eight(&x[t..t + 8].as_chunks().0[0]);
-            }
-            let rows = lanes.transpose(rows);
-            for bar in 0..8 {
-                columns[bar] = rows[bar].array();
-            }
-        }
+        side_by_side(lanes, x, (first, length), reach, columns);
         for Window { n, out } in windows {
-            let share = lanes.splat(1.0 / *n as f64);
-            let mut state = State::afresh(lanes, &columns[reach + 1 - *n..=reach], share);
-            let mut places: [&mut [[f64; 8]]; 8] = Default::default();
-            for (place, out) in places.iter_mut().zip(out[first..].chunks_exact_mut(length)) {
-                *place = out.as_chunks_mut().0;
-            }
-            let entering = columns[reach..].as_chunks::<8>().0.iter();
-            let leaving = columns[reach - *n..reach - *n + length].as_chunks::<8>().0;
-            for (block, (entering, leaving)) in entering.zip(leaving).enumerate() {
-                let mut roots = [share; 8];
-                for bar in 0..8 {
-                    let at = block * 8 + bar;
-                    // The first bar of a segment has been made from its window.
-                    if at > 0 {
-                        state = state.moved(lanes.eight(&entering[bar]), lanes.eight(&leaving[bar]), share);
-                        let least = state.largest * share.like(CANCELLED);
-                        if state.about_mean.less(least) != 0 {
-                            let window = &columns[reach + at + 1 - *n..=reach + at];
-                            state = state.or_where_less(least, State::afresh(lanes, window, share));
-                        }
-                    }
-                    roots[bar] = root(state.about_mean, share);
+            let place = &mut out[first..first + 8 * length];
+            deviations(lanes, (columns, reach), *n, place, &mut Nothing);
+        }
+    }
+}
+
+/// Lays the bars of eight segments from bar `first` on side by side: element `reach + i` of `columns` is bar `i` of each.
+#[inline(always)]
+pub(super) fn side_by_side<L: Lanes>(
+    lanes: L,
+    x: &[f64],
+    (first, length): (usize, usize),
+    reach: usize,
+    columns: &mut [[f64; 8]],
+) {
+    for (block, columns) in columns.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut rows = [lanes.splat(0.0); 8];
+        for lane in 0..8 {
+            let t = first + lane * length + block * 8 - reach;
+            rows[lane] = lanes.eight(&x[t..t + 8].as_chunks().0[0]);
+        }
+        let rows = lanes.transpose(rows);
+        for bar in 0..8 {
+            columns[bar] = rows[bar].array();
+        }
+    }
+}
+
+/// What is done beside the deviations of eight segments, a part of it after each bar of them. Small parts: the processor looks
+/// ahead over no more than some hundred instructions.
+pub(super) trait Beside<L: Lanes> {
+    fn part(&mut self, lanes: L);
+}
+
+struct Nothing;
+
+impl<L: Lanes> Beside<L> for Nothing {
+    #[inline(always)]
+    fn part(&mut self, _: L) {}
+}
+
+/// The deviations over `n` bars of eight segments that lie side by side in `columns`, see [`side_by_side`], segment after segment.
+#[inline(always)]
+pub(super) fn deviations<L: Lanes>(
+    lanes: L,
+    (columns, reach): (&[[f64; 8]], usize),
+    n: usize,
+    out: &mut [f64],
+    beside: &mut impl Beside<L>,
+) {
+    let length = columns.len() - reach;
+    let share = lanes.splat(1.0 / n as f64);
+    let mut state = State::afresh(lanes, &columns[reach + 1 - n..=reach], share);
+    let mut places: [&mut [[f64; 8]]; 8] = Default::default();
+    for (place, out) in places.iter_mut().zip(out.chunks_exact_mut(length)) {
+        *place = out.as_chunks_mut().0;
+    }
+    let entering = columns[reach..].as_chunks::<8>().0.iter();
+    let leaving = columns[reach - n..reach - n + length].as_chunks::<8>().0;
+    for (block, (entering, leaving)) in entering.zip(leaving).enumerate() {
+        let mut roots = [share; 8];
+        for bar in 0..8 {
+            let at = block * 8 + bar;
+            // The first bar of a segment has been made from its window.
+            if at > 0 {
+                state = state.moved(lanes.eight(&entering[bar]), lanes.eight(&leaving[bar]), share);
+                let least = state.largest * share.like(CANCELLED);
+                if state.about_mean.less(least) != 0 {
+                    let window = &columns[reach + at + 1 - n..=reach + at];
+                    state = state.or_where_less(least, State::afresh(lanes, window, share));
                 }
-                let roots = lanes.transpose(roots);
-                for lane in 0..8 {
-                    places[lane][block] = roots[lane].array();
-                }
             }
+            roots[bar] = root(state.about_mean, share);
+            beside.part(lanes);
+        }
+        let roots = lanes.transpose(roots);
+        for lane in 0..8 {
+            places[lane][block] = roots[lane].array();
         }
     }
 }

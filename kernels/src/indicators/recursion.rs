@@ -105,6 +105,23 @@ pub(super) fn batch<T, const I: usize, const R: usize, const C: usize, const S: 
     }
 }
 
+/// Goes on from a state with the bars after the first of `inputs`; gives the state after them. `out` begins with that first bar.
+pub(super) fn go_on<T, const I: usize, const R: usize, const C: usize, const S: usize, const O: usize>(
+    isa: Isa,
+    inputs: [&[f64]; I],
+    params: &[f64],
+    state: [f64; S],
+    out: [&mut [f64]; O],
+) -> [f64; S]
+where
+    T: Recursion<I, R, C, S, O>,
+{
+    let (constants, memory) = (T::constants(params), T::memory(params));
+    let mut walk = Walk { constants, state, next: 1, memory, origin: 0, out };
+    walk.stretches::<T, I, R>(isa, inputs);
+    walk.state
+}
+
 impl<const C: usize, const S: usize, const O: usize> Walk<'_, C, S, O> {
     /// Takes the bars before `end` one by one.
     fn advance<T, const I: usize, const R: usize>(&mut self, inputs: [&[f64]; I], end: usize)

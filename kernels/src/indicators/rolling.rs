@@ -112,19 +112,19 @@ impl Sums {
         self.next = self.next.max(end);
     }
 
-    /// Takes the next [`STRIDE`] bars and gives the place of their means.
+    /// Takes the next `BARS` bars, some vectors, and gives the place of their means.
     #[inline(always)]
-    pub(super) fn stride<'o, L: Lanes>(
+    pub(super) fn stride<'o, const BARS: usize, L: Lanes>(
         &mut self,
         lanes: L,
         source: &[f64],
         out: &'o mut [f64],
     ) -> &'o mut [[f64; LANES]] {
         let t = self.next;
-        self.next += STRIDE;
-        let (entering, leaving) = (&source[t..t + STRIDE], &source[t - self.n..t - self.n + STRIDE]);
-        let out = &mut out[t..t + STRIDE];
-        self.sum = stride(lanes, self.sum, self.n, [entering, leaving], out);
+        self.next += BARS;
+        let (entering, leaving) = (&source[t..t + BARS], &source[t - self.n..t - self.n + BARS]);
+        let out = &mut out[t..t + BARS];
+        self.sum = stride::<BARS, L>(lanes, self.sum, self.n, [entering, leaving], out);
         out.as_chunks_mut().0
     }
 
@@ -132,25 +132,25 @@ impl Sums {
     #[inline(always)]
     pub(super) fn strides<L: Lanes>(&mut self, lanes: L, source: &[f64], out: &mut [f64]) {
         while self.next + STRIDE <= source.len() {
-            self.stride(lanes, source, out);
+            self.stride::<STRIDE, L>(lanes, source, out);
         }
         self.advance(source, out, source.len());
     }
 }
 
-/// The means of [`STRIDE`] bars over `n`, given the sum before them and what enters and leaves; gives the sum after them.
+/// The means of `BARS` bars, some vectors, over `n`, given the sum before them and what enters and leaves; gives the sum after them.
 #[inline(always)]
-pub(super) fn stride<L: Lanes>(
+pub(super) fn stride<const BARS: usize, L: Lanes>(
     lanes: L,
     mut sum: f64,
     n: usize,
     [entering, leaving]: [&[f64]; 2],
     out: &mut [f64],
 ) -> f64 {
-    let (entering, leaving): (&[f64; STRIDE], &[f64; STRIDE]) =
+    let (entering, leaving): (&[f64; BARS], &[f64; BARS]) =
         (&entering.as_chunks().0[0], &leaving.as_chunks().0[0]);
-    let mut sums = [0.0; STRIDE];
-    for i in 0..STRIDE {
+    let mut sums = [0.0; BARS];
+    for i in 0..BARS {
         sum = sum - leaving[i] + entering[i];
         sums[i] = sum;
     }

@@ -270,9 +270,11 @@ impl Kernel for Single<'_, '_> {
             while t < end {
                 if first.seen >= sk && second.seen >= sd && t + STRIDE <= end {
                     let window = [&raw[at(t)..at(t + STRIDE)], &raw[at(t) - sk..at(t + STRIDE) - sk]];
-                    first.total = stride(lanes, first.total, sk, window, &mut slow_k[t..t + STRIDE]);
+                    first.total =
+                        stride::<STRIDE, L>(lanes, first.total, sk, window, &mut slow_k[t..t + STRIDE]);
                     let window = [&slow_k[t..t + STRIDE], &slow_k[t - sd..t + STRIDE - sd]];
-                    second.total = stride(lanes, second.total, sd, window, &mut slow_d[t..t + STRIDE]);
+                    second.total =
+                        stride::<STRIDE, L>(lanes, second.total, sd, window, &mut slow_d[t..t + STRIDE]);
                     // Looking at the next tile's inputs here also brings them into the cache while the additions wait.
                     let ahead = checked..close.len().min(t + STRIDE + TILE);
                     finite &= inputs_within(lanes, self.inputs, ahead.clone());

@@ -141,3 +141,32 @@ fn stretches_of_a_long_series_give_the_bits_of_the_incremental_body() {
         }
     }
 }
+
+/// Series long enough for the bodies that take a single parameter set in one pass and look at the inputs on the way, of which one
+/// number is not what they are made for: wherever it is, somebody has to see it.
+#[test]
+fn a_single_set_in_one_pass_gives_the_bits_of_the_incremental_body_whatever_one_number_is() {
+    let cases: [(&str, usize, &[&[f64]]); 3] = [
+        ("atr", 280_003, &[&[14.0], &[1.0], &[700.0]]),
+        ("bollinger", 13_999, &[&[20.0, 2.0], &[600.0, -1.5], &[2.0, 1e200]]),
+        ("stochastic", 5_003, &[&[14.0, 3.0, 3.0], &[1.0, 1.0, 40.0]]),
+    ];
+    for (name, bars, sets) in cases {
+        let def = INDICATORS.iter().find(|def| def.name == name).unwrap();
+        let market = long_market(bars, bars / 3);
+        for params in sets {
+            let params = [params.to_vec()];
+            check(def, &market.inputs(def), &params).unwrap();
+            for at in [0, 13, 600, bars / 3, bars / 2, bars - 600, bars - 1] {
+                for (input, odd) in [f64::NAN, 1e200, f64::INFINITY].into_iter().enumerate() {
+                    let mut inputs: Vec<Vec<f64>> =
+                        market.inputs(def).into_iter().map(<[f64]>::to_vec).collect();
+                    let count = inputs.len();
+                    inputs[(input + at) % count][at] = odd;
+                    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+                    check(def, &slices, &params).unwrap();
+                }
+            }
+        }
+    }
+}
