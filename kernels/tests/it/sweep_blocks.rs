@@ -641,6 +641,35 @@ fn an_account_too_small_for_whole_digits_is_measured() {
     }
 }
 
+/// The market loses almost everything again and again, and whoever holds it then: equity of 1e-270 becomes a denormal number.
+#[test]
+fn an_account_that_becomes_too_small_within_a_trade_is_measured() {
+    let mut bars = random_walk(1_200, 3, 0.001);
+    for t in 0..bars.len() {
+        let share = 10f64.powi(-9 * (t / 110) as i32);
+        for prices in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
+            prices[t] *= share;
+        }
+    }
+    let values = crowded_grid();
+    let (mut denormal, mut held) = (0, 0);
+    for (rules, entry) in [(0, 0), (0, 1), (0b100, 0), (0b100, 1)] {
+        let by_param = rules;
+        let recipe = Recipe { entry, exit: 0, is_long: true, is_short: false, rules, by_param, size: 0 };
+        let program = compile(&recipe);
+        for returns in [Returns::Bar, Returns::Daily] {
+            let config = SimConfig { cash: 1e-270, returns, ..SimConfig::default() };
+            let out = run_block(&program, &bars, &config, Isa::detect(), &values);
+            for (row, stats) in values.chunks(4).zip(&out).step_by(9) {
+                check_against_naive(&program, &bars, &config, row, stats);
+                denormal += u64::from(stats.final_equity.is_subnormal());
+                held += u64::from(stats.final_equity > 1e-280);
+            }
+        }
+    }
+    assert!(denormal > 3 && held > 3, "{denormal} {held}");
+}
+
 #[test]
 fn the_path_follows_from_the_program() {
     let path = |rules: u8, is_long: bool, is_short: bool| {
