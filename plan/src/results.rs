@@ -66,7 +66,7 @@ pub(crate) fn stage_series(
     let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials);
     let place = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
-    let table = results_table(job, &manifest.sweep_id, &series.symbol, context);
+    let table = symbol_table(job, &manifest.sweep_id, &series.symbol, context);
     let mut written = 0;
     let file = stage_rows(&place, properties(metadata), table, &runtime.workers, |writer| {
         let mut write = |rows: Vec<Row>| {
@@ -101,7 +101,7 @@ pub(crate) fn stage_series(
 }
 
 /// The result table of one symbol.
-fn results_table(job: &SweepJob, sweep_id: &str, symbol: &str, context: MetricContext) -> RowsTable {
+fn symbol_table(job: &SweepJob, sweep_id: &str, symbol: &str, context: MetricContext) -> RowsTable {
     struct Shared {
         space: ParamSpace,
         sweep_id: String,
