@@ -30,6 +30,7 @@ mod rsi;
 mod sma;
 mod stddev;
 mod stochastic;
+mod stochastic_pass;
 mod wilder;
 mod window;
 

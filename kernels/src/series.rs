@@ -130,6 +130,32 @@ pub(crate) fn within<L: Lanes>(lanes: L, values: &[f64], limit: f64) -> bool {
     any.array().iter().all(|&any| any == 0.0) && rest.iter().all(|value| value.abs() <= limit)
 }
 
+/// Looks at numbers as they pass: whether all are between `-limit` and `limit`, which no undefined one is.
+pub(crate) struct Passing<E> {
+    limit: E,
+    one: E,
+    /// 1 where a number was beyond the limit.
+    beyond: E,
+}
+
+impl<E: Eight> Passing<E> {
+    #[inline(always)]
+    pub(crate) fn new<L: Lanes<Eight = E>>(lanes: L, limit: f64) -> Self {
+        Passing { limit: lanes.splat(limit), one: lanes.splat(1.0), beyond: lanes.splat(0.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn look(&mut self, numbers: E) {
+        self.beyond = numbers.abs().where_at_most(self.limit, self.beyond, self.one);
+    }
+
+    /// Whether all numbers so far are.
+    #[inline(always)]
+    pub(crate) fn are_within(&self) -> bool {
+        self.beyond.array().iter().all(|&beyond| beyond == 0.0)
+    }
+}
+
 /// A number as this crate keeps it: itself if finite, else the one undefined number.
 #[inline(always)]
 pub(crate) fn finite(value: f64) -> f64 {

@@ -62,7 +62,7 @@ pub fn conclude(
     let mut units = job.spec.units(job.strategy.space().len(), conclusion.unit_rows).peekable();
     for (index, series) in job.spec.series.iter().enumerate() {
         let own: Vec<Unit> = std::iter::from_fn(|| units.next_if(|unit| unit.series == index)).collect();
-        let (file, totals) = stage_series(job, runtime, results, &manifest, series, (&own, &recent))?;
+        let (file, totals) = stage_series(job, runtime, results, &manifest, series, (&own, &recent), None)?;
         file.commit()?;
         manifest.combos = totals.combos;
         manifest.rows += totals.rows;

@@ -28,20 +28,23 @@ use crate::results_table;
 use crate::rows_file::{MakeColumn, ROW_GROUP_ROWS, Row, RowsTable, properties, stage_rows};
 use crate::runtime::SweepRuntime;
 use crate::schema::{self, RowLabels, number_at};
+use crate::top::Best;
 use crate::unit::SweepJob;
 
 /// Key of the provenance in the Parquet metadata.
 pub const PROVENANCE_KEY: &str = "polybolos.sweep";
 
 /// What became of one symbol.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SeriesTotals {
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SeriesTotals {
     /// Combinations simulated.
-    pub combos: u64,
+    pub(crate) combos: u64,
     /// Rows in the result file.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Statistics over the trials.
-    pub trials: TrialStats,
+    pub(crate) trials: TrialStats,
+    /// The best rows in the result file, as many as were asked for.
+    pub(crate) best: Option<RecordBatch>,
 }
 
 /// Writes the result file of one symbol from its units, all but the waiting for the disk; a unit whose file was lost or damaged
@@ -56,6 +59,7 @@ pub(crate) fn stage_series(
     manifest: &Manifest,
     series: &SeriesId,
     (units, recent): (&[Unit], &RecentUnits),
+    best: Option<&Best>,
 ) -> Result<(Staged, SeriesTotals), PlanError> {
     let mut finished = FinishedUnits::new(job, runtime, recent, units, results.requests_at_once())?;
     let (combos, trials) = (finished.combos, finished.trials.finish());
@@ -66,11 +70,15 @@ pub(crate) fn stage_series(
     let context = MetricContext::new(&bars.bars, &job.strategy.config()).with_trials(trials);
     let place = result_file(results, &manifest.sweep_id, &series.symbol);
     let metadata = vec![KeyValue::new(PROVENANCE_KEY.to_owned(), provenance(manifest, series, &context))];
-    let table = symbol_table(job, &manifest.sweep_id, &series.symbol, context);
+    let table = || symbol_table(job, &manifest.sweep_id, &series.symbol, context);
+    let mut best = best.map(|best| Kept::new(&best.keep())).transpose()?;
     let mut written = 0;
-    let file = stage_rows(&place, properties(metadata), table, &runtime.workers, |writer| {
+    let file = stage_rows(&place, properties(metadata), table(), &runtime.workers, |writer| {
         let mut write = |rows: Vec<Row>| {
             written += rows.len() as u64;
+            if let Some(best) = &mut best {
+                best.extend_from(&rows, &context);
+            }
             writer.write(rows)
         };
         match &job.spec.request.keep {
@@ -97,7 +105,9 @@ pub(crate) fn stage_series(
             }
         }
     })?;
-    Ok((file, SeriesTotals { combos, rows: written, trials }))
+    let best = best.map(|best| table().batch(&best.finish(&context))).transpose();
+    let best = best.map_err(|error| PlanError::Query(format!("the best rows: {error}")))?;
+    Ok((file, SeriesTotals { combos, rows: written, trials, best }))
 }
 
 /// The result table of one symbol.

@@ -6,8 +6,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -62,6 +63,12 @@ pub(crate) struct RowsTable {
 }
 
 impl RowsTable {
+    /// Some rows in memory.
+    pub(crate) fn batch(&self, rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+        let columns = self.columns.iter().map(|make| make(rows)).collect();
+        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+    }
+
     /// Makes column `index` of some rows and encodes it.
     fn encode(
         &self,
@@ -106,7 +113,7 @@ impl RowsWriter<'_, '_> {
         let (table, is_shared) = (Arc::clone(&self.table), rows.len() >= SHARED_ROWS);
         let encode = move |(index, writer)| table.encode(index, writer, &rows);
         let chunks: Vec<_> = if is_shared {
-            self.workers.share(writers, encode)?
+            self.workers.share(usize::MAX, writers, encode)?
         } else {
             writers.into_iter().map(encode).collect()
         };
@@ -156,8 +163,6 @@ pub(crate) fn stage_rows(
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::RecordBatch;
-
     use super::*;
     use crate::schema;
 
@@ -184,8 +189,7 @@ mod tests {
             Some(properties(vec![KeyValue::new("key".to_owned(), "value".to_owned())])),
         )?;
         for rows in groups {
-            let columns = table.columns.iter().map(|make| make(rows)).collect();
-            writer.write(&RecordBatch::try_new(Arc::clone(&table.schema), columns)?)?;
+            writer.write(&table.batch(rows)?)?;
             writer.flush()?;
         }
         writer.into_inner()
@@ -193,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_file_has_the_same_bytes_whoever_encodes_its_columns() {
-        let folder = tempfile::tempdir().map(|folder| folder.keep()).unwrap_or_default();
+        let guard = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let folder = guard.path();
         let many = SHARED_ROWS as u64;
         for (case, groups) in [vec![], vec![3], vec![many], vec![many - 1, 2 * many], vec![3 * many, 1]]
             .into_iter()
@@ -214,20 +219,19 @@ mod tests {
                 assert!(written == expected, "{threads} threads, case {case}");
             }
         }
-        let _ = std::fs::remove_dir_all(folder);
     }
 
     #[test]
     fn nothing_stays_of_a_file_whose_rows_cannot_be_had() {
-        let folder = tempfile::tempdir().map(|folder| folder.keep()).unwrap_or_default();
+        let guard = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let folder = guard.path();
         let place = Location::local(folder.join("a.parquet"));
         let staged = stage_rows(&place, properties(Vec::new()), table(), &Workers::new(2), |writer| {
             writer.write(rows(5_000))?;
             Err(PlanError::Cancelled)
         });
         assert!(matches!(staged, Err(PlanError::Cancelled)));
-        let left = std::fs::read_dir(&folder).map_or(usize::MAX, Iterator::count);
+        let left = std::fs::read_dir(folder).map_or(usize::MAX, Iterator::count);
         assert_eq!(left, 0);
-        let _ = std::fs::remove_dir_all(folder);
     }
 }

@@ -29,6 +29,7 @@ use crate::runtime::SweepRuntime;
 use crate::session::task_context;
 use crate::sweep_exec::Output;
 use crate::sweep_table::{SweepTable, plan_groups};
+use crate::top::{Best, top, top_of_batches};
 use crate::unit::SweepJob;
 
 /// Units planned at a time: bounds the plan's size whatever the grid.
@@ -47,6 +48,8 @@ pub struct SweepReport {
     pub seconds: f64,
     /// Thread-seconds this run spent in kernels.
     pub kernel_seconds: f64,
+    /// The best rows, best first, if they were asked for: those that [`top`] finds in the result files.
+    pub best: Vec<RecordBatch>,
 }
 
 /// Told about a run as it goes, from the thread that drives it.
@@ -59,14 +62,15 @@ pub trait Observer: Send + Sync {
 
 /// Runs a sweep to its end, or up to a cancel.
 ///
-/// `table` must have a results folder and be resolved or resolvable on this machine; `now_ms` gives the wall clock for the
-/// catalogue.
+/// `table` must have a results folder and be resolved or resolvable on this machine; `best` says which rows the report is to have;
+/// `now_ms` gives the wall clock for the catalogue.
 ///
 /// # Errors
 /// Anything wrong with the request, the bars, the store; [`PlanError::Cancelled`] when the runtime's flag was set.
 pub async fn run_sweep(
     runtime: &Arc<SweepRuntime>,
     table: &SweepTable,
+    best: Option<&Best>,
     observer: &dyn Observer,
     now_ms: impl Fn() -> i64 + Send,
 ) -> Result<SweepReport, PlanError> {
@@ -75,8 +79,8 @@ pub async fn run_sweep(
         PlanError::NotFound("a sweep needs a results folder to keep its rows in".to_owned())
     })?;
     let job = {
-        let (table, runtime) = (table.clone(), Arc::clone(runtime));
-        Arc::new(blocking(move || table.job(&runtime)).await?)
+        let (table, loading) = (table.clone(), Arc::clone(runtime));
+        Arc::new(runtime.workers.run(move || table.job(&loading)).await??)
     };
     let sweep_id = job.spec.id(&job.strategy);
     let known = {
@@ -84,12 +88,19 @@ pub async fn run_sweep(
         blocking(move || Known::look(&results, &sweep_id)).await?
     };
     if let Known::Complete(manifest) = known {
+        let best = best.cloned();
+        let (best, manifest) = blocking(move || {
+            let best = best.map(|Best { ranking, count }| top(&results, &manifest, &ranking, count));
+            Ok((best.transpose()?.unwrap_or_default(), *manifest))
+        })
+        .await?;
         return Ok(SweepReport {
-            manifest: *manifest,
+            manifest,
             was_complete: true,
             units_computed: 0,
             seconds: started.elapsed().as_secs_f64(),
             kernel_seconds: 0.0,
+            best,
         });
     }
     let begun_ms = known.started_ms().unwrap_or_else(&now_ms);
@@ -113,6 +124,7 @@ pub async fn run_sweep(
         unit_rows: table.unit_rows,
         manifest: manifest.clone(),
         recent: Arc::default(),
+        best: best.cloned(),
     };
     let (units_computed, totals) = Arc::new(run).to_the_end(observer).await?;
     for ((totals, series), record) in totals.iter().zip(&job.spec.series).zip(&mut manifest.series) {
@@ -132,12 +144,20 @@ pub async fn run_sweep(
     manifest.kernel_seconds = kernel_ns as f64 / 1e9;
     let written = manifest.clone();
     blocking(move || written.write(&results)).await?;
+    let best = match best {
+        Some(best) => {
+            let of_series = totals.into_iter().filter_map(|totals| totals.best).collect();
+            top_of_batches(&manifest, of_series, best)?
+        }
+        None => Vec::new(),
+    };
     Ok(SweepReport {
         was_complete: false,
         units_computed,
         seconds: manifest.seconds,
         kernel_seconds: manifest.kernel_seconds,
         manifest,
+        best,
     })
 }
 
@@ -229,6 +249,8 @@ struct Run {
     manifest: Manifest,
     /// Computed by this run.
     recent: Arc<RecentUnits>,
+    /// Rows that the report is to have.
+    best: Option<Best>,
 }
 
 /// The result files of a run: each is written as soon as the last unit of its series is there, beside the units of others.
@@ -365,7 +387,8 @@ impl Run {
             let units: Vec<Unit> = run.series_units(series).collect();
             let id = &run.job.spec.series[series];
             let units = (units.as_slice(), run.recent.as_ref());
-            results::stage_series(&run.job, &run.runtime, &run.results, &run.manifest, id, units)
+            let best = run.best.as_ref();
+            results::stage_series(&run.job, &run.runtime, &run.results, &run.manifest, id, units, best)
         };
         let (file, totals) = self.runtime.workers.run(stage).await??;
         blocking(move || {

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -22,7 +23,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use polybolos_engine::strategy::Strategy;
 use polybolos_engine::sweep::{SeriesId, SweepRequest, SweepSpec, Symbols, Unit};
 use polybolos_market_data::Dataset;
-use polybolos_storage::{Location, in_parallel};
+use polybolos_storage::Location;
 
 use crate::error::PlanError;
 use crate::runtime::SweepRuntime;
@@ -99,7 +100,7 @@ impl SweepTable {
     ///
     /// # Errors
     /// A symbol has no bars (in the time range), or they cannot be read.
-    pub fn job(&self, runtime: &SweepRuntime) -> std::result::Result<SweepJob, PlanError> {
+    pub fn job(&self, runtime: &Arc<SweepRuntime>) -> std::result::Result<SweepJob, PlanError> {
         let series = if self.series.is_empty() { self.all_series(runtime)? } else { self.series.clone() };
         let spec = SweepSpec { request: self.request.clone(), series };
         SweepJob::new(spec, self.data_root.clone(), self.results_root.clone())
@@ -119,20 +120,30 @@ impl SweepTable {
         Ok(symbols)
     }
 
-    /// Reads the bars of all symbols, those with the largest files first: the last ones are short.
-    fn all_series(&self, runtime: &SweepRuntime) -> std::result::Result<Vec<SeriesId>, PlanError> {
+    /// Reads the bars of all symbols, those with the largest files first: the last ones are short. The threads that compute do it:
+    /// each will compute in the memory that its reading leaves.
+    fn all_series(&self, runtime: &Arc<SweepRuntime>) -> std::result::Result<Vec<SeriesId>, PlanError> {
         let symbols = self.symbols()?;
         let bytes = Dataset::open(&self.data_root)
             .and_then(|dataset| dataset.stored_bytes(&symbols, self.request.interval))
             // What is wrong with it, loading will say.
             .unwrap_or_else(|_| vec![0; symbols.len()]);
-        let mut order: Vec<(usize, (u64, &String))> = bytes.into_iter().zip(&symbols).enumerate().collect();
+        let mut order: Vec<(usize, (u64, String))> = bytes.into_iter().zip(symbols).enumerate().collect();
         order.sort_by_key(|&(_, (bytes, _))| Reverse(bytes));
         let largest = order.first().map_or(0, |&(_, (bytes, _))| bytes).saturating_mul(MEMORY_PER_FILE_BYTE);
         let at_a_time = usize::try_from(LOADING_BYTES / largest.max(1)).unwrap_or(usize::MAX).max(1);
-        let mut series = in_parallel(runtime.threads.min(at_a_time), &order, |&(index, (_, symbol))| {
-            Ok::<_, PlanError>((index, self.series_of(runtime, symbol.clone())?))
+        let (table, loading, has_failed) = (self.clone(), Arc::clone(runtime), AtomicBool::new(false));
+        let series = runtime.workers.share(at_a_time, order, move |(index, (_, symbol))| {
+            // What is begun after an error comes after it in the order too.
+            if has_failed.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let series = table.series_of(&loading, symbol);
+            has_failed.fetch_or(series.is_err(), Ordering::Relaxed);
+            series.map(|series| Some((index, series)))
         })?;
+        let mut series: Vec<(usize, SeriesId)> =
+            series.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
         series.sort_unstable_by_key(|(index, _)| *index);
         Ok(series.into_iter().map(|(_, series)| series).collect())
     }

@@ -52,12 +52,12 @@ impl Workers {
         }
     }
 
-    /// Does `work` for each item on this thread, with the help of those that have nothing to do; the results are in the order of the
-    /// items. Whoever computes may call it: it waits for no more than what others have begun of it.
+    /// Does `work` for each item on this thread, with the help of those that have nothing to do, at most `at_once` threads in all; items
+    /// are begun, and the results are, in their order. Whoever computes may call it: it waits for no more than what others have begun of it.
     ///
     /// # Errors
     /// One panicked, or there are no threads.
-    pub(crate) fn share<T, R, W>(&self, items: Vec<T>, work: W) -> Result<Vec<R>, PlanError>
+    pub(crate) fn share<T, R, W>(&self, at_once: usize, items: Vec<T>, work: W) -> Result<Vec<R>, PlanError>
     where
         T: Send + 'static,
         R: Send + 'static,
@@ -71,7 +71,7 @@ impl Workers {
             work,
         });
         let pool = self.pool()?;
-        for _ in 1..self.threads.min(count) {
+        for _ in 1..self.threads.min(count).min(at_once) {
             let shared = Arc::clone(&shared);
             // Late, it finds nothing left.
             pool.spawn_fifo(move || shared.help());
@@ -169,7 +169,7 @@ mod tests {
             let workers = Arc::new(Workers::new(threads));
             let shared = |count: u64| {
                 let workers = Arc::clone(&workers);
-                move || workers.share((0..count).collect(), |item| (item, item * item))
+                move || workers.share(usize::MAX, (0..count).collect(), |item| (item, item * item))
             };
             // From outside, and from as many of the threads as there are: nobody is left to help.
             let squares = |count: u64| (0..count).map(|item| (item, item * item)).collect::<Vec<_>>();
@@ -179,7 +179,7 @@ mod tests {
             for (count, done) in all {
                 assert_eq!(done.await.ok().and_then(Result::ok), Some(squares(count)));
             }
-            let failed = workers.share((0..10).collect(), |item: u64| {
+            let failed = workers.share(usize::MAX, (0..10).collect(), |item: u64| {
                 assert!(item != 3, "the third");
                 item
             });
@@ -192,7 +192,16 @@ mod tests {
         let workers = Workers::new(3);
         let together = Arc::new(std::sync::Barrier::new(3));
         // Ends only if three threads work at a time.
-        let met = workers.share(vec![(); 3], move |()| together.wait().is_leader());
+        let met = workers.share(3, vec![(); 3], move |()| together.wait().is_leader());
         assert_eq!(met.map(|met| met.into_iter().filter(|is_leader| *is_leader).count()).ok(), Some(1));
+        // No more of them than are wanted.
+        let (running, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let shared = workers.share(2, vec![(); 20], move |()| {
+            seen.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(2));
+            running.fetch_sub(1, Ordering::SeqCst);
+        });
+        assert_eq!((shared.map(|shared| shared.len()).ok(), most.load(Ordering::SeqCst)), (Some(20), 2));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use object_store::path::Path as Key;
 use crate::atomic_file;
 use crate::error::StorageError;
 use crate::open_file::OpenFile;
+use crate::parallel::in_parallel;
 use crate::s3::{self, Bucket, When};
 use crate::upload::Upload;
 
@@ -180,6 +181,34 @@ impl Location {
             }
             Reached::Bucket(bucket, key) => bucket.get(key).map_err(self.remote()),
         }
+    }
+
+    /// The whole contents of some files, in order: of a bucket as many at a time as it answers, of a disk in one piece of memory,
+    /// which is then given back in one piece; pieces of many sizes would each leave a gap that only their own size fills.
+    ///
+    /// # Errors
+    /// As of [`Location::read`], of the first file that has one.
+    pub fn read_all(files: &[&Location]) -> Result<Vec<Bytes>, StorageError> {
+        let on_disk = files.iter().map(|file| Some((*file, file.path()?))).collect::<Option<Vec<_>>>();
+        let Some(on_disk) = on_disk else {
+            return in_parallel(REQUESTS_AT_ONCE, files, |file| file.read());
+        };
+        let mut opened = Vec::with_capacity(files.len());
+        let mut bytes = 0;
+        for (location, path) in on_disk {
+            let file = fs::File::open(path).map_err(location.io())?;
+            bytes += file.metadata().map_err(location.io())?.len();
+            opened.push((location, file));
+        }
+        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        let mut ends = Vec::with_capacity(files.len());
+        for (location, mut file) in opened {
+            file.read_to_end(&mut content).map_err(location.io())?;
+            ends.push(content.len());
+        }
+        let content = Bytes::from(content);
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        Ok(starts.zip(&ends).map(|(start, &end)| content.slice(start..end)).collect())
     }
 
     /// Opens a file for reading here and there.

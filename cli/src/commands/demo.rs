@@ -15,7 +15,7 @@ use polybolos_engine::sweep::Ranking;
 use polybolos_market_data::Dataset;
 use polybolos_plan::catalogue::sweep_folder;
 use polybolos_plan::runtime::SweepRuntime;
-use polybolos_plan::top::top;
+use polybolos_plan::top::Best;
 use polybolos_storage::Location;
 use serde_json::json;
 
@@ -100,10 +100,10 @@ pub(crate) fn run(args: &DemoArgs, style: Style) -> Result<(), CliError> {
     say(&swept.summary())?;
     let ranking = &swept.ranking;
     let columns = sweep::table_columns(manifest, ranking);
-    say(&output::rows_table(&swept.best, Some(&columns))?)?;
+    say(&output::rows_table(&swept.report.best, Some(&columns))?)?;
     step(3, "A heatmap: is the best row on a plateau, or alone?", &tour.heatmap())?;
     say(&swept.map.picture(output::colours()))?;
-    let verdict = verdict::Verdict::of_best(manifest, &swept.best, swept.periods_per_year)?;
+    let verdict = verdict::Verdict::of_best(manifest, &swept.report.best, swept.periods_per_year)?;
     say(&format!("4. What that is worth.\n{}\n", verdict.text()))?;
     let folder = sweep_folder(&Location::local(&tour.results), &manifest.sweep_id).to_string();
     say(&format!("5. The rows are Parquet files in {folder}"))?;
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &DemoArgs, style: Style) -> Result<(), CliError> {
             "backend": manifest.backend,
             "results": folder,
         },
-        "top": output::rows_json(&swept.best)?,
+        "top": output::rows_json(&swept.report.best)?,
         "heatmap": swept.map,
         "verdict": verdict,
         "commands": commands,
@@ -164,7 +164,6 @@ fn market(args: &SynthArgs, style: Style) -> Result<bool, CliError> {
 struct Swept {
     report: polybolos_plan::run::SweepReport,
     ranking: Ranking,
-    best: Vec<datafusion::arrow::array::RecordBatch>,
     map: heatmap::Heatmap,
     /// Observations of the return series in a year.
     periods_per_year: f64,
@@ -198,8 +197,8 @@ fn swept(args: &SweepArgs, style: Style) -> Result<Swept, CliError> {
     let bars = Bars { interval_ms: args.interval.ms(), ..Bars::default() };
     let periods_per_year = MetricContext::new(&bars, &config).periods_per_year;
     block_on(async {
-        let report = sweep::drive(&runtime, &table, style).await?;
-        let best = top(results, &report.manifest, &ranking, args.top)?;
+        let best = Best { ranking: ranking.clone(), count: args.top };
+        let report = sweep::drive(&runtime, &table, &best, style).await?;
         let map = heatmap::of_sweep(
             heatmap::Source::Results(results),
             &report.manifest,
@@ -208,7 +207,7 @@ fn swept(args: &SweepArgs, style: Style) -> Result<Swept, CliError> {
             &ranking.metric,
         )
         .await?;
-        Ok(Swept { report, ranking, best, map, periods_per_year })
+        Ok(Swept { report, ranking, map, periods_per_year })
     })
 }
 

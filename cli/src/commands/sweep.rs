@@ -12,7 +12,7 @@ use polybolos_plan::run::{SweepReport, run_sweep};
 use polybolos_plan::runtime::{RuntimeSettings, SweepRuntime};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::SweepTable;
-use polybolos_plan::top::top;
+use polybolos_plan::top::Best;
 use polybolos_plan::unit::SweepJob;
 use serde_json::json;
 
@@ -46,9 +46,11 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
         let gpus = runtime.gpus.as_ref().map_or(0, Gpus::len);
         return explain::run(&table.job(&runtime)?, args.unit_rows, runtime.threads, gpus, style);
     }
-    let report = block_on(drive(&runtime, &table, style))?;
+    let best = Best { ranking: ranking.clone(), count: args.top };
+    let report = block_on(drive(&runtime, &table, &best, style))?;
     report_fallbacks(&runtime);
-    let best = top(&args.results.results, &report.manifest, &ranking, args.top)?;
+    // The process ends here: the system takes its bars back faster than the allocator can give them.
+    std::mem::forget(runtime);
     let folder = sweep_folder(&args.results.results, &report.manifest.sweep_id);
     if style.json {
         let manifest = &report.manifest;
@@ -67,7 +69,7 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
             "precision": manifest.precision,
             "trade_mismatch": manifest.trade_mismatch,
             "results": folder.to_string(),
-            "top": output::rows_json(&best)?,
+            "top": output::rows_json(&report.best)?,
         }));
     }
     if !style.quiet {
@@ -76,7 +78,7 @@ pub(crate) fn run(args: &SweepArgs, style: Style) -> Result<(), CliError> {
             output::message(&mismatch_line(&report.manifest.precision, found));
         }
     }
-    output::text(&output::rows_table(&best, Some(&table_columns(&report.manifest, &ranking)))?)?;
+    output::text(&output::rows_table(&report.best, Some(&table_columns(&report.manifest, &ranking)))?)?;
     output::text(&format!("rows: {folder}"))
 }
 
@@ -153,6 +155,7 @@ fn ask_for_keep(args: &SweepArgs, rows: u64) -> Result<(), CliError> {
 pub(crate) async fn drive(
     runtime: &Arc<SweepRuntime>,
     table: &SweepTable,
+    best: &Best,
     style: Style,
 ) -> Result<SweepReport, CliError> {
     let cancel = Arc::clone(&runtime.cancel);
@@ -166,7 +169,7 @@ pub(crate) async fn drive(
         }
     });
     let progress = SweepProgress::new(runtime, style.quiet);
-    let report = run_sweep(runtime, table, &progress, now_ms).await;
+    let report = run_sweep(runtime, table, Some(best), &progress, now_ms).await;
     interrupts.abort();
     Ok(report?)
 }

@@ -133,7 +133,7 @@ impl Market {
     /// Runs the sweep in this process over a results folder.
     pub(crate) async fn run_embedded(&self, results: &str) -> SweepReport {
         let runtime = SweepRuntime::new(2);
-        run_sweep(&runtime, &self.table(results), &Silent, || 1_700_000_000_000).await.unwrap()
+        run_sweep(&runtime, &self.table(results), None, &Silent, || 1_700_000_000_000).await.unwrap()
     }
 
     /// Result files by symbol.

@@ -15,7 +15,7 @@ use super::deviation::{self, Beside, Deviation, Octets, Window, deviations, side
 use super::rolling::{self, Roll, STRIDE, Sums};
 use super::sma::RollingMean;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
-use crate::series::within;
+use crate::series::{Passing, within};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
 
 pub(super) const DEF: Indicator = Indicator {
@@ -230,16 +230,14 @@ impl<L: Lanes> Beside<L> for Strides<'_, '_, L> {
 /// Numbers that are still to be looked at.
 struct Ahead<'x, L: Lanes> {
     blocks: std::slice::Iter<'x, [f64; 8]>,
-    /// 1 where one was not within [`TAME`].
-    beyond: L::Eight,
+    seen: Passing<L::Eight>,
 }
 
 impl<L: Lanes> Ahead<'_, L> {
     #[inline(always)]
     fn part(&mut self, lanes: L) {
         if let Some(block) = self.blocks.next() {
-            self.beyond =
-                lanes.eight(block).abs().where_at_most(lanes.splat(TAME), self.beyond, lanes.splat(1.0));
+            self.seen.look(lanes.eight(block));
         }
     }
 }
@@ -257,7 +255,7 @@ impl Kernel for OnePass<'_> {
         let mut sums = around.start();
         let (start, later) = x.split_at(9 * length);
         let (blocks, rest) = later.as_chunks();
-        let mut ahead = Ahead::<L> { blocks: blocks.iter(), beyond: lanes.splat(0.0) };
+        let mut ahead = Ahead::<L> { blocks: blocks.iter(), seen: Passing::new(lanes, TAME) };
         for first in octets {
             side_by_side(lanes, x, (first, length), reach, &mut columns);
             let (made, place) = around.lower.split_at_mut(first);
@@ -271,8 +269,7 @@ impl Kernel for OnePass<'_> {
         while ahead.blocks.len() > 0 {
             ahead.part(lanes);
         }
-        let is_within = ahead.beyond.array().iter().all(|&beyond| beyond == 0.0);
-        is_within && within(lanes, start, TAME) && within(lanes, rest, TAME)
+        ahead.seen.are_within() && within(lanes, start, TAME) && within(lanes, rest, TAME)
     }
 }
 

@@ -15,6 +15,7 @@ use super::extremes::Extreme;
 use super::levels::{LONGEST, Levels, TILE};
 use super::rolling::{self, Roll, STRIDE, stride};
 use super::sma::RollingMean;
+use super::stochastic_pass::ShortPass;
 use super::{Incremental, Indicator, IndicatorParam, Outputs, ParamKind, period, window};
 use crate::series::{all_finite, within};
 use crate::simd::{Eight, Isa, Kernel, Lanes, Number};
@@ -43,7 +44,7 @@ const FEW: usize = 3;
 
 /// Where the close is between the extremes.
 #[inline(always)]
-fn raw<N: Number>(close: N, highest: N, lowest: N) -> N {
+pub(super) fn raw<N: Number>(close: N, highest: N, lowest: N) -> N {
     let (span, zero) = (highest - lowest, close.like(0.0));
     span.where_equal(zero, zero, close.like(100.0) * ((close - lowest) / span))
 }
@@ -112,7 +113,11 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
     }
     if lines.len() < FEW && lines.iter().all(|line| line.n[0] <= LONGEST) {
         for line in lines {
-            isa.dispatch(Single::new(inputs, line));
+            if ShortPass::is_for(line.n, line.slow_k.len()) {
+                isa.dispatch(ShortPass::new(inputs, line.n, line.slow_k, line.slow_d));
+            } else {
+                isa.dispatch(Single::new(inputs, line));
+            }
         }
         return;
     }
@@ -138,6 +143,9 @@ fn one_pass(isa: Isa, inputs: &[&[f64]], params: &[f64], outputs: &mut Outputs<'
         return false;
     };
     let n = [0, 1, 2].map(|index| period(params[index]));
+    if ShortPass::is_for(n, slow_k.len()) {
+        return isa.dispatch(ShortPass::new(inputs, n, slow_k, slow_d));
+    }
     n[0] <= LONGEST && isa.dispatch(Single::new(inputs, Lines { n, slow_k, slow_d }))
 }
 
@@ -222,8 +230,8 @@ impl Kernel for RawLines<'_, '_> {
     }
 }
 
-/// One parameter set in one pass: a tile's raw line is smoothed while it is in the cache, and the two chains of additions
-/// run beside each other.
+/// One parameter set in one pass where [`ShortPass`] is not for it: a tile's raw line is smoothed while it is in the cache, and the two
+/// chains of additions run beside each other.
 struct Single<'a, 'o> {
     inputs: [&'a [f64]; 3],
     line: Lines<'o>,

@@ -479,18 +479,19 @@ mod x86 {
 
         #[inline(always)]
         fn shifted<const BY: i32>(self, next: Ymm) -> Ymm {
-            let (avx, [a, b], c) = (self.1.avx, self.0, next.0[0]);
+            let (avx, [a, b], [c, d]) = (self.1.avx, self.0, next.0);
             // The halves two places further, of which one place further is made.
-            let (ab, bc) =
-                (avx._mm256_permute2f128_pd::<0x21>(a, b), avx._mm256_permute2f128_pd::<0x21>(b, c));
-            match BY {
-                1 => Ymm(
-                    [avx._mm256_shuffle_pd::<0b0101>(a, ab), avx._mm256_shuffle_pd::<0b0101>(b, bc)],
-                    self.1,
-                ),
-                2 => Ymm([ab, bc], self.1),
-                _ => Ymm([b, c], self.1),
-            }
+            let ab = avx._mm256_permute2f128_pd::<0x21>(a, b);
+            let bc = avx._mm256_permute2f128_pd::<0x21>(b, c);
+            let cd = avx._mm256_permute2f128_pd::<0x21>(c, d);
+            let halves = match BY {
+                1 => [avx._mm256_shuffle_pd::<0b0101>(a, ab), avx._mm256_shuffle_pd::<0b0101>(b, bc)],
+                2 => [ab, bc],
+                4 => [b, c],
+                6 => [bc, cd],
+                _ => [avx._mm256_shuffle_pd::<0b0101>(bc, c), avx._mm256_shuffle_pd::<0b0101>(cd, d)],
+            };
+            Ymm(halves, self.1)
         }
 
         #[inline(always)]

@@ -33,7 +33,7 @@ pub(crate) trait Eight: Number {
     fn array(self) -> [f64; 8];
     /// Bit `i` is set where `self < other` in lane `i`.
     fn less(self, other: Self) -> u8;
-    /// The lanes of `self` without the first `BY` (1, 2 or 4), then the first `BY` of `next`: the numbers that are `BY`
+    /// The lanes of `self` without the first `BY` (1, 2, 4, 6 or 7), then the first `BY` of `next`: the numbers that are `BY`
     /// places further in memory.
     fn shifted<const BY: i32>(self, next: Self) -> Self;
     /// One over each number, lanes `i` and `i + 4` by one division: `w = 1 / (a * b)`, then `b * w` and `a * w`, three roundings where

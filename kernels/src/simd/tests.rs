@@ -103,6 +103,8 @@ impl Kernel for Operations<'_> {
                     a.shifted::<1>(b),
                     a.shifted::<2>(b),
                     a.shifted::<4>(b),
+                    a.shifted::<6>(b),
+                    a.shifted::<7>(b),
                     a.shifted::<1>(b).reciprocals(),
                 ] {
                     bits.extend(value.array().map(one_nan));

@@ -124,8 +124,9 @@ pub(super) struct CoarseExtremes {
 
 impl CoarseExtremes {
     pub(super) fn new(closes: &[f64]) -> CoarseExtremes {
-        let mut levels: Vec<Extremes> = closes.chunks(COARSE).map(Extremes::of).collect();
-        let blocks = levels.len();
+        let blocks = closes.len().div_ceil(COARSE);
+        let mut levels = Vec::with_capacity(blocks * (1 + blocks.next_power_of_two().ilog2() as usize));
+        levels.extend(closes.chunks(COARSE).map(Extremes::of));
         let mut span = 1;
         while span < blocks {
             let below = levels.len() - blocks;

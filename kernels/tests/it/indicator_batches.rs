@@ -157,7 +157,7 @@ fn a_single_set_in_one_pass_gives_the_bits_of_the_incremental_body_whatever_one_
         for params in sets {
             let params = [params.to_vec()];
             check(def, &market.inputs(def), &params).unwrap();
-            for at in [0, 13, 600, bars / 3, bars / 2, bars - 600, bars - 1] {
+            for at in [0, 13, 600, bars / 3, bars / 2, bars - 600, bars - 213, bars - 1] {
                 for (input, odd) in [f64::NAN, 1e200, f64::INFINITY].into_iter().enumerate() {
                     let mut inputs: Vec<Vec<f64>> =
                         market.inputs(def).into_iter().map(<[f64]>::to_vec).collect();
@@ -167,6 +167,31 @@ fn a_single_set_in_one_pass_gives_the_bits_of_the_incremental_body_whatever_one_
                     check(def, &slices, &params).unwrap();
                 }
             }
+        }
+    }
+}
+
+/// The stochastic's own pass over short windows and averages, and the passes on either side of its limits, of prices full of ties.
+#[test]
+fn a_single_stochastic_gives_the_bits_of_the_incremental_body_on_either_side_of_every_limit() {
+    let def = INDICATORS.iter().find(|def| def.name == "stochastic").unwrap();
+    let mut market = long_market(192 + 6 * 512 + 17, 700);
+    for prices in [&mut market.high, &mut market.low, &mut market.close] {
+        prices.iter_mut().for_each(|price| *price = price.round());
+    }
+    let all = market.inputs(def);
+    let check_first = |bars: usize, params: [f64; 3]| {
+        let inputs: Vec<&[f64]> = all.iter().map(|input| &input[..bars]).collect();
+        check(def, &inputs, &[params.to_vec()]).unwrap();
+    };
+    for k in 1..=17 {
+        for (sk, sd) in [(3, 3), (1, 48), (48, 1)] {
+            check_first(192 + 5 * 512, [f64::from(k), f64::from(sk), f64::from(sd)]);
+        }
+    }
+    for (sk, sd) in [(1, 1), (48, 48), (49, 2), (2, 49)] {
+        for bars in [2_239, 2_240, 2_241, 192 + 5 * 512 - 1, 192 + 5 * 512 + 1, 192 + 6 * 512 + 17] {
+            check_first(bars, [14.0, f64::from(sk), f64::from(sd)]);
         }
     }
 }

@@ -36,7 +36,7 @@ use polybolos_plan::schema::number_at;
 use polybolos_plan::session::{Places, cluster_state, register, session};
 use polybolos_plan::sweep_exec::Output;
 use polybolos_plan::sweep_table::{SweepTable, plan_units};
-use polybolos_plan::top::top;
+use polybolos_plan::top::{Best, top};
 use polybolos_plan::unit::SweepJob;
 use polybolos_storage::Location;
 
@@ -71,6 +71,8 @@ pub(crate) struct Bench {
     pub(crate) results: &'static str,
     /// Path of the document as the user typed it.
     pub(crate) source: &'static str,
+    /// The rows that a report is to have.
+    pub(crate) best: Option<Best>,
 }
 
 impl Bench {
@@ -90,6 +92,7 @@ impl Bench {
             threads: 1,
             results: "results",
             source: "test.yaml",
+            best: None,
         }
     }
 
@@ -126,7 +129,8 @@ impl Bench {
     }
 
     pub(crate) async fn run_on(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
-        run_sweep(runtime, &self.table(Output::Receipts), &Silent, || 1_700_000_000_000).await
+        let (table, best) = (self.table(Output::Receipts), self.best.as_ref());
+        run_sweep(runtime, &table, best, &Silent, || 1_700_000_000_000).await
     }
 
     pub(crate) async fn run(&self) -> SweepReport {

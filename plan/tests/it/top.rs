@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use polybolos_engine::metrics::METRICS;
-use polybolos_engine::sweep::Ranking;
-use polybolos_plan::catalogue::result_file;
+use polybolos_engine::sweep::{Keep, Ranking};
+use polybolos_plan::catalogue::{result_file, sweep_folder};
 use polybolos_plan::schema::number_at;
-use polybolos_plan::top::top;
+use polybolos_plan::top::{Best, top};
 
 use crate::sweeps::{Bench, SYMBOLS};
 
@@ -60,4 +60,35 @@ async fn the_best_rows_are_the_first_of_all_rows_sorted() {
     std::fs::remove_file(file.path().unwrap()).unwrap();
     let error = top(&bench.results(), &report.manifest, &Ranking::default(), 1).unwrap_err().to_string();
     assert!(error.contains(SYMBOLS[1]), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_reports_the_best_rows_of_its_files_whether_it_wrote_them_or_found_them() {
+    let ranking = |metric: &str, min_trades| Ranking { metric: metric.to_owned(), min_trades };
+    let kept = Keep::Top { count: 9, ranking: ranking("sharpe", 0) };
+    for keep in [Keep::All, kept] {
+        let mut bench = Bench { threads: 2, keep, ..Bench::new() };
+        let manifest = bench.run().await.manifest;
+        assert_eq!(bench.run().await.best, []);
+        for best in [
+            Best { ranking: ranking("trades", 0), count: 11 },
+            // What depends on the trials of all units.
+            Best { ranking: ranking("dsr", 0), count: 3 },
+            Best { ranking: ranking("profit_factor", 5), count: 10_000 },
+            Best { ranking: ranking("sharpe", 1_000_000), count: 5 },
+            Best { ranking: ranking("sharpe", 0), count: 0 },
+        ] {
+            let found = top(&bench.results(), &manifest, &best.ranking, best.count).unwrap();
+            bench.best = Some(best);
+            let there = bench.run().await;
+            assert!(there.was_complete);
+            assert_eq!(there.best, found);
+            // The files are written again, from units that are there.
+            let folder = sweep_folder(&bench.results(), &manifest.sweep_id);
+            std::fs::remove_dir_all(folder.path().unwrap()).unwrap();
+            let written = bench.run().await;
+            assert!(!written.was_complete);
+            assert_eq!(written.best, found);
+        }
+    }
 }

@@ -130,7 +130,7 @@ impl Place {
     }
 
     async fn run(&self, runtime: &Arc<SweepRuntime>) -> Result<SweepReport, PlanError> {
-        run_sweep(runtime, &self.table(), &Silent, || 1_700_000_000_000).await
+        run_sweep(runtime, &self.table(), None, &Silent, || 1_700_000_000_000).await
     }
 }
 

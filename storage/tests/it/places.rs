@@ -58,6 +58,14 @@ fn files_are_written_listed_and_read() {
             root.join(name).write(|file| file.write_all(&content(length))).unwrap();
             assert_eq!(root.join(name).read().unwrap(), content(length), "{name}");
         }
+        let named = |names: [&str; 3]| names.map(|name| root.join(name));
+        let some = named(["deep/b", "deep/er/c", "deep/a"]);
+        let contents = Location::read_all(&some.each_ref()).unwrap();
+        assert_eq!(contents, [content(5), Vec::new(), content(100_000)]);
+        let some = named(["deep/b", "deep/no", "deep/none"]);
+        let missing = Location::read_all(&some.each_ref()).unwrap_err();
+        assert!(missing.is_missing() && missing.to_string().contains("deep/no:"), "{missing}");
+        assert_eq!(Location::read_all(&[]).unwrap(), [content(0); 0]);
         assert_eq!(root.join("deep").names().unwrap(), ["a", "b", "er"]);
         assert!(root.join("deep/a").is_file().unwrap() && !root.join("deep").is_file().unwrap());
         let objects = root.join("deep").objects().unwrap();
