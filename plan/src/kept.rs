@@ -85,7 +85,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use polybolos_kernels::bars::Bars;
-    use polybolos_kernels::config::SimConfig;
+    use polybolos_kernels::sim::SimConfig;
     use polybolos_kernels::stats::Stats;
 
     use super::*;

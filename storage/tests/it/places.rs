@@ -65,7 +65,7 @@ fn files_are_written_listed_and_read() {
         let some = named(["deep/b", "deep/no", "deep/none"]);
         let missing = Location::read_all(&some.each_ref()).unwrap_err();
         assert!(missing.is_missing() && missing.to_string().contains("deep/no:"), "{missing}");
-        assert_eq!(Location::read_all(&[]).unwrap(), [content(0); 0]);
+        assert!(Location::read_all(&[]).unwrap().is_empty());
         assert_eq!(root.join("deep").names().unwrap(), ["a", "b", "er"]);
         assert!(root.join("deep/a").is_file().unwrap() && !root.join("deep").is_file().unwrap());
         let objects = root.join("deep").objects().unwrap();
