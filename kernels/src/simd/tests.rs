@@ -143,7 +143,7 @@ fn every_instruction_set_calculates_alike_and_like_single_numbers() {
             each(|a, b| if a == b { 1.0 } else { b });
             each(|a, b| if a < b { 1.0 } else { b });
             each(|a, b| if a <= b { 1.0 } else { b });
-            for by in [1, 2, 4] {
+            for by in [1, 2, 4, 6, 7] {
                 single.extend(x[by..].iter().chain(&y[..by]).map(|&value| one_nan(value)));
             }
             let of: Vec<f64> = x[1..].iter().chain(&y[..1]).copied().collect();

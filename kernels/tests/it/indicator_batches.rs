@@ -158,7 +158,7 @@ fn a_single_set_in_one_pass_gives_the_bits_of_the_incremental_body_whatever_one_
             let params = [params.to_vec()];
             check(def, &market.inputs(def), &params).unwrap();
             for at in [0, 13, 600, bars / 3, bars / 2, bars - 600, bars - 213, bars - 1] {
-                for (input, odd) in [f64::NAN, 1e200, f64::INFINITY].into_iter().enumerate() {
+                for (input, odd) in [f64::NAN, 1e200, f64::INFINITY, 1e308].into_iter().enumerate() {
                     let mut inputs: Vec<Vec<f64>> =
                         market.inputs(def).into_iter().map(<[f64]>::to_vec).collect();
                     let count = inputs.len();
@@ -178,6 +178,13 @@ fn a_single_stochastic_gives_the_bits_of_the_incremental_body_on_either_side_of_
     let mut market = long_market(192 + 6 * 512 + 17, 700);
     for prices in [&mut market.high, &mut market.low, &mut market.close] {
         prices.iter_mut().for_each(|price| *price = price.round());
+    }
+    // In a window without a range the raw line is 0 whatever the close: a close that is no number has to be seen by itself.
+    for at in (2_740..2_752).chain([192, 700]) {
+        let mut close = market.close.clone();
+        close[at] = f64::NAN;
+        let inputs = [&market.high, &market.low, &close].map(|input| &input[..2_752]);
+        check(def, &inputs, &[vec![2.0, 3.0, 3.0]]).unwrap();
     }
     let all = market.inputs(def);
     let check_first = |bars: usize, params: [f64; 3]| {
