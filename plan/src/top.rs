@@ -181,6 +181,7 @@ impl Source {
         batches.map(|batch| batch.map_err(|error| PlanError::file(file, error))).collect()
     }
 }
+
 /// Gives the metric, the number and the place of each row of a batch that has enough trades; or says what is wrong with it.
 fn batch_candidates(
     batch: &RecordBatch,
