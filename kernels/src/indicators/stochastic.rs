@@ -113,11 +113,7 @@ fn batch(isa: Isa, inputs: &[&[f64]], sets: &[&[f64]], outputs: &mut [Outputs<'_
     }
     if lines.len() < FEW && lines.iter().all(|line| line.n[0] <= LONGEST) {
         for line in lines {
-            if ShortPass::is_for(line.n, line.slow_k.len()) {
-                isa.dispatch(ShortPass::new(inputs, line.n, line.slow_k, line.slow_d));
-            } else {
-                isa.dispatch(Single::new(inputs, line));
-            }
+            single(isa, inputs, line);
         }
         return;
     }
@@ -143,10 +139,17 @@ fn one_pass(isa: Isa, inputs: &[&[f64]], params: &[f64], outputs: &mut Outputs<'
         return false;
     };
     let n = [0, 1, 2].map(|index| period(params[index]));
+    n[0] <= LONGEST && single(isa, inputs, Lines { n, slow_k, slow_d })
+}
+
+/// One parameter set whose window is not longer than [`LONGEST`]; whether every input and every result is finite.
+fn single(isa: Isa, inputs: [&[f64]; 3], line: Lines<'_>) -> bool {
+    let Lines { n, slow_k, slow_d } = line;
     if ShortPass::is_for(n, slow_k.len()) {
-        return isa.dispatch(ShortPass::new(inputs, n, slow_k, slow_d));
+        isa.dispatch(ShortPass::new(inputs, n, slow_k, slow_d))
+    } else {
+        isa.dispatch(Single::new(inputs, Lines { n, slow_k, slow_d }))
     }
-    n[0] <= LONGEST && isa.dispatch(Single::new(inputs, Lines { n, slow_k, slow_d }))
 }
 
 /// A parameter set and the places of its outputs.
