@@ -39,6 +39,7 @@ mod records;
 mod route;
 mod rules;
 mod sampled;
+mod shared;
 mod signal_accounts;
 mod signal_records;
 mod signal_table;
@@ -59,11 +60,12 @@ use crate::stats::Stats;
 use block::{BlockContext, Stop};
 pub use error::{CombinationError, SweepError};
 use fold::Folded;
-use market::Market;
+use market::{Market, Needs};
 use measure::{Scratch, equity_per_bar, measure, squared_pnl};
 use path::{Path, Signals, fold_one, simulate};
 pub use route::SimulationPath;
 use rules::RuleBook;
+pub use shared::SharedBars;
 
 /// One combination in full.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +100,28 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// Bars, settings or a program that cannot be simulated; see [`SweepError`].
     pub fn new(program: &'a Program, bars: &'a Bars, config: &SimConfig) -> Result<Sweep<'a>, SweepError> {
+        Sweep::on(program, bars, config, |needs| Market::new(bars, needs))
+    }
+
+    /// [`Sweep::new`] with the tables that another sweep on these bars has, of any program, if its rules and settings are of the
+    /// same kind.
+    ///
+    /// # Errors
+    /// As [`Sweep::new`].
+    pub fn sharing(
+        program: &'a Program,
+        bars: &'a SharedBars,
+        config: &SimConfig,
+    ) -> Result<Sweep<'a>, SweepError> {
+        Sweep::on(program, bars, config, |needs| bars.market(needs))
+    }
+
+    fn on(
+        program: &'a Program,
+        bars: &'a Bars,
+        config: &SimConfig,
+        market: impl FnOnce(&Needs) -> Result<Market<'a>, SweepError>,
+    ) -> Result<Sweep<'a>, SweepError> {
         check_config(config)?;
         let evaluator = Evaluator::new(program, bars).map_err(SweepError::Eval)?;
         check_rules(program).map_err(SweepError::Eval)?;
@@ -105,7 +129,7 @@ impl<'a> Sweep<'a> {
             program,
             config: *config,
             evaluator,
-            market: Market::new(bars, &program.rules, config)?,
+            market: market(&Needs::of(&program.rules, config))?,
             rules: RuleBook::new(program).map_err(SweepError::Eval)?,
             never: vec![0; bars.len().div_ceil(64)],
             path: Path::default(),

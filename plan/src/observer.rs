@@ -83,6 +83,11 @@ impl UnitProgress {
         &self.cancel
     }
 
+    /// [`UnitProgress::flag`] for threads that outlive this one.
+    pub(crate) fn shared_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel)
+    }
+
     /// Notes a finished block: combinations times bars, nanoseconds in kernels, and where it was.
     pub fn note(&self, bar_combos: u64, kernel_ns: u64, is_on_gpu: bool) {
         self.bar_combos.fetch_add(bar_combos, Ordering::Relaxed);

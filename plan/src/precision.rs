@@ -75,7 +75,7 @@ fn compare(
     let Some(series) = job.spec.series.get(symbol) else { return Ok(()) };
     let (loaded, config) = (job.bars(runtime, series)?, job.strategy.config());
     let failed = |row: u64, error| kernel_error(&series.symbol, &[row], error);
-    let sweep = |program| Sweep::new(program, &loaded.bars, &config).map_err(|error| failed(0, error));
+    let sweep = |program| Sweep::sharing(program, &loaded.bars, &config).map_err(|error| failed(0, error));
     let [wide, single] = programs;
     let (mut wide, mut single) = (sweep(wide)?, sweep(single)?);
     let space = job.strategy.space();

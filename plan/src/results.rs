@@ -329,7 +329,7 @@ pub fn replay(
         row,
         reason: error.to_string(),
     };
-    let mut sweep = Sweep::new(job.program(), &loaded.bars, &config).map_err(|error| failed(&error))?;
+    let mut sweep = Sweep::sharing(job.program(), &loaded.bars, &config).map_err(|error| failed(&error))?;
     let mut stats = [Stats::default()];
     sweep.run_block(&values, &mut stats, &runtime.cancel).map_err(|error| failed(&error))?;
     let rows = stats.map(|stats| (row, stats));

@@ -9,7 +9,7 @@ use datafusion::prelude::SessionConfig;
 use polybolos_engine::digest::Digest;
 use polybolos_engine::interval::Interval;
 use polybolos_engine::timerange::TimeRange;
-use polybolos_kernels::bars::Bars;
+use polybolos_kernels::sweep::SharedBars;
 use polybolos_market_data::Dataset;
 
 use crate::error::PlanError;
@@ -41,7 +41,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct LoadedBars {
     /// The bars inside the time range.
-    pub bars: Bars,
+    pub bars: SharedBars,
     /// Their digest.
     pub digest: Digest,
 }
@@ -196,7 +196,7 @@ impl SweepRuntime {
         }
         let bars = Dataset::open(root)?.load(symbol, interval, range)?;
         let digest = polybolos_engine::digest::of_bars(&bars);
-        let loaded = Arc::new(LoadedBars { bars, digest });
+        let loaded = Arc::new(LoadedBars { bars: SharedBars::new(bars), digest });
         lock().insert(key, Arc::clone(&loaded), self.cache_bytes);
         Ok(loaded)
     }

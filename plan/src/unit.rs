@@ -31,7 +31,7 @@ pub struct SweepJob {
     /// Results folder; without one nothing is stored and nothing reused.
     pub results_root: Option<Location>,
     /// The strategy's program in the precision of the specification.
-    program: Program,
+    program: Arc<Program>,
 }
 
 /// A unit as it came out.
@@ -158,12 +158,12 @@ impl SweepJob {
         let strategy = Strategy::parse(&spec.request.source, &spec.request.overrides)?;
         strategy.check_interval(spec.request.interval)?;
         spec.request.keep.check()?;
-        let program = strategy.program().in_precision(spec.request.precision);
+        let program = Arc::new(strategy.program().in_precision(spec.request.precision));
         Ok(SweepJob { spec, strategy, data_root, results_root, program })
     }
 
     /// What the kernels run: the strategy's program in the precision of the specification.
-    pub fn program(&self) -> &Program {
+    pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
@@ -226,7 +226,7 @@ impl SweepJob {
             worked.found(unit, result, context);
             return Ok(worked);
         }
-        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
+        let computation = Computation { job: self, runtime, loaded: &loaded, context: &context, progress };
         let Some(lease) = lease else {
             let result = computation.on_thread(&unit)?;
             if queue.takers == Takers::ThreadsInsteadOfGpu {
@@ -265,7 +265,7 @@ impl SweepJob {
         if let Some(result) = self.stored(unit)? {
             return Ok(FinishedUnit { result, reused: true, context });
         }
-        let computation = Computation { job: self, runtime, bars: &loaded.bars, context: &context, progress };
+        let computation = Computation { job: self, runtime, loaded: &loaded, context: &context, progress };
         let result = computation.on_thread(unit)?;
         let StagedUnit { finished, file, .. } = self.stage(runtime, unit.clone(), result, context)?;
         file.map_or(Ok(()), StagedResult::commit)?;

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::iter::Enumerate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::{thread, vec};
 
@@ -19,6 +20,8 @@ use crate::error::PlanError;
 #[derive(Debug)]
 pub(crate) struct Workers {
     threads: usize,
+    /// Pieces of work that were queued by [`Workers::run`] and have not ended.
+    at_work: Arc<AtomicUsize>,
     /// Started by whoever computes first, so that they have the priority of those who compute: an executor's threads for tasks have a lower one
     /// than those that say it is alive. Or why they could not be started.
     pool: OnceLock<Result<ThreadPool, String>>,
@@ -26,7 +29,7 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) fn new(threads: usize) -> Workers {
-        Workers { threads, pool: OnceLock::new() }
+        Workers { threads, at_work: Arc::default(), pool: OnceLock::new() }
     }
 
     /// Queues work: what came first is begun first. It is done even if nobody waits for its result any more.
@@ -39,10 +42,13 @@ impl Workers {
         W: FnOnce() -> T + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
+        let at_work = AtWork::new(&self.at_work);
         let queued = self.pool().map(|pool| {
             pool.spawn_fifo(move || {
+                let done = catch_unwind(AssertUnwindSafe(work));
+                drop(at_work);
                 // Nobody waits if this fails.
-                let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+                let _ = sender.send(done);
             });
         });
         async move {
@@ -50,6 +56,11 @@ impl Workers {
             let done = receiver.await.map_err(|error| failed(&error.to_string()))?;
             done.map_err(|panic| failed(&panic_message(panic.as_ref())))
         }
+    }
+
+    /// Threads for each piece of work that is queued or done: more than one where there are fewer pieces than threads.
+    pub(crate) fn per_work(&self) -> usize {
+        (self.threads / self.at_work.load(Ordering::Relaxed).max(1)).max(1)
     }
 
     /// Does `work` for each item on this thread, with the help of those that have nothing to do, at most `at_once` threads in all; items
@@ -86,6 +97,22 @@ impl Workers {
             pool.thread_name(|index| format!("compute-{index}")).build().map_err(|error| error.to_string())
         };
         self.pool.get_or_init(start).as_ref().map_err(|reason| failed(reason))
+    }
+}
+
+/// Counts a piece of work until it is dropped.
+struct AtWork(Arc<AtomicUsize>);
+
+impl AtWork {
+    fn new(count: &Arc<AtomicUsize>) -> AtWork {
+        count.fetch_add(1, Ordering::Relaxed);
+        AtWork(Arc::clone(count))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -132,7 +159,6 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -185,6 +211,31 @@ mod tests {
             });
             assert!(failed.is_err_and(|error| error.to_string().contains("the third")));
         }
+    }
+
+    #[tokio::test]
+    async fn threads_are_counted_for_the_work_there_is() {
+        let workers = Arc::new(Workers::new(4));
+        assert_eq!(workers.per_work(), 4);
+        let seen = Arc::clone(&workers);
+        assert_eq!(workers.run(move || seen.per_work()).await.ok(), Some(4));
+        for (count, each) in [(2, 2), (3, 1), (4, 1), (9, 1)] {
+            let (hold, held) = (Arc::new(std::sync::RwLock::new(())), Arc::clone(&workers));
+            let guard = hold.write();
+            let work = |_| {
+                let (hold, workers) = (Arc::clone(&hold), Arc::clone(&held));
+                workers.run(move || drop(hold.read()))
+            };
+            let queued: Vec<_> = (0..count).map(work).collect();
+            assert_eq!(workers.per_work(), each, "{count}");
+            drop(guard);
+            for done in queued {
+                assert!(done.await.is_ok());
+            }
+            assert_eq!(workers.per_work(), 4);
+        }
+        assert!(workers.run(|| assert!(std::hint::black_box(false), "on purpose")).await.is_err());
+        assert_eq!(workers.per_work(), 4, "work that panicked has ended too");
     }
 
     #[test]

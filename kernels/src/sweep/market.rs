@@ -1,6 +1,9 @@
 //! What is worked out once per symbol and shared by every combination: where equity is sampled, the range of closes,
 //! and the bars as seen by levels.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use super::edges::EdgeRows;
 use super::error::SweepError;
 use super::extremes::{CoarseExtremes, RangeExtremes};
@@ -73,9 +76,32 @@ impl Samples {
     }
 }
 
-/// One symbol, prepared.
-pub(super) struct Market<'a> {
-    pub(super) bars: &'a Bars,
+/// What the tables over some bars depend on beside the bars.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Needs {
+    has_levels: bool,
+    is_long: bool,
+    is_short: bool,
+    config: SimConfig,
+}
+
+impl Needs {
+    /// Those of a program with these rules.
+    pub(super) fn of(rules: &Rules, config: &SimConfig) -> Needs {
+        Needs {
+            has_levels: rules.stop_loss.is_some()
+                || rules.take_profit.is_some()
+                || rules.trailing_stop.is_some(),
+            is_long: rules.long_enter.is_some(),
+            is_short: rules.short_enter.is_some(),
+            config: *config,
+        }
+    }
+}
+
+/// What is made of a symbol's bars once for all combinations.
+#[derive(Debug)]
+pub(super) struct Tables {
     pub(super) samples: Samples,
     pub(super) closes: RangeExtremes,
     pub(super) coarse: CoarseExtremes,
@@ -89,29 +115,56 @@ pub(super) struct Market<'a> {
     pub(super) short: Option<LevelView>,
 }
 
-impl<'a> Market<'a> {
-    /// Prepares checked bars for a program with these rules.
-    pub(super) fn new(bars: &'a Bars, rules: &Rules, config: &SimConfig) -> Result<Market<'a>, SweepError> {
-        let has_levels =
-            rules.stop_loss.is_some() || rules.take_profit.is_some() || rules.trailing_stop.is_some();
+impl Tables {
+    /// Of checked bars.
+    pub(super) fn new(bars: &Bars, needs: &Needs) -> Result<Tables, SweepError> {
+        let Needs { has_levels, is_long, is_short, config } = needs;
         let samples = Samples::new(bars, config.returns)?;
         let is_walkable = moments::is_walkable(&bars.close);
-        let has_edges = is_walkable && samples.is_every_close && rules.short_enter.is_none();
-        let (rows, edges) = match has_edges.then(|| EdgeRows::new(bars, config, has_levels)).flatten() {
+        let has_edges = is_walkable && samples.is_every_close && !is_short;
+        let (rows, edges) = match has_edges.then(|| EdgeRows::new(bars, config, *has_levels)).flatten() {
             Some((rows, edges)) => (Some(rows), Some(edges)),
             None => (is_walkable.then(|| PrefixRows::new(&samples.closes)).flatten(), None),
         };
-        Ok(Market {
-            bars,
+        Ok(Tables {
             rows,
             edges,
             samples,
             coarse: CoarseExtremes::new(&bars.close),
             closes: RangeExtremes::new(&bars.close),
-            long: (has_levels && rules.long_enter.is_some()).then(|| LevelView::long(bars)),
-            short: (has_levels && rules.short_enter.is_some()).then(|| LevelView::short(bars)),
+            long: (*has_levels && *is_long).then(|| LevelView::long(bars)),
+            short: (*has_levels && *is_short).then(|| LevelView::short(bars)),
         })
     }
+}
+
+/// One symbol, prepared.
+pub(super) struct Market<'a> {
+    pub(super) bars: &'a Bars,
+    /// Made of these bars.
+    tables: Arc<Tables>,
+}
+
+impl Deref for Market<'_> {
+    type Target = Tables;
+
+    #[inline(always)]
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl<'a> Market<'a> {
+    /// Prepares checked bars.
+    pub(super) fn new(bars: &'a Bars, needs: &Needs) -> Result<Market<'a>, SweepError> {
+        Ok(Market { bars, tables: Arc::new(Tables::new(bars, needs)?) })
+    }
+
+    /// Bars with the tables that were made of them.
+    pub(super) fn prepared(bars: &'a Bars, tables: Arc<Tables>) -> Market<'a> {
+        Market { bars, tables }
+    }
+
     /// The bars as the levels of a side's positions see them, if the program has such positions and levels.
     #[inline(always)]
     pub(super) fn view(&self, side: Side) -> Option<&LevelView> {

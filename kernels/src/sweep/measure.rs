@@ -258,6 +258,7 @@ mod tests {
     use crate::program::{Op, ProgramBuilder, Rules, Size};
     use crate::sim::SimConfig;
     use crate::sweep::account::Returns;
+    use crate::sweep::market::Needs;
 
     /// One close after the other, with a division at each.
     fn bar_by_bar(mut drawdown: Drawdown, closes: &[f64], segment: &Segment) -> Drawdown {
@@ -304,7 +305,7 @@ mod tests {
             cooldown: None,
             size,
         };
-        let market = Market::new(&bars, &rules, &SimConfig::default()).unwrap();
+        let market = Market::new(&bars, &Needs::of(&rules, &SimConfig::default())).unwrap();
         let mut changes = 0;
         for case in 0..3_000 {
             let from = below(2_900) as usize;

@@ -2,6 +2,7 @@
 //! combination has alone, and these are the bar-by-bar loop's.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 
 use polybolos_kernels::bars::{Bars, Column};
@@ -12,7 +13,7 @@ use polybolos_kernels::program::{NodeId, Op, Program, ProgramBuilder, Rules, Siz
 use polybolos_kernels::sim::{Fill, Intrabar, Returns, SimConfig};
 use polybolos_kernels::simd::Isa;
 use polybolos_kernels::stats::Stats;
-use polybolos_kernels::sweep::{SimulationPath, Sweep};
+use polybolos_kernels::sweep::{SharedBars, SimulationPath, Sweep};
 use proptest::prelude::*;
 
 use crate::naive::{Naive, Signal};
@@ -319,6 +320,43 @@ proptest! {
         }
         let row = pick.index(whole.len());
         check_against_naive(&program, &bars, &config, &values[4 * row..4 * row + 4], &whole[row]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sweeps_that_share_bars_give_what_each_gives_alone(
+        recipes in [any_recipe(), any_recipe(), any_recipe()],
+        bars in any_market(),
+        configs in [any_settings(), any_settings()],
+    ) {
+        let programs = recipes.map(|recipe| compile(&recipe));
+        let values = grid();
+        let shared = SharedBars::new(bars);
+        // Every program with every settings, twice, all of them alive at a time.
+        let cases: Vec<_> =
+            programs.iter().flat_map(|program| configs.iter().map(move |config| (program, config))).collect();
+        let gate = Barrier::new(2 * cases.len());
+        let run = |(program, config): (&Program, &SimConfig)| {
+            let mut sweep = Sweep::sharing(program, &shared, config).unwrap();
+            gate.wait();
+            let mut out = vec![Stats::default(); values.len() / program.params];
+            sweep.run_block(&values, &mut out, &AtomicBool::new(false)).unwrap();
+            out
+        };
+        let found: Vec<Vec<Stats>> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                cases.iter().chain(&cases).map(|&case| scope.spawn(move || run(case))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for ((program, config), found) in cases.iter().chain(&cases).zip(&found) {
+            let alone = run_block(program, &shared, config, Isa::detect(), &values);
+            for (a, b) in alone.iter().zip(found) {
+                prop_assert_eq!(bits(a), bits(b));
+            }
+        }
     }
 }
 
