@@ -360,19 +360,27 @@ long:
 
     fn bars() -> Bars {
         let mut state = 3u64;
-        let mut prices = || {
-            let mut price = 100.0_f64;
-            let step = |_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                price *= if state >> 63 == 0 { 1.01 } else { 0.99 };
-                price
-            };
-            (0..2_000).map(step).collect::<Vec<f64>>()
+        let mut price = 100.0_f64;
+        let step = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            price *= if state >> 63 == 0 { 1.01 } else { 0.99 };
+            price
         };
-        let close = prices();
-        let (open, high, low) = (close.clone(), close.clone(), close.clone());
-        let open_time_ms = (0..2_000).map(|hour| hour * 3_600_000).collect();
-        Bars { interval_ms: 3_600_000, open_time_ms, open, high, low, close, ..Bars::default() }
+        let prices: Vec<f64> = (0..2_000).map(step).collect();
+        let column = || prices.clone();
+        Bars {
+            interval_ms: 3_600_000,
+            open_time_ms: (0..2_000).map(|hour| hour * 3_600_000).collect(),
+            open: column(),
+            high: column(),
+            low: column(),
+            close: column(),
+            volume: column(),
+            quote_volume: column(),
+            trades: column(),
+            taker_buy_volume: column(),
+            taker_buy_quote_volume: column(),
+        }
     }
 
     /// What a block of these parameters gives whole, and in parts.
