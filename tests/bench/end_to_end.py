@@ -2,11 +2,12 @@
 """Times the program from outside: cold start, and a sweep from Parquet to its table.
 
     tests/bench/end_to_end.py cold POLYBOLOS...
-    tests/bench/end_to_end.py sweep POLYBOLOS... --data DIR [--strategy FILE] [--returns bar daily] [--threads 1 2]
+    tests/bench/end_to_end.py sweep POLYBOLOS... --data DIR [--strategy FILE] [--returns bar daily] [--threads 1 2] [--apart]
 
 Several binaries take turns run by run, so that a noisy machine is unfair to all of them alike; numbers of threads come one
-after the other. Wall seconds, peak memory (resident) and processor seconds are medians; --runs says of how many. Nothing but
-Python's own library is needed.
+after the other. With --apart, what the machine itself can do: for each number of threads as many processes of one thread, each
+with its share of the symbols. Wall seconds, peak memory (resident) and processor seconds are medians; --runs says of how many.
+Nothing but Python's own library is needed.
 """
 
 import argparse
@@ -38,26 +39,29 @@ long:
 """
 
 
-def run(command):
-    """Wall seconds, peak kilobytes, processor seconds and output of a command that has to succeed."""
+def run(*commands):
+    """Wall seconds, peak kilobytes, processor seconds and outputs of commands that are started together and have to succeed."""
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return wall, usage.ru_maxrss, usage.ru_utime + usage.ru_stime, output
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    peak, cpu, outputs = 0, 0.0, []
+    for process, command in zip(processes, commands):
+        with process:
+            outputs.append(process.stdout.read())
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        peak, cpu = peak + usage.ru_maxrss, cpu + usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - started, peak, cpu, outputs
 
 
 def alternate(cases, runs):
-    """Runs every case once per round; gives the measurements of each. A case is a preparation and a command."""
+    """Runs every case once per round; gives the measurements of each. A case is a preparation and commands."""
     measured = {name: [] for name in cases}
     for round_ in range(runs + 1):
-        for name, (prepare, command) in cases.items():
+        for name, (prepare, *commands) in cases.items():
             prepare()
-            result = run(command)
+            result = run(*commands)
             # The first round fills the system's caches.
             if round_ > 0:
                 measured[name].append(result)
@@ -66,6 +70,14 @@ def alternate(cases, runs):
 
 def median(results, index):
     return statistics.median(result[index] for result in results)
+
+
+def symbols_of(args):
+    """The symbols of a dataset, largest first."""
+    series = os.path.join(args.data, "bars", f"interval={args.interval}")
+    bytes_of = lambda path: sum(entry.stat().st_size for entry in os.scandir(path))
+    entries = sorted(os.scandir(series), key=lambda entry: -bytes_of(entry.path))
+    return [entry.name.removeprefix("symbol=") for entry in entries]
 
 
 def cold(args, folder):
@@ -96,24 +108,32 @@ def sweep(args, folder):
             file.write(W1)
     results = os.path.join(folder, "results")
     forget = lambda: shutil.rmtree(results, ignore_errors=True)
+    symbols = symbols_of(args) if args.apart else []
     measured = {}
     # One number of threads after the other: where a run needs more memory than the one before it, the host of a virtual
     # machine may take milliseconds for every two megabytes, and two threads would pay for what one had given back.
     for returns in args.returns:
         for threads in args.threads:
-            cases = {}
+            cases, apart = {}, {}
             for binary in args.polybolos:
-                command = [binary, "sweep", strategy, "--symbols", "all", "--interval", args.interval, "--data", args.data]
-                command += ["--results", results, "--returns", returns, "--threads", str(threads), "--quiet", "--json"]
-                cases[returns, binary, threads] = (forget, command)
-            measured |= alternate(cases, args.runs)
-    print(f"{'binary':<28} {'returns':<8} {'threads':>7} {'wall s':>8} {'kernel s':>9} {'cpu s':>8} {'peak MB':>8} {'speedup':>8}")
+                command = [binary, "sweep", strategy, "--interval", args.interval, "--data", args.data]
+                command += ["--returns", returns, "--quiet", "--json", "--results"]
+                whole = [*command, results, "--threads", str(threads), "--symbols", "all"]
+                cases[returns, binary, str(threads)] = (forget, whole)
+                if args.apart and 1 < threads <= len(symbols):
+                    shares = [",".join(symbols[first::threads]) for first in range(threads)]
+                    alone = [[*command, f"{results}/{i}", "--threads", "1", "--symbols", of] for i, of in enumerate(shares)]
+                    apart[returns, binary, f"{threads} apart"] = (forget, *alone)
+            measured |= alternate(cases, args.runs) | alternate(apart, args.runs)
+    print(f"{'binary':<28} {'returns':<8} {'threads':>8} {'wall s':>8} {'kernel s':>9} {'cpu s':>8} {'peak MB':>8} {'speedup':>8}")
     for (returns, binary, threads), results in measured.items():
         wall, peak, cpu = (median(results, index) for index in range(3))
-        kernel = statistics.median(json.loads(result[3])["kernel_seconds"] for result in results)
-        first = median(measured[returns, binary, args.threads[0]], 0)
+        kernel = statistics.median(
+            sum(json.loads(output)["kernel_seconds"] for output in result[3]) for result in results
+        )
+        first = median(measured[returns, binary, str(args.threads[0])], 0)
         figures = f"{wall:>8.3f} {kernel:>9.3f} {cpu:>8.3f} {peak / 1e3:>8.1f} {first / wall:>8.2f}"
-        print(f"{binary:<28} {returns:<8} {threads:>7} {figures}")
+        print(f"{binary:<28} {returns:<8} {threads:>8} {figures}")
 
 
 def main():
@@ -125,6 +145,7 @@ def main():
     parser.add_argument("--strategy", help="strategy document; W1's grid without one")
     parser.add_argument("--returns", nargs="+", default=["bar", "daily"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--apart", action="store_true", help="also processes of one thread beside each other")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--folder", help="where to work, on the disk that is to be measured")
     args = parser.parse_args()
