@@ -4,6 +4,7 @@
 //! are fewer units than threads; a GPU takes many at once, since it is filled by hundreds of thousands of combinations. What comes
 //! out is one result per unit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ enum BlockError {
     Sweep(SweepError),
     /// The GPU does not take the bars, or failed.
     LeftToProcessor,
-    /// A thread that was to help failed.
+    /// There are no threads to help.
     Failed(PlanError),
 }
 
@@ -155,12 +156,16 @@ impl Computation<'_> {
             let started = Instant::now();
             let mut stats = vec![Stats::default(); combos];
             let run = |mut sweep: Sweep<'_>| sweep.run_block(&values, &mut stats, &flag);
-            let done = Sweep::sharing(&program, &loaded.bars, &config).and_then(run);
-            (done.map(|()| stats), started.elapsed())
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                Sweep::sharing(&program, &loaded.bars, &config).and_then(run)
+            }));
+            (done.map(|done| done.map(|()| stats)), started.elapsed())
         };
         let done = self.runtime.workers.share(parts, items, compute).map_err(BlockError::Failed)?;
         let spent: Duration = done.iter().map(|(_, spent)| *spent).sum();
         for (from, (stats, _)) in starts.zip(done) {
+            // A part's panic is its unit's.
+            let stats = stats.unwrap_or_else(|panic| resume_unwind(panic));
             let stats = stats.map_err(|error| in_block(error, from))?;
             out[from..from + stats.len()].copy_from_slice(&stats);
         }
