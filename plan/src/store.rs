@@ -7,7 +7,6 @@
 use std::fs;
 
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::reader::ChunkReader;
 use polybolos_engine::digest::Digest;
@@ -23,10 +22,6 @@ use crate::workers::Workers;
 
 /// Key of the unit's summary in the Parquet metadata.
 const SUMMARY_KEY: &str = "polybolos.unit";
-
-/// Units with fewer rows are not compressed: every page of every column begins with preparing the compressor and asking the
-/// processor what it can, which on virtual machines takes longer than all the rest.
-const COMPRESSED_ROWS: usize = 256;
 
 /// What a unit found: the kept rows and the statistics over all its combinations.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,10 +169,7 @@ impl UnitStore {
         let place = self.place(digest);
         let summary =
             serde_json::to_string(&result.summary).map_err(|error| PlanError::file(&place, error))?;
-        let mut properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
-        if result.rows.len() < COMPRESSED_ROWS {
-            properties = properties.into_builder().set_compression(Compression::UNCOMPRESSED).build();
-        }
+        let properties = properties(vec![KeyValue::new(SUMMARY_KEY.to_owned(), summary)]);
         let table = RowsTable { schema: schema::statistics(), columns: schema::statistics_columns() };
         let staged = stage_rows(&place, properties, table, workers, |writer| {
             result.rows.chunks(ROW_GROUP_ROWS).try_for_each(|rows| writer.write(rows.to_vec()))
