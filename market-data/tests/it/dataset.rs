@@ -1,5 +1,10 @@
 //! Datasets: what is stored comes back, merges are idempotent, and every question about what is not there has an answer.
 
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use polybolos_engine::timerange::TimeRange;
 use polybolos_kernels::bars::Bars;
 use polybolos_market_data::{DataError, Dataset, OnConflict, schema};
@@ -45,6 +50,29 @@ fn stored_files_have_the_promised_columns() {
             "taker_buy_quote_volume Float64"
         ]
     );
+}
+
+#[test]
+fn files_compressed_by_earlier_versions_and_other_programs_are_read() {
+    let (_dir, dataset) = empty_dataset();
+    let bars = hours(0..1_000);
+    dataset.merge("A", interval("1h"), &bars, OnConflict::Refuse).unwrap();
+    let place = crate::fixtures::stored_files(&dataset, "A", "1h").remove(0);
+    let stored = std::fs::read(&place).unwrap();
+    let batches = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(stored)).unwrap().build().unwrap();
+    let batches: Vec<_> = batches.map(Result::unwrap).collect();
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(3).unwrap());
+    for compression in [zstd, Compression::SNAPPY, Compression::LZ4_RAW, Compression::UNCOMPRESSED] {
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        let other = writer.into_inner().unwrap();
+        std::fs::write(&place, &other).unwrap();
+        assert_eq!(dataset.load("A", interval("1h"), None).unwrap(), bars, "{compression}");
+        // Nothing new: the file stays what it is.
+        dataset.merge("A", interval("1h"), &bars, OnConflict::Refuse).unwrap();
+        assert_eq!(std::fs::read(&place).unwrap(), other, "{compression}");
+    }
 }
 
 #[test]
