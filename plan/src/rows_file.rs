@@ -41,7 +41,7 @@ pub(crate) type Row = (u64, Stats);
 pub(crate) type MakeColumn = Box<dyn Fn(&[Row]) -> ArrayRef + Send + Sync>;
 
 /// Properties of every file we write: nothing in them depends on the clock or the machine. Numbers hardly repeat: without
-/// dictionaries they are written in half the time and a fifth smaller. Zstd would make them a seventh smaller still and take twice the time to
+/// dictionaries they are written in half the time and an eighth smaller. Zstd would make them a seventh smaller still and take twice the time to
 /// write and more than three times the time to read: for every column it asks the processor what it can, which takes long on virtual machines.
 pub(crate) fn properties(metadata: Vec<KeyValue>) -> WriterProperties {
     let properties = WriterProperties::builder().set_dictionary_enabled(false);
